@@ -1,0 +1,1 @@
+"""Folder or hub id at a pinned revision in, ready models out."""

@@ -1,0 +1,1 @@
+"""The algorithm: tensors in, tensors out. No network, disk, environment or global state."""

@@ -1,0 +1,96 @@
+"""Every knob of one transfer, declared once.
+
+`TransferParams` travels unchanged from the HTTP request to `core.pipeline`, which is the only place that takes
+knobs out of it. Nothing between the two names a knob.
+
+Ranges over the sampling trajectory are written `(start, stop)` in *noise level* `t / 1000`: the fraction of the
+training schedule, 1 at pure noise and 0 at the clean image. Sampling runs downwards, so `start >= stop`, and a
+step at timestep t is inside when `start >= t / 1000 >= stop`. Fractions survive a change of the number of steps.
+
+Source of the method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), called "the paper" below.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NoiseLevel = Annotated[float, Field(ge=0.0, le=1.0)]
+NoiseRange = tuple[NoiseLevel, NoiseLevel]
+LayerName = Annotated[str, Field(pattern=r"^(down_blocks\.\d+|mid_block|up_blocks\.\d+)(\.[a-z_]+\.\d+)*$", max_length=80)]
+
+
+class TransferParams(BaseModel):
+    """How one transfer is computed. Unknown names and values out of range are refused, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    # --- schedule -----------------------------------------------------------------------------------------------
+    num_steps: int = Field(default=30, ge=2, le=200)
+    """Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled."""
+
+    strength: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise. The paper skips 32 of
+    100 steps, which is 0.68."""
+
+    guidance_scale: float = Field(default=1.0, ge=1.0, le=20.0)
+    """Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`; 1 switches it off
+    and halves the cost of a step."""
+
+    eta: float = Field(default=1.0, gt=0.0, le=1.0)
+    """DDIM's eta (arXiv 2010.02502, eq. 16): 1 is DDPM, the setting of edit-friendly inversion."""
+
+    resolution: int | None = Field(default=None, ge=64, le=2048)
+    """Side in pixels of the square whose area the working picture has. Absent: the checkpoint's own."""
+
+    # --- correspondence -----------------------------------------------------------------------------------------
+    match_source: Literal["layer", "one_shot"] = "one_shot"
+    """Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
+    (the paper). `one_shot`: one pass over both clean pictures, lightly noised, as DIFT does (arXiv 2306.03881)."""
+
+    match_layers: tuple[LayerName, ...] = Field(default=("up_blocks.1",), min_length=1, max_length=16)
+    """Self-attention layers, by name or by block, whose inputs are compared when `match_source` is `one_shot`."""
+
+    match_noise_level: float = Field(default=0.15, ge=0.0, lt=1.0)
+    """Noise level t / 1000 at which the one-shot features are read."""
+
+    match_draws: int = Field(default=4, ge=1, le=32)
+    """Number of noise draws over which the one-shot features are averaged (DIFT's ensemble size)."""
+
+    # --- feature injection (the paper, section 3) ---------------------------------------------------------------
+    injection_layers: tuple[LayerName, ...] = Field(default=("up_blocks.0", "up_blocks.1"), max_length=64)
+    """Self-attention layers whose input is rearranged before Q, K and V, by name or by block. Empty: none."""
+
+    injection_range: NoiseRange = (0.6, 0.0)
+    """Noise levels at which features are injected. The paper: 0.56 to 0."""
+
+    reinjection_range: NoiseRange = (0.56, 0.3)
+    """Noise levels at which, every `reinjection_every` steps, the structure row's features are injected instead
+    of matched ones. The paper: steps 11, 16, ..., 36 of 68."""
+
+    reinjection_every: int = Field(default=5, ge=0, le=200)
+    """Distance in steps between two structure re-injections; 0 switches them off."""
+
+    # --- rearrangement of the predicted clean latent ------------------------------------------------------------
+    clean_latent_strength: float = Field(default=0.4, ge=0.0, le=1.0)
+    """How far each step moves the predicted clean latent of the output towards the rearranged clean latent of the
+    reference, `x0 + s (x0_ref[c] - x0)`; 0 switches it off."""
+
+    clean_latent_range: NoiseRange = (0.7, 0.2)
+    """Noise levels at which the predicted clean latent is rearranged."""
+
+    # --- statistics and composition -----------------------------------------------------------------------------
+    adain_range: NoiseRange = (0.18, 0.0)
+    """Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
+    mask (AdaIN, arXiv 1703.06868). The paper: t <= 181."""
+
+    feather_px: float = Field(default=1.0, ge=0.0, le=64.0)
+    """Width in working pixels of the inward feather with which the result is set into the target. Outside the
+    mask the target's pixels stay exactly."""
+
+    @model_validator(mode="after")
+    def _ranges_run_downwards(self) -> Self:
+        for name in ("injection_range", "reinjection_range", "clean_latent_range", "adain_range"):
+            start, stop = getattr(self, name)
+            if start < stop:
+                raise ValueError(f"{name}: sampling runs from noise to image, so start ({start}) must be >= stop ({stop})")
+        return self

@@ -1,0 +1,122 @@
+"""The job record: the one truth that users see, and the status machine it obeys.
+
+    queued -> running -> succeeded | failed | canceled
+    queued -> canceled | expired
+    running -> canceling -> canceled
+
+A running job whose worker died goes back to queued with the next attempt number. Terminal states are final.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.params import TransferParams
+
+SEED_MAX = 2**63 - 1
+Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
+Prompt = Annotated[str, Field(max_length=2000)]
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
+
+
+class Carried(BaseModel):
+    """Base of everything that is stored as JSON: frozen, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class InputKeys(Carried):
+    """Object keys of the checked input pictures (PNG, sRGB, upright, no metadata)."""
+
+    target: str
+    reference: str
+    target_mask: str | None
+    reference_mask: str | None
+
+
+class JobSpec(Carried):
+    """What a worker is asked to do. Small: pictures travel by object key."""
+
+    kind: Literal["transfer"]
+    inputs: InputKeys
+    params: TransferParams
+    prompt: Prompt
+    negative_prompt: Prompt
+    seed: Seed
+
+
+class Progress(Carried):
+    step: int
+    """Sampling steps done."""
+    steps: int
+    """Sampling steps in all; 0 until the first step has been counted."""
+    value: float
+    """Fraction done, 0 to 1."""
+
+
+class JobError(Carried):
+    code: str
+    """Stable, machine-readable reason."""
+    message: str
+    """One sentence for people. Never a traceback."""
+
+
+class ModelIdentity(Carried):
+    """Which weights made a result."""
+
+    id: str
+    """Folder name or hub id of the checkpoint."""
+    revision: str
+    """Commit on the hub, or a hash over the folder's files."""
+    device: str
+    dtype: str
+
+
+class JobResult(Carried):
+    """The finished picture. Written only after the object can be read."""
+
+    width: int
+    height: int
+    sha256: str
+    """SHA-256 of the PNG, in hex."""
+    seed: int
+    model: ModelIdentity
+    timings: dict[str, float]
+    """Milliseconds by phase, and `queue` and `total`."""
+    image_key: str
+    matches_key: str
+
+
+class Record(Carried):
+    """One job as the store keeps it."""
+
+    id: str
+    tenant: str
+    status: Status
+    attempt: int
+    """Number of times that a worker has claimed the job."""
+    spec: JobSpec
+    progress: Progress
+    queue_position: int | None
+    """Jobs in front of this one, plus one; only while queued."""
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: JobError | None
+    result: JobResult | None
+    preview_key: str | None

@@ -1,0 +1,1 @@
+"""The science bench: rendered scenes with ground truth, training, metrics, evaluation."""
