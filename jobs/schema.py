@@ -120,3 +120,58 @@ class Record(Carried):
     error: JobError | None
     result: JobResult | None
     preview_key: str | None
+
+
+class Claim(Carried):
+    """A job in the hands of one worker. `attempt` is the fencing token of every later write."""
+
+    record: Record
+    attempt: int
+    worker_id: str
+
+
+class Lease(Carried):
+    """What a worker learns when it renews its lease."""
+
+    held: bool
+    """False: another attempt owns the job, or it is over. Stop, and write nothing more."""
+    cancel_requested: bool
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    BUSY = "busy"
+    STOPPING = "stopping"
+
+
+class WorkerPresence(Carried):
+    """What a worker says of itself. It vanishes by itself when the worker no longer says it."""
+
+    worker_id: str
+    state: WorkerState
+    model: ModelIdentity | None
+    """Absent until the weights are loaded."""
+    detail: str
+    """For people: what the worker is doing, or why it is not ready."""
+
+
+class Page(Carried):
+    """Part of a listing, newest job first."""
+
+    items: list[Record]
+    next: str | None
+    """Cursor of the following page; absent on the last."""
+
+
+class ReapReport(Carried):
+    """What one round of the reaper did. All zero when another process holds the reaper's lease."""
+
+    requeued: int = 0
+    """Jobs with an expired lease that wait again."""
+    failed: int = 0
+    """Jobs that lost their last attempt."""
+    canceled: int = 0
+    """Jobs whose worker died after a cancel had been asked for."""
+    tickets: int = 0
+    """RQ tickets issued in place of lost ones."""

@@ -1,0 +1,68 @@
+"""What can go wrong between the service and the workers.
+
+    JobsError
+    ├── StoreUnavailable        Redis does not answer, is loading, read-only, or out of memory
+    ├── QueueFull               the bound on queued jobs is reached; carries `retry_after_s`
+    ├── JobNotFound             no such job, or another tenant's
+    ├── JobGone                 the job existed, its retention is over
+    ├── InvalidTransition       the status machine does not allow it
+    ├── ObjectNotFound          no object under this key
+    ├── ObjectExists            create-only write, and the key is taken
+    ├── ObjectsUnavailable      the object store does not answer
+    ├── EmbeddedRedisError      no server binary, or it did not start
+    └── InvalidImage            an uploaded picture is refused; carries a stable `code`
+
+Messages are fit for people outside: no addresses, no secrets, no tracebacks.
+"""
+
+
+class JobsError(Exception):
+    """Base of all errors of this package. `code` is stable and machine-readable."""
+
+    code = "jobs_error"
+
+
+class StoreUnavailable(JobsError):
+    code = "store_unavailable"
+
+
+class QueueFull(JobsError):
+    code = "queue_full"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class JobNotFound(JobsError):
+    code = "job_not_found"
+
+
+class JobGone(JobsError):
+    code = "job_gone"
+
+
+class InvalidTransition(JobsError):
+    code = "invalid_transition"
+
+
+class ObjectNotFound(JobsError):
+    code = "object_not_found"
+
+
+class ObjectExists(JobsError):
+    code = "object_exists"
+
+
+class ObjectsUnavailable(JobsError):
+    code = "objects_unavailable"
+
+
+class EmbeddedRedisError(JobsError):
+    code = "embedded_redis_error"
+
+
+class InvalidImage(JobsError):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

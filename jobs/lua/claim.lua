@@ -1,0 +1,33 @@
+-- prefix, worker, nonce, lease_ms -> snapshot | nil
+-- The nonce names one call: when its answer is lost and the call repeated, the same claim is returned.
+local worker, nonce, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local answered = redis.call('HMGET', key('claims', worker), 'nonce', 'id')
+if answered[1] == nonce then return snapshot(answered[2]) end
+
+-- Least recently served tenant first; within a tenant by rank.
+local function next_in_line()
+  while true do
+    local tenant = redis.call('ZRANGE', key('rotation'), 0, 0)[1]
+    if not tenant then return nil end
+    local id = redis.call('ZRANGE', key('pending', tenant), 0, 0)[1]
+    if not id then
+      redis.call('ZREM', key('rotation'), tenant)
+    else
+      leave_line(id, tenant)
+      if field(id, 'status') == 'queued' then return id, tenant end
+    end
+  end
+end
+
+local id, tenant = next_in_line()
+if not id then return false end
+local turn = redis.call('INCR', key('turn'))
+redis.call('SET', key('served', tenant), turn, 'EX', 3600)
+redis.call('ZADD', key('rotation'), 'XX', turn, tenant)
+local now = now_ms()
+redis.call('HINCRBY', key('job', id), 'attempt', 1)
+redis.call('HSET', key('job', id), 'status', 'running', 'worker', worker, 'started_at', now)
+redis.call('ZADD', key('leases'), now + lease_ms, id)
+redis.call('HSET', key('claims', worker), 'nonce', nonce, 'id', id)
+redis.call('EXPIRE', key('claims', worker), 60)
+return snapshot(id)

@@ -1,0 +1,23 @@
+-- prefix, pause_ms, max attempts, retention, tombstone, error, RQ queue key
+--   -> {requeued, failed, canceled, missing tickets} | nil when another process reaps
+-- One round at a time: the lock frees itself, so a reaper that dies delays the next round and nothing else.
+local pause_ms, max_attempts, retention, tombstone = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if not redis.call('SET', key('reaper'), '1', 'NX', 'PX', pause_ms) then return false end
+local requeued, failed, canceled = 0, 0, 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now_ms(), 'LIMIT', 0, 100)) do
+  local status = field(id, 'status')
+  if status == 'canceling' then
+    finish(id, 'canceled', retention, tombstone)
+    canceled = canceled + 1
+  elseif status ~= 'running' then
+    redis.call('ZREM', key('leases'), id)
+  elseif redis.call('HINCRBY', key('job', id), 'crashes', 1) >= max_attempts then
+    finish(id, 'failed', retention, tombstone, 'error', ARGV[6])
+    failed = failed + 1
+  else
+    requeue(id)
+    requeued = requeued + 1
+  end
+end
+local missing = redis.call('ZCARD', key('queued')) - redis.call('LLEN', ARGV[7])
+return {requeued, failed, canceled, math.max(0, missing)}

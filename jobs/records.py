@@ -1,0 +1,40 @@
+"""Between the Redis hash of a job, written only by the Lua scripts, and `Record`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from jobs.schema import JobError, JobResult, JobSpec, Progress, Record, Status
+
+Snapshot = Sequence[object]
+"""[[field, value, …], queue position or None] as the scripts return it."""
+
+
+def read_record(snapshot: Snapshot) -> Record:
+    flat, position = snapshot
+    assert isinstance(flat, list)
+    fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    status = Status(fields["status"])
+    return Record(
+        id=fields["id"],
+        tenant=fields["tenant"],
+        status=status,
+        attempt=int(fields["attempt"]),
+        spec=JobSpec.model_validate_json(fields["spec"]),
+        progress=_progress(int(fields["step"]), int(fields["steps"]), done=status is Status.SUCCEEDED),
+        queue_position=position if isinstance(position, int) else None,
+        created_at=_moment(fields["created_at"]),
+        started_at=_moment(fields["started_at"]) if "started_at" in fields else None,
+        finished_at=_moment(fields["finished_at"]) if "finished_at" in fields else None,
+        error=JobError.model_validate_json(fields["error"]) if "error" in fields else None,
+        result=JobResult.model_validate_json(fields["result"]) if "result" in fields else None,
+        preview_key=fields.get("preview_key"),
+    )
+
+
+def _progress(step: int, steps: int, *, done: bool) -> Progress:
+    value = 1.0 if done else min(1.0, step / steps) if steps else 0.0
+    return Progress(step=step, steps=steps, value=value)
+
+
+def _moment(milliseconds: str) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)

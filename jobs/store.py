@@ -1,0 +1,223 @@
+"""The job store: the only writer of job records.
+
+Every transition is one Lua script that compares status and attempt and then writes, so two processes
+never both succeed and a worker that lost its job can change nothing. The attempt number is the fencing
+token. All clocks are Redis TIME. Decisions worth knowing:
+
+- Tenants take turns, least recently served first; `priority` orders the jobs of one tenant only.
+- A cancel that arrives before the commit wins; a committed result stays.
+- A job that is handed back or whose worker died waits at its old place, under the next attempt number.
+"""
+
+import re
+import secrets
+import time
+from base64 import b32hexencode
+
+import structlog
+from redis import Redis
+
+from jobs.errors import InvalidTransition, JobGone, JobNotFound, QueueFull, StoreUnavailable
+from jobs.queue import TicketQueue
+from jobs.records import read_record
+from jobs.schema import (
+    Claim,
+    JobError,
+    JobResult,
+    JobSpec,
+    Lease,
+    Page,
+    ReapReport,
+    Record,
+    Status,
+    WorkerPresence,
+)
+from jobs.scripts import Scripts
+from jobs.settings import JobSettings
+
+PRIORITY_LIMIT = 1000
+RETRY_WHEN_FULL_S = 5.0
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_WORKER_LOST = JobError(
+    code="worker_lost", message="The worker died or stalled on every attempt at this job."
+)
+
+log = structlog.get_logger()
+
+
+def new_job_id() -> str:
+    """36 URL-safe characters: milliseconds since 1970, so that ids sort by age, and 128 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    raw = milliseconds.to_bytes(6, "big") + secrets.token_bytes(16)
+    return b32hexencode(raw).decode().rstrip("=").lower()
+
+
+class JobStore:
+    """Every method raises StoreUnavailable when Redis cannot serve. Safe to share between threads."""
+
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._scripts = Scripts(redis, settings.prefix)
+        self._tickets = TicketQueue(redis, settings.prefix)
+
+    # --- the user's side ----------------------------------------------------------------------------------
+
+    def submit(self, spec: JobSpec, *, job_id: str, tenant: str = "local", priority: int = 0) -> Record:
+        """Queues a job and wakes a worker. Higher priority goes first, -1000 to 1000, within the tenant.
+
+        The same id again by the same tenant returns the job that is there, so a submission whose answer was
+        lost can be repeated.
+        Raises QueueFull, and InvalidTransition when the id belongs to another job.
+        """
+        _check_name("job id", job_id)
+        _check_name("tenant", tenant)
+        if abs(priority) > PRIORITY_LIMIT:
+            raise ValueError(f"priority {priority} is outside ±{PRIORITY_LIMIT}")
+        bound = self._settings.max_queued
+        answer = self._scripts.call("submit", job_id, tenant, priority, spec.model_dump_json(), bound)
+        assert isinstance(answer, list)
+        match answer[0]:
+            case b"full":
+                raise QueueFull(f"{bound} jobs are waiting already.", retry_after_s=RETRY_WHEN_FULL_S)
+            case b"taken":
+                raise InvalidTransition("This job id is in use.")
+            case b"created":
+                self._ring()
+        return read_record(answer[1])
+
+    def get(self, job_id: str, *, tenant: str) -> Record:
+        """Raises JobNotFound (also for another tenant's job) and JobGone."""
+        return self._found(self._scripts.call("get", job_id, tenant))
+
+    def list_jobs(self, *, tenant: str, limit: int = 50, cursor: str | None = None) -> Page:
+        """Newest first. `cursor` is the `next` of the page before; raises ValueError when it is not one."""
+        if cursor is not None and not re.fullmatch(r"[0-9]{1,15}", cursor):
+            raise ValueError("not a cursor of this listing")
+        highest = f"({cursor}" if cursor else "+inf"
+        answer = self._scripts.call("list", tenant, highest, limit)
+        assert isinstance(answer, list)
+        last, snapshots = answer
+        items = [read_record(snapshot) for snapshot in snapshots]
+        return Page(items=items, next=last.decode() if last else None)
+
+    def request_cancel(self, job_id: str, *, tenant: str) -> Record:
+        """Queued jobs are canceled at once, running ones become `canceling`; any other state stays as it is.
+
+        Raises JobNotFound and JobGone.
+        """
+        return self._found(self._scripts.call("cancel", job_id, tenant, *self._keeping()))
+
+    # --- the worker's side --------------------------------------------------------------------------------
+
+    def claim(self, worker_id: str) -> Claim | None:
+        """Takes the next job in line and a lease on it. None when nothing waits."""
+        _check_name("worker id", worker_id)
+        snapshot = self._scripts.call("claim", worker_id, secrets.token_hex(8), self._lease_ms())
+        if snapshot is None:
+            return None
+        assert isinstance(snapshot, list)
+        record = read_record(snapshot)
+        return Claim(record=record, attempt=record.attempt, worker_id=worker_id)
+
+    def renew(self, claim: Claim) -> Lease:
+        """Extends the lease by `lease_s` from now."""
+        return _lease(self._scripts.call("renew", claim.record.id, claim.attempt, self._lease_ms()))
+
+    def report_progress(self, claim: Claim, step: int, steps: int, preview_key: str | None = None) -> Lease:
+        """Writes the progress if the claim is current, and leaves the lease's end where it is."""
+        arguments = (claim.record.id, claim.attempt, 0, step, steps, preview_key or "")
+        return _lease(self._scripts.call("renew", *arguments))
+
+    def commit(self, claim: Claim, result: JobResult) -> bool:
+        """Makes the job succeed, if this attempt still runs it and nobody has asked for a cancel.
+
+        Call it only after the objects can be read. True also when the same commit took effect before.
+        """
+        return self._finish(claim, Status.SUCCEEDED, result.model_dump_json()) is Status.SUCCEEDED
+
+    def fail(self, claim: Claim, error: JobError) -> bool:
+        """Ends the job as failed, or canceled if that was asked for. False when the claim is not current."""
+        status = self._finish(claim, Status.FAILED, error.model_dump_json())
+        return status in (Status.FAILED, Status.CANCELED)
+
+    def finish_canceled(self, claim: Claim) -> bool:
+        """canceling -> canceled. False when the claim is not current or no cancel has been asked for."""
+        return self._finish(claim, Status.CANCELED, "") is Status.CANCELED
+
+    def hand_back(self, claim: Claim) -> bool:
+        """Puts an unfinished job back to its old place in the line, not counted against `max_attempts`."""
+        answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._keeping())
+        if answer != b"queued":
+            return answer == b"canceled"
+        self._ring()
+        return True
+
+    # --- upkeep -------------------------------------------------------------------------------------------
+
+    def reap(self) -> ReapReport:
+        """Takes jobs from dead or stalled workers and replaces lost tickets. One process at a time works."""
+        pause_ms = int(self._settings.reap_every_s * 500)
+        answer = self._scripts.call(
+            "reap",
+            max(1, pause_ms),
+            self._settings.max_attempts,
+            *self._keeping(),
+            _WORKER_LOST.model_dump_json(),
+            self._tickets.key,
+        )
+        if answer is None:
+            return ReapReport()
+        assert isinstance(answer, list)
+        requeued, failed, canceled, missing = answer
+        if missing:
+            self._tickets.issue(missing)
+        return ReapReport(requeued=requeued, failed=failed, canceled=canceled, tickets=missing)
+
+    def announce(self, presence: WorkerPresence) -> None:
+        """Says what a worker is doing. Forgotten after two lease times unless said again."""
+        _check_name("worker id", presence.worker_id)
+        self._scripts.call("announce", presence.worker_id, presence.model_dump_json(), 2 * self._lease_ms())
+
+    def workers(self) -> list[WorkerPresence]:
+        answer = self._scripts.call("workers")
+        assert isinstance(answer, list)
+        return [WorkerPresence.model_validate_json(presence) for presence in answer]
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _ring(self) -> None:
+        # The job is accepted already; without a ticket it only waits for the reaper's next round.
+        try:
+            self._tickets.issue()
+        except StoreUnavailable:
+            log.warning("ticket.missed")
+
+    def _finish(self, claim: Claim, outcome: Status, payload: str) -> Status | None:
+        arguments = (claim.record.id, claim.attempt, outcome, *self._keeping(), payload)
+        answer = self._scripts.call("finish", *arguments)
+        return Status(answer.decode()) if isinstance(answer, bytes) else None
+
+    def _keeping(self) -> tuple[int, int]:
+        return self._settings.retention_s, self._settings.tombstone_s
+
+    def _lease_ms(self) -> int:
+        return int(self._settings.lease_s * 1000)
+
+    @staticmethod
+    def _found(answer: object) -> Record:
+        if answer == b"gone":
+            raise JobGone("This job is past its retention.")
+        if answer is None:
+            raise JobNotFound("There is no such job.")
+        assert isinstance(answer, list)
+        return read_record(answer)
+
+
+def _lease(status: object) -> Lease:
+    return Lease(held=status is not None, cancel_requested=status == b"canceling")
+
+
+def _check_name(what: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{what} {name!r}: 1 to 64 letters, digits, '-' or '_' expected")
