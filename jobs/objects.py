@@ -1,0 +1,158 @@
+"""Pictures and matches as objects: a local folder, memory, S3, GCS or Azure, chosen by URL.
+
+    inputs/<tenant>/<job>/target.png …                  written once at admission
+    results/<tenant>/<job>/<attempt>/image.png …        written once by the attempt of that number
+    previews/<tenant>/<job>/<attempt>.jpg               overwritten while the attempt runs
+
+A write is atomic in all of these stores: an object is whole or not there.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
+
+from jobs.errors import ObjectExists, ObjectNotFound, ObjectsUnavailable
+from jobs.settings import JobSettings
+
+_Backend = AzureStore | GCSStore | LocalStore | MemoryStore | S3Store
+_PAGE = 500
+
+
+def input_key(tenant: str, job_id: str, name: str) -> str:
+    return f"inputs/{tenant}/{job_id}/{name}"
+
+
+def result_key(tenant: str, job_id: str, attempt: int, name: str) -> str:
+    return f"results/{tenant}/{job_id}/{attempt}/{name}"
+
+
+def preview_key(tenant: str, job_id: str, attempt: int) -> str:
+    return f"previews/{tenant}/{job_id}/{attempt}.jpg"
+
+
+def output_prefixes(tenant: str, job_id: str) -> tuple[str, str]:
+    """Under these lies everything that attempts at a job wrote."""
+    return f"results/{tenant}/{job_id}/", f"previews/{tenant}/{job_id}/"
+
+
+def input_prefix(tenant: str, job_id: str) -> str:
+    return f"inputs/{tenant}/{job_id}/"
+
+
+class ObjectStore:
+    """Safe to share between threads. Keys are built by the functions of this module.
+
+    Every method raises ObjectsUnavailable when the store fails or does not answer within its retries.
+    """
+
+    def __init__(self, backend: _Backend) -> None:
+        self._backend = backend
+
+    @classmethod
+    def from_settings(cls, settings: JobSettings) -> Self:
+        """Raises ValueError for a URL that names no known store."""
+        folder = (settings.data_dir / "objects").absolute()
+        return cls(_open(settings.objects_url or folder.as_uri()))
+
+    def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = False) -> None:
+        """Without `overwrite` the same bytes may be put again; other bytes raise ObjectExists."""
+        # The local folder keeps no attributes; there the service knows the type by the key's suffix.
+        local = isinstance(self._backend, LocalStore)
+        attributes = None if local else {"Content-Type": content_type}
+        try:
+            with _store_errors(key):
+                obstore.put(
+                    self._backend,
+                    key,
+                    data,
+                    attributes=attributes,
+                    mode="overwrite" if overwrite else "create",
+                )
+        except ObjectExists:
+            # A write whose answer was lost is tried again by the client, and then finds its own object.
+            if self.get(key) != data:
+                raise
+
+    def get(self, key: str) -> bytes:
+        """Raises ObjectNotFound."""
+        with _store_errors(key):
+            return bytes(obstore.get(self._backend, key).bytes())
+
+    def exists(self, key: str) -> bool:
+        try:
+            with _store_errors(key):
+                obstore.head(self._backend, key)
+        except ObjectNotFound:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """A key that is not there is no error."""
+        try:
+            with _store_errors(key):
+                obstore.delete(self._backend, key)
+        except ObjectNotFound:
+            return
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys of all objects under a prefix that ends with '/'."""
+        assert prefix.endswith("/"), prefix
+        with _store_errors(prefix):
+            pages = obstore.list(self._backend, prefix, chunk_size=_PAGE)
+            return [str(found["path"]) for page in pages for found in page]
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Returns how many objects it deleted."""
+        found = self.keys(prefix)
+        for start in range(0, len(found), _PAGE):
+            with _store_errors(prefix):
+                obstore.delete(self._backend, found[start : start + _PAGE])
+        if isinstance(self._backend, LocalStore) and self._backend.prefix is not None:
+            # Empty folders, and what a killed process had staged and never renamed, are not listed.
+            shutil.rmtree(Path(self._backend.prefix) / prefix, ignore_errors=True)
+        return len(found)
+
+    def signed_url(self, key: str, ttl_s: float) -> str | None:
+        """A URL with which anybody can read the object for `ttl_s`; None where the store cannot sign."""
+        if isinstance(self._backend, LocalStore | MemoryStore):
+            return None
+        with _store_errors(key):
+            return obstore.sign(self._backend, "GET", key, timedelta(seconds=ttl_s))
+
+
+def _open(url: str) -> _Backend:
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
+        return LocalStore(unquote(parts.path), mkdir=True)
+    if parts.scheme == "memory":
+        return MemoryStore()
+    if parts.scheme not in ("s3", "gs", "az"):
+        raise ValueError(f"{parts.scheme or url!r} is no object store: file, memory, s3, gs or az expected")
+    # Bounded: a submission must fail within seconds, and a worker repeats a whole write itself.
+    backend = from_url(
+        url,
+        client_options={"connect_timeout": timedelta(seconds=2), "timeout": timedelta(seconds=30)},
+        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+    )
+    assert isinstance(backend, S3Store | GCSStore | AzureStore), backend
+    return backend
+
+
+@contextmanager
+def _store_errors(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectNotFound(f"There is no object {key}.") from error
+    except (AlreadyExistsError, PreconditionError) as error:
+        raise ObjectExists(f"There is an object {key} already.") from error
+    except (BaseError, OSError) as error:
+        raise ObjectsUnavailable("The object store does not answer.") from error
