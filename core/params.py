@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NoiseLevel = Annotated[float, Field(ge=0.0, le=1.0)]
 NoiseRange = tuple[NoiseLevel, NoiseLevel]
-LayerName = Annotated[str, Field(pattern=r"^(down_blocks\.\d+|mid_block|up_blocks\.\d+)(\.[a-z_]+\.\d+)*$", max_length=80)]
+LayerName = Annotated[
+    str, Field(pattern=r"^(down_blocks\.\d+|mid_block|up_blocks\.\d+)(\.[a-z_]+\.\d+)*$", max_length=80)
+]
 
 
 class TransferParams(BaseModel):
@@ -92,5 +94,7 @@ class TransferParams(BaseModel):
         for name in ("injection_range", "reinjection_range", "clean_latent_range", "adain_range"):
             start, stop = getattr(self, name)
             if start < stop:
-                raise ValueError(f"{name}: sampling runs from noise to image, so start ({start}) must be >= stop ({stop})")
+                raise ValueError(
+                    f"{name}: sampling runs from noise to image, so start ({start}) must be >= stop ({stop})"
+                )
         return self

@@ -1,0 +1,161 @@
+"""A folder or a hub id at a pinned revision in, models ready for `core.pipeline.transfer` out.
+
+Safetensors only, and no code from the checkpoint is ever run: pickled weights and remote code are refused.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline
+
+from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, DeviceUnavailable, RevisionNotPinned
+from checkpoints.settings import ModelSettings
+from core.models import Models
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModels:
+    """Models on their device, and what they are, for the result's record."""
+
+    models: Models
+    id: str
+    """Folder name or hub id, and the replacement VAE's after a `+`."""
+    revision: str
+    """The hub's commit, or SHA-256 over the folder's files."""
+    device: str
+    dtype: str
+
+
+def load(settings: ModelSettings) -> LoadedModels:
+    """Load an SDXL checkpoint.
+
+    The VAE runs in float32 where its configuration says `force_upcast` (SDXL's own overflows in float16), else in the
+    UNet's precision. Raises the errors of `checkpoints.errors`.
+    """
+    device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
+    revision = _pinned(settings.model, settings.model_revision, "PLUMAGE_MODEL_REVISION")
+    _require_sdxl(settings.model)
+    variant = settings.model_variant or _only_variant(settings.model)
+    arguments = {"torch_dtype": dtype, "use_safetensors": True}
+    try:
+        replacement = {}
+        if settings.vae is not None:
+            vae_revision = _pinned(settings.vae, settings.vae_revision, "PLUMAGE_VAE_REVISION")
+            replacement["vae"] = AutoencoderKL.from_pretrained(settings.vae, revision=vae_revision, **arguments)
+        pipeline = StableDiffusionXLPipeline.from_pretrained(
+            settings.model, revision=revision, variant=variant, add_watermarker=False, **replacement, **arguments
+        )
+    except (OSError, ValueError) as error:
+        raise CheckpointUnsupported(f"PLUMAGE_MODEL={settings.model}: cannot be loaded: {error}") from error
+    models = _assemble(pipeline, device)
+    name = Path(settings.model).resolve().name if _is_folder(settings.model) else settings.model
+    return LoadedModels(
+        models,
+        id=name if settings.vae is None else f"{name}+{Path(settings.vae).name}",
+        revision=revision or folder_digest(Path(settings.model)),
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; `auto` takes CUDA, then MPS, then the CPU. Raises DeviceUnavailable."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceUnavailable(f"PLUMAGE_DEVICE={name}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The precision called `name`; `auto` is the one that suits the device. Raises DeviceUnavailable."""
+    if name != "auto":
+        if name == "float16" and device.type == "cpu":
+            raise DeviceUnavailable("PLUMAGE_DTYPE=float16 is not supported on a CPU; take float32 or bfloat16")
+        return DTYPES[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float16 if device.type == "mps" else torch.float32
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of a checkpoint's configuration, tokenizer and weight files, in hex."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt"):
+            digest.update(str(path.relative_to(folder)).encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Models:
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        part.requires_grad_(False).eval()
+        part.to(device)
+    if pipeline.vae.config.force_upcast:
+        pipeline.vae.to(torch.float32)
+    schedule = DDIMScheduler.from_config(pipeline.scheduler.config)
+    return Models(
+        unet=pipeline.unet,
+        vae=pipeline.vae,
+        text_encoders=(pipeline.text_encoder, pipeline.text_encoder_2),
+        tokenizers=(pipeline.tokenizer, pipeline.tokenizer_2),
+        alphas_cumprod=schedule.alphas_cumprod.double(),
+        prediction_type=schedule.config.prediction_type,
+        zero_empty_negative=bool(pipeline.config.force_zeros_for_empty_prompt),
+    )
+
+
+def _is_folder(source: str) -> bool:
+    return Path(source).is_dir()
+
+
+def _pinned(source: str, revision: str | None, setting: str) -> str | None:
+    if _is_folder(source):
+        return None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        raise CheckpointNotFound(f"{source} is neither a folder here nor a hub id (owner/name)")
+    if revision is None or not COMMIT.fullmatch(revision):
+        raise RevisionNotPinned(f"{source}: set {setting} to the full commit hash (40 hex digits) that you trust")
+    return revision
+
+
+def _require_sdxl(source: str) -> None:
+    """Folders only: what the hub sends is checked by loading it."""
+    if not _is_folder(source):
+        return
+    index = Path(source) / "model_index.json"
+    if not index.is_file():
+        raise CheckpointUnsupported(
+            f"PLUMAGE_MODEL={source}: no model_index.json; a folder in diffusers layout is needed"
+        )
+    parts = json.loads(index.read_text())
+    missing = [part for part in ("unet", "vae", "text_encoder", "text_encoder_2") if not (parts.get(part) or [None])[0]]
+    if missing:
+        raise CheckpointUnsupported(
+            f"PLUMAGE_MODEL={source}: not an SDXL base checkpoint, without {', '.join(missing)}"
+        )
+
+
+def _only_variant(source: str) -> str | None:
+    """The variant of a folder that holds no plain UNet weights but one variant of them."""
+    if not _is_folder(source):
+        return None
+    names = [path.name for path in (Path(source) / "unet").glob("*.safetensors")]
+    variants = set()
+    for name in names:
+        found = re.fullmatch(r"diffusion_pytorch_model(?:\.([\w]+?))?(?:-\d+-of-\d+)?\.safetensors", name)
+        variants.add(found.group(1) if found else None)
+    return variants.pop() if len(variants) == 1 else None

@@ -1,0 +1,35 @@
+"""Which weights a worker holds, fixed when it starts."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MINI = Path(__file__).parents[1] / "models" / "mini"
+"""The small checkpoint that comes with the repository."""
+
+
+class ModelSettings(BaseSettings):
+    """Read from `PLUMAGE_*` variables of the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PLUMAGE_", frozen=True, extra="ignore", use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+    model: str = str(MINI)
+    """Folder in diffusers layout, or a hub id such as `stabilityai/stable-diffusion-xl-base-1.0`."""
+    model_revision: str | None = None
+    """Commit of the hub id, 40 hex digits. Needed for hub ids, meaningless for folders."""
+    model_variant: str | None = None
+    """Weight files to take, such as `fp16` for `*.fp16.safetensors`. Absent: the plain files, else the only variant."""
+    vae: str | None = None
+    """Replacement VAE: folder or hub id, such as `madebyollin/sdxl-vae-fp16-fix`."""
+    vae_revision: str | None = None
+    """Commit of the replacement VAE's hub id."""
+    device: str = "auto"
+    """`auto`, `cuda`, `cuda:1`, `mps` or `cpu`. Auto takes the first that is there."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Precision of UNet and text encoders. Auto: bfloat16 (else float16) on CUDA, float16 on MPS, float32 on a CPU."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads that torch may use. Absent: torch's own choice."""

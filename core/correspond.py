@@ -1,0 +1,78 @@
+"""One correspondence for the whole run, from one look at both clean pictures; and its description for people.
+
+DIFT (Tang et al., arXiv 2306.03881): noise both pictures a little, read the UNet's features, average over draws. We
+read the inputs of self-attention layers, where SDXL's semantics are best, instead of block outputs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from core.canvas import Canvas
+from core.denoise import LatentPair
+from core.guidance import NoisePredictor
+from core.match import TokenMap, combine_features, match_tokens, token_mask
+from core.models import Models
+from core.patch import recorded
+from core.rearrange import token_grid
+from core.schedule import NoiseDraws, add_noise
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The correspondence map of a transfer: for every token of the target, where it matched."""
+
+    positions: Float[Tensor, "rows columns 2"]
+    """Matched place in the reference picture as (x, y), each a fraction of its width or height."""
+    similarity: Float[Tensor, "rows columns"]
+    """Cosine of the match, -1 to 1."""
+    inside: Bool[Tensor, "rows columns"]
+    """Whether the token lies inside the target mask."""
+
+
+@torch.no_grad()
+def match_once(
+    models: Models,
+    predict_noise: NoisePredictor,
+    pair: LatentPair,
+    layers: list[str],
+    *,
+    noise_level: float,
+    draws: int,
+    seed: int,
+) -> TokenMap:
+    """Match the target's tokens to the reference's by features of `layers` at `noise_level` (t / 1000), averaged over
+    `draws` noise draws. One call of the UNet per draw, two rows each."""
+    total = len(models.alphas_cumprod)
+    timestep = min(round(noise_level * total), total - 1)
+    alpha_bar = float(models.alphas_cumprod[timestep])
+    clean = torch.cat([pair.target, pair.reference])
+    noise = NoiseDraws(seed, row=2)
+    sums: dict[str, Tensor] = {}
+    with recorded(models.unet, layers) as seen:
+        for _ in range(draws):
+            predict_noise(add_noise(clean, noise.like(clean), alpha_bar), timestep)
+            for name, features in seen.items():
+                # The last two rows are the conditional half.
+                sums[name] = sums.get(name, torch.zeros(())) + features[-2:].to(clean.dtype) / draws
+    size = (clean.shape[2], clean.shape[3])
+    grids = [token_grid(size, features.shape[1]) for features in sums.values()]
+    target_features, grid = combine_features([features[0] for features in sums.values()], grids, pair.target_mask)
+    reference_features, _ = combine_features([features[1] for features in sums.values()], grids, pair.reference_mask)
+    index, similarity = match_tokens(target_features, reference_features, token_mask(pair.reference_mask, grid))
+    return TokenMap(grid, index, similarity)
+
+
+def describe(token_map: TokenMap, target: Canvas, reference: Canvas) -> Matches:
+    """A token map in the terms of the two pictures, on the CPU."""
+    left, top, width, height = reference.box
+    offset = torch.tensor([left, top], device=token_map.index.device)
+    extent = torch.tensor([width, height], device=token_map.index.device)
+    positions = ((token_map.positions().float() - offset) / extent).clamp(0.0, 1.0)
+    return Matches(
+        positions.unflatten(0, token_map.grid).cpu(),
+        token_map.similarity.float().unflatten(0, token_map.grid).cpu(),
+        token_mask(target.mask, token_map.grid).unflatten(0, token_map.grid).cpu(),
+    )

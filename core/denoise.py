@@ -1,0 +1,96 @@
+"""The sampler: one loop, three rows, one call of the UNet per step.
+
+Rows: `output` becomes the result; `reference` is the noised appearance picture; `structure` is the noised target, which
+nothing edits. The output takes the structure row's noise map,
+
+    x_out[t-1] = mu(x_out[t]) + (x_structure[t-1] - mu(x_structure[t])),
+
+which replays the target exactly where nothing is rearranged (edit-friendly DDPM inversion, arXiv 2304.06140, without
+the separate inversion: `sigma_t z_t` of the two-stage form *is* the bracket). It holds because the structure row sees
+the same prompt, guidance and sizes, is never edited, its draws are kept from one step to the next, and this arithmetic
+runs in float32 at least. The bracket is kept at the last step too, where sigma is 0.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from core.guidance import NoisePredictor
+from core.rearrange import FeatureInjection, Injection, move_towards, rearrange_latent
+from core.schedule import NoiseDraws, Step, add_noise, predict_clean, step_mean
+from core.statistics import masked_adain
+
+Latent = Float[Tensor, "1 channels height width"]
+Mask = Float[Tensor, "height width"]
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step and what is done in it."""
+
+    step: Step
+    injection: Injection
+    clean_latent_strength: float
+    adain: bool
+
+
+@dataclass(frozen=True)
+class LatentPair:
+    """Both pictures as clean latents, and where each takes part (weights at the latent's size)."""
+
+    target: Latent
+    reference: Latent
+    target_mask: Mask
+    reference_mask: Mask
+
+
+def denoise(
+    predict_noise: NoisePredictor,
+    pair: LatentPair,
+    plan: Sequence[PlannedStep],
+    injection: FeatureInjection,
+    *,
+    eta: float,
+    prediction_type: str,
+    seed: int,
+    after_step: Callable[[int, Latent], None],
+) -> Latent:
+    """Sample the output row along `plan` and return its clean latent.
+
+    `after_step(done, predicted_clean)` is called after every step and may raise to stop the run.
+    """
+    target_draws, reference_draws = NoiseDraws(seed, row=0), NoiseDraws(seed, row=1)
+    first = plan[0].step.alpha_bar
+    structure = add_noise(pair.target, target_draws.like(pair.target), first)
+    reference = add_noise(pair.reference, reference_draws.like(pair.reference), first)
+    output = structure.clone()
+    injection.mode = Injection.NONE
+
+    for done, planned in enumerate(plan, start=1):
+        step = planned.step
+        injection.mode = planned.injection
+        matched = planned.injection is Injection.MATCHED
+        rows = [output, reference, structure] if matched else [output, structure]
+        predicted = predict_noise(torch.cat(rows), step.timestep)
+        clean, noise = predict_clean(torch.cat(rows), predicted, step.alpha_bar, prediction_type)
+        clean_output, clean_structure = clean[:1], clean[-1:]
+
+        if planned.clean_latent_strength and injection.last_map is not None:
+            rearranged = rearrange_latent(pair.reference, injection.last_map)
+            clean_output = move_towards(clean_output, rearranged, planned.clean_latent_strength, pair.target_mask)
+
+        mean_output = step_mean(clean_output, noise[:1], step, eta)
+        mean_structure = step_mean(clean_structure, noise[-1:], step, eta)
+        next_structure = add_noise(pair.target, target_draws.like(pair.target), step.alpha_bar_prev)
+        reference = add_noise(pair.reference, reference_draws.like(pair.reference), step.alpha_bar_prev)
+        output = mean_output + (next_structure - mean_structure)
+        structure = next_structure
+
+        if planned.adain:
+            output = masked_adain(output, reference, pair.target_mask, pair.reference_mask)
+        output = torch.lerp(structure, output, pair.target_mask)
+        after_step(done, clean_output)
+    return output

@@ -1,0 +1,53 @@
+"""From rows of noisy latents to one guided noise prediction per row, in a single call of the UNet."""
+
+from collections.abc import Callable
+
+import torch
+from diffusers import UNet2DConditionModel
+from jaxtyping import Float
+from torch import Tensor
+
+from core.text import Conditioning
+
+Rows = Float[Tensor, "rows channels height width"]
+NoisePredictor = Callable[[Rows, int], Rows]
+"""Takes noisy rows and their timestep, returns what the UNet predicts for each."""
+
+
+def make_predictor(
+    unet: UNet2DConditionModel,
+    conditional: Conditioning,
+    unconditional: Conditioning | None,
+    guidance_scale: float,
+) -> NoisePredictor:
+    """Classifier-free guidance (arXiv 2207.12598) over all rows alike.
+
+    With guidance the batch is the unconditional half followed by the conditional one, each with all rows in the same
+    order, so that an edit of attention inputs finds every row in both halves. Every row sees the same prompts, the
+    same scale and the same sizes: that is what makes the structure row reconstruct its picture.
+    """
+    guided = unconditional is not None and guidance_scale != 1.0
+    halves = [unconditional, conditional] if guided and unconditional is not None else [conditional]
+    tokens = torch.cat([half.tokens for half in halves])
+    pooled = torch.cat([half.pooled for half in halves])
+    sizes = torch.cat([half.sizes for half in halves])
+
+    @torch.no_grad()
+    def predict(rows: Rows, timestep: int) -> Rows:
+        count = len(rows)
+        output: Tensor = unet(
+            rows.to(unet.dtype).repeat(len(halves), 1, 1, 1),
+            torch.tensor(timestep, device=rows.device),
+            encoder_hidden_states=tokens.repeat_interleave(count, dim=0),
+            added_cond_kwargs={
+                "text_embeds": pooled.repeat_interleave(count, dim=0),
+                "time_ids": sizes.repeat_interleave(count, dim=0),
+            },
+        ).sample
+        output = output.to(rows.dtype)
+        if not guided:
+            return output
+        without, with_prompt = output.chunk(2)
+        return without + guidance_scale * (with_prompt - without)
+
+    return predict

@@ -1,0 +1,117 @@
+"""Dense semantic correspondence between tokens: who in the reference looks most like me.
+
+The paper's section 3.1 (`argmax_q cos(F_out(p), F_ref(q))`), as one masked matrix product instead of a loop over
+tokens. Features of diffusion networks as descriptors: DIFT (Tang et al., arXiv 2306.03881).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+CHUNK_ELEMENTS = 64 * 1024 * 1024
+"""Largest similarity matrix held at once: 256 MiB in float32, four times the one of 4096 x 4096 tokens."""
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """For every target token, in reading order, the reference token that it matched."""
+
+    grid: tuple[int, int]
+    """Rows and columns, the same for both pictures."""
+    index: Int[Tensor, " tokens"]
+    similarity: Float[Tensor, " tokens"]
+    """Cosine of the match, -1 to 1."""
+
+    def positions(self) -> Float[Tensor, "tokens 2"]:
+        """Centres of the matched tokens as (x, y), each a fraction of the reference canvas, 0 to 1."""
+        rows, columns = self.grid
+        x = (self.index % columns + 0.5) / columns
+        y = (torch.div(self.index, columns, rounding_mode="floor") + 0.5) / rows
+        return torch.stack([x, y], dim=-1).to(self.similarity.dtype)
+
+    def resized(self, grid: tuple[int, int]) -> "TokenMap":
+        """The same correspondence on a finer or coarser token grid.
+
+        On a finer grid the tokens inside one old token keep their places relative to each other.
+        """
+        if grid == self.grid:
+            return self
+        device = self.index.device
+        row = (torch.arange(grid[0], device=device) + 0.5) / grid[0]
+        column = (torch.arange(grid[1], device=device) + 0.5) / grid[1]
+        old_row = (row * self.grid[0]).long()
+        old_column = (column * self.grid[1]).long()
+        parent = (old_row[:, None] * self.grid[1] + old_column[None, :]).flatten()
+        offset_row = (row * self.grid[0] - old_row - 0.5)[:, None].expand(grid).flatten()
+        offset_column = (column * self.grid[1] - old_column - 0.5)[None, :].expand(grid).flatten()
+        matched = self.index[parent]
+        new_row = (torch.div(matched, self.grid[1], rounding_mode="floor") + 0.5 + offset_row) / self.grid[0]
+        new_column = (matched % self.grid[1] + 0.5 + offset_column) / self.grid[1]
+        new_row = (new_row * grid[0]).long().clamp(0, grid[0] - 1)
+        new_column = (new_column * grid[1]).long().clamp(0, grid[1] - 1)
+        return TokenMap(grid, new_row * grid[1] + new_column, self.similarity[parent])
+
+
+def match_tokens(
+    target: Float[Tensor, "target_tokens channels"],
+    reference: Float[Tensor, "reference_tokens channels"],
+    reference_mask: Bool[Tensor, " reference_tokens"],
+    *,
+    chunk_elements: int = CHUNK_ELEMENTS,
+) -> tuple[Int[Tensor, " target_tokens"], Float[Tensor, " target_tokens"]]:
+    """Index and cosine of the best reference token for every target token. No device sync.
+
+    Masked-out reference tokens are removed from the choice, so they cannot win, whatever the cosines are.
+    Compared in float32 at least. Ties go to the first token. Raises nothing; at least one reference token must
+    be inside the mask.
+    """
+    dtype = torch.promote_types(target.dtype, torch.float32)
+    target_unit = F.normalize(target.to(dtype), dim=-1)
+    reference_unit = F.normalize(reference.to(dtype), dim=-1)
+    rows_at_once = max(1, chunk_elements // len(reference))
+    similarities, indices = [], []
+    for chunk in target_unit.split(rows_at_once):
+        cosine = chunk @ reference_unit.T
+        cosine = cosine.masked_fill(~reference_mask, -torch.inf)
+        best = cosine.max(dim=-1)
+        similarities.append(best.values)
+        indices.append(best.indices)
+    return torch.cat(indices), torch.cat(similarities)
+
+
+def combine_features(
+    features: list[Float[Tensor, "tokens channels"]],
+    grids: list[tuple[int, int]],
+    mask: Float[Tensor, "height width"],
+) -> tuple[Float[Tensor, "tokens_out channels_out"], tuple[int, int]]:
+    """One descriptor per token from several layers: each without its mean over the mask, of unit length, brought to
+    the finest grid and set side by side.
+
+    The mean carries what all tokens share (high-norm and position components), which attracts wrong matches.
+    """
+    finest = max(grids, key=lambda grid: grid[0] * grid[1])
+    columns = []
+    for feature, grid in zip(features, grids, strict=True):
+        weight = token_weights(mask, grid)[:, None].to(feature.dtype)
+        mean = (feature * weight).sum(0, keepdim=True) / weight.sum()
+        unit = F.normalize(feature - mean, dim=-1)
+        picture = unit.T.unflatten(1, grid)[None]
+        if grid != finest:
+            picture = F.interpolate(picture, size=finest, mode="bilinear", align_corners=False)
+        columns.append(picture[0].flatten(1).T)
+    return torch.cat(columns, dim=-1), finest
+
+
+def token_weights(mask: Float[Tensor, "height width"], grid: tuple[int, int]) -> Float[Tensor, " tokens"]:
+    """Share of every token's area that the mask covers, 0 to 1."""
+    return F.interpolate(mask[None, None], size=grid, mode="area")[0, 0].flatten()
+
+
+def token_mask(mask: Float[Tensor, "height width"], grid: tuple[int, int]) -> Bool[Tensor, " tokens"]:
+    """Tokens that lie inside the mask: covered by half at least, or, where the mask is finer than every token, the
+    ones covered most."""
+    weight = token_weights(mask, grid)
+    return weight >= weight.max().clamp(max=0.5)

@@ -1,0 +1,49 @@
+"""The frozen networks that one transfer uses, as plain references. Loading them is the business of `checkpoints`."""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """An SDXL checkpoint in memory. Nothing here is changed by a transfer, except inside `core.patch.patched`."""
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection]
+    tokenizers: tuple[CLIPTokenizer, CLIPTokenizer]
+    alphas_cumprod: Tensor
+    """The training schedule, alpha-bar of DDPM, one float64 value per training timestep, on the CPU."""
+    prediction_type: str
+    """What the UNet predicts: `epsilon`, `v_prediction` or `sample`."""
+    zero_empty_negative: bool
+    """Whether an empty negative prompt is embedded as zeros, as SDXL base was trained."""
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.unet.device
+        return device
+
+    @property
+    def trajectory_dtype(self) -> torch.dtype:
+        """Precision of the scheduler arithmetic: float32 at least, whatever the UNet runs in."""
+        return torch.promote_types(self.unet.dtype, torch.float32)
+
+    @property
+    def vae_factor(self) -> int:
+        """Pixels per latent position, along one side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def size_multiple(self) -> int:
+        """Working sides are multiples of this many pixels, so that every level of the UNet halves evenly."""
+        return self.vae_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @property
+    def native_resolution(self) -> int:
+        """Side in pixels of the square picture that the UNet was trained on."""
+        return int(self.unet.config.sample_size) * self.vae_factor

@@ -1,0 +1,206 @@
+"""One transfer, from two pictures to one: the whole story in five verbs.
+
+    prepare     sizes, alpha, masks: both pictures on one canvas
+    encode      prompts and pictures in the network's terms
+    correspond  who in the reference belongs to whom in the target
+    sample      three rows, one call of the network per step
+    finish      decode, and set the result into the target at its own size
+
+This is the only place that takes knobs out of `TransferParams`; below it, functions receive plain values.
+Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; where we differ is said at each stage.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from core.canvas import Canvas, compose, fit_canvas, stretch_canvas, working_size
+from core.correspond import Matches, describe, match_once
+from core.denoise import LatentPair, PlannedStep, denoise
+from core.guidance import NoisePredictor, make_predictor
+from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
+from core.match import TokenMap
+from core.models import Models
+from core.params import TransferParams
+from core.patch import patched, select_layers
+from core.rearrange import FeatureInjection, Injection
+from core.schedule import Step, make_steps
+from core.text import encode_prompt
+from core.timing import Clock, Stopwatch
+
+Preview = Callable[[], UInt8[Tensor, "rows columns 3"]]
+OnStep = Callable[[int, int, Preview], None]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Where each picture takes part, as weights 0 to 1 of that picture's size. None: its alpha, or everywhere."""
+
+    target: Float[Tensor, "target_height target_width"] | None = None
+    reference: Float[Tensor, "reference_height reference_width"] | None = None
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    image: UInt8[Tensor, "height width channels"]
+    """At the target's own pixel size, with the target's alpha when it had one."""
+    seed: int
+    timings: dict[str, float]
+    """Milliseconds by verb."""
+    matches: Matches
+
+
+def transfer(
+    models: Models,
+    target: Float[Tensor, "target_channels target_height target_width"],
+    reference: Float[Tensor, "reference_channels reference_height reference_width"],
+    params: TransferParams,
+    *,
+    prompt: str = "",
+    negative_prompt: str = "",
+    masks: Masks = Masks(),
+    seed: int,
+    on_step: OnStep | None = None,
+    clock: Clock = time.perf_counter,
+) -> TransferResult:
+    """Repaint `target` with the appearance of `reference`, part by part.
+
+    Pictures are RGB or RGBA, 0 to 1, of any size and aspect ratio. `on_step(step, steps, preview)` is called after
+    every sampling step; `preview()` makes a small picture of the prediction so far, and raising stops the run.
+    Whatever happens, the networks are left as they were. Same inputs, seed and machine: the same bytes.
+
+    Raises EmptyMaskError, ShapeError or UnknownLayerError for inputs that cannot be worked with, NonFiniteError when
+    the network fails numerically, and whatever `on_step` raises.
+    """
+    phase = Stopwatch(clock, models.device)
+    with phase("prepare"):
+        canvases = prepare(models, target, reference, masks, params)
+    with phase("encode"):
+        pair, predict = encode(models, canvases, prompt, negative_prompt, params)
+    with phase("correspond"):
+        token_map = correspond(models, pair, predict, params, seed)
+    with phase("sample"):
+        latent, token_map = sample(models, canvases, pair, predict, token_map, params, seed, on_step)
+    with phase("finish"):
+        mask = canvases.target_mask
+        image = compose(decode_latent(models.vae, latent), target, mask, params.feather_px)
+        matches = describe(token_map, canvases.target, canvases.reference)
+    return TransferResult(image.cpu(), seed, phase.milliseconds, matches)
+
+
+@dataclass(frozen=True)
+class Canvases:
+    target: Canvas
+    reference: Canvas
+    target_mask: Float[Tensor, "target_height target_width"] | None
+    """What is repainted, at the target's own size; None: everything."""
+
+
+def prepare(models: Models, target: Tensor, reference: Tensor, masks: Masks, params: TransferParams) -> Canvases:
+    """Both pictures at one working size: the target resized to the nearest supported one, the reference fitted in."""
+    size = working_size(
+        target.shape[1],
+        target.shape[2],
+        resolution=params.resolution or models.native_resolution,
+        multiple=models.size_multiple,
+    )
+    target_canvas = stretch_canvas(target, masks.target, size).to(models.device)
+    reference_canvas = fit_canvas(reference, masks.reference, size).to(models.device)
+    return Canvases(target_canvas, reference_canvas, masks.target)
+
+
+def encode(
+    models: Models, canvases: Canvases, prompt: str, negative_prompt: str, params: TransferParams
+) -> tuple[LatentPair, NoisePredictor]:
+    """Clean latents of both pictures, and the UNet with its prompts and guidance bound."""
+    height, width = canvases.target.mask.shape
+    dtype = models.trajectory_dtype
+    target = encode_picture(models.vae, canvases.target.picture, dtype)
+    reference = encode_picture(models.vae, canvases.reference.picture, dtype)
+    size = target.shape[2:]
+    masks = [
+        F.interpolate(c.mask[None, None].to(dtype), size=size, mode="area")[0, 0]
+        for c in (canvases.target, canvases.reference)
+    ]
+    conditional = encode_prompt(models, prompt, height=height, width=width)
+    unconditional = encode_prompt(models, negative_prompt, height=height, width=width, negative=True)
+    predict = make_predictor(models.unet, conditional, unconditional, params.guidance_scale)
+    return LatentPair(target, reference, masks[0], masks[1]), predict
+
+
+def correspond(
+    models: Models, pair: LatentPair, predict: NoisePredictor, params: TransferParams, seed: int
+) -> TokenMap | None:
+    """One map for all steps, or None where every layer matches for itself at every step, as in the paper."""
+    if params.match_source == "layer":
+        return None
+    return _match_once(models, pair, predict, params, seed)
+
+
+def _match_once(
+    models: Models, pair: LatentPair, predict: NoisePredictor, params: TransferParams, seed: int
+) -> TokenMap:
+    return match_once(
+        models,
+        predict,
+        pair,
+        select_layers(models.unet, params.match_layers),
+        noise_level=params.match_noise_level,
+        draws=params.match_draws,
+        seed=seed,
+    )
+
+
+def sample(
+    models: Models,
+    canvases: Canvases,
+    pair: LatentPair,
+    predict: NoisePredictor,
+    token_map: TokenMap | None,
+    params: TransferParams,
+    seed: int,
+    on_step: OnStep | None,
+) -> tuple[Tensor, TokenMap]:
+    """The result's clean latent, and the map that made it (the last step's where each layer matched for itself)."""
+    layers = select_layers(models.unet, params.injection_layers)
+    steps = make_steps(models.alphas_cumprod, num_steps=params.num_steps, strength=params.strength)
+    injection = FeatureInjection(pair.target_mask, pair.reference_mask, token_map)
+    pictures = [canvases.target.picture, canvases.reference.picture]
+    latent_to_rgb = fit_latent_to_rgb([pair.target, pair.reference], pictures)
+
+    def after_step(done: int, clean: Tensor) -> None:
+        if on_step is not None:
+            on_step(done, len(steps), lambda: preview_picture(clean, latent_to_rgb))
+
+    with patched(models.unet, layers, injection):
+        latent = denoise(
+            predict,
+            pair,
+            plan_steps(steps, params, inject=bool(layers)),
+            injection,
+            eta=params.eta,
+            prediction_type=models.prediction_type,
+            seed=seed,
+            after_step=after_step,
+        )
+    return latent, injection.last_map or _match_once(models, pair, predict, params, seed)
+
+
+def plan_steps(steps: list[Step], params: TransferParams, *, inject: bool) -> list[PlannedStep]:
+    """What is done at every step. Structure re-injection falls on the first injected step and every n-th after it."""
+    plan: list[PlannedStep] = []
+    injected = 0
+    for step in steps:
+        injection = Injection.NONE
+        if inject and step.inside(params.injection_range):
+            every = params.reinjection_every
+            again = every > 0 and injected % every == 0 and step.inside(params.reinjection_range)
+            injection = Injection.STRUCTURE if again else Injection.MATCHED
+            injected += 1
+        strength = params.clean_latent_strength if step.inside(params.clean_latent_range) else 0.0
+        plan.append(PlannedStep(step, injection, strength, step.inside(params.adain_range)))
+    return plan
