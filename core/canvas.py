@@ -16,6 +16,8 @@ from core.errors import EmptyMaskError, ShapeError
 Image = Float[Tensor, "image_channels image_height image_width"]
 """RGB or RGBA, 0 to 1."""
 ImageMask = Float[Tensor, "image_height image_width"]
+UploadedMask = Float[Tensor, "mask_height mask_width"]
+"""Checked here to have its picture's size."""
 Picture = Float[Tensor, "3 height width"]
 Mask = Float[Tensor, "height width"]
 
@@ -48,7 +50,7 @@ def working_size(height: int, width: int, *, resolution: int, multiple: int) -> 
     )
 
 
-def stretch_canvas(image: Image, mask: ImageMask | None, size: tuple[int, int]) -> Canvas:
+def stretch_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
     """The target's canvas: the picture resized to `size`, which `working_size` chose to fit its aspect ratio.
 
     Raises ShapeError and EmptyMaskError.
@@ -57,7 +59,7 @@ def stretch_canvas(image: Image, mask: ImageMask | None, size: tuple[int, int]) 
     return Canvas(resize(picture, size), resize(weight[None], size)[0], (0.0, 0.0, 1.0, 1.0))
 
 
-def fit_canvas(image: Image, mask: ImageMask | None, size: tuple[int, int]) -> Canvas:
+def fit_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
     """The reference's canvas: the whole picture, undistorted, as large as `size` allows and centred; its border
     pixels continue outwards, where the mask is 0. Raises ShapeError and EmptyMaskError.
     """
@@ -75,7 +77,7 @@ def fit_canvas(image: Image, mask: ImageMask | None, size: tuple[int, int]) -> C
     return Canvas(fitted, mask_out, box)
 
 
-def _checked(image: Image, mask: ImageMask | None, role: str) -> tuple[Picture, ImageMask]:
+def _checked(image: Image, mask: UploadedMask | None, role: str) -> tuple[Picture, ImageMask]:
     channels, height, width = image.shape
     if channels not in (3, 4):
         raise ShapeError(f"the {role} has {channels} channels, not 3 (RGB) or 4 (RGBA)")

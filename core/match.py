@@ -83,10 +83,10 @@ def match_tokens(
 
 
 def combine_features(
-    features: list[Float[Tensor, "tokens channels"]],
+    features: list[Float[Tensor, "_tokens _channels"]],
     grids: list[tuple[int, int]],
     mask: Float[Tensor, "height width"],
-) -> tuple[Float[Tensor, "tokens_out channels_out"], tuple[int, int]]:
+) -> tuple[Float[Tensor, "tokens channels"], tuple[int, int]]:
     """One descriptor per token from several layers: each without its mean over the mask, of unit length, brought to
     the finest grid and set side by side.
 

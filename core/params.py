@@ -10,7 +10,7 @@ step at timestep t is inside when `start >= t / 1000 >= stop`. Fractions survive
 Source of the method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), called "the paper" below.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -90,7 +90,7 @@ class TransferParams(BaseModel):
     mask the target's pixels stay exactly."""
 
     @model_validator(mode="after")
-    def _ranges_run_downwards(self) -> Self:
+    def _ranges_run_downwards(self) -> "TransferParams":
         for name in ("injection_range", "reinjection_range", "clean_latent_range", "adain_range"):
             start, stop = getattr(self, name)
             if start < stop:

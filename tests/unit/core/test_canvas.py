@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from core.canvas import MATTE, compose, feather, fit_canvas, resize, stretch_canvas, working_size
+from core.errors import EmptyMaskError, ShapeError
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (1024, 1024, (1024, 1024)),
+        (512, 512, (1024, 1024)),
+        (1080, 1920, (768, 1376)),
+        (1618, 1080, (1248, 832)),
+        (100, 4000, (160, 6464)),
+        (4000, 20, (14496, 64)),
+    ],
+)
+def test_the_working_size_keeps_area_and_aspect_ratio(height: int, width: int, expected: tuple[int, int]) -> None:
+    size = working_size(height, width, resolution=1024, multiple=32)
+    assert size == expected
+    assert size[0] % 32 == size[1] % 32 == 0
+
+
+@pytest.mark.parametrize("shape", [(600, 800), (801, 333), (512, 512), (1200, 1618)])
+def test_ordinary_pictures_are_distorted_by_less_than_two_percent(shape: tuple[int, int]) -> None:
+    height, width = working_size(*shape, resolution=1024, multiple=32)
+    assert abs((width / height) / (shape[1] / shape[0]) - 1.0) < 0.02
+
+
+def test_the_reference_is_fitted_whole_and_its_surroundings_take_no_part() -> None:
+    tall = torch.rand(3, 200, 50)
+    fitted = fit_canvas(tall, None, (64, 96))
+    assert fitted.picture.shape == (3, 64, 96)
+    assert fitted.box == (40 / 96, 0.0, 16 / 96, 1.0)
+    assert torch.equal(fitted.picture[:, :, 40:56], resize(tall, (64, 16)))
+    torch.testing.assert_close(fitted.mask[:, 40:56], torch.ones(64, 16))
+    assert fitted.mask[:, :40].eq(0).all()
+    assert fitted.mask[:, 56:].eq(0).all()
+    assert torch.equal(fitted.picture[:, :, 0], fitted.picture[:, :, 40])
+
+
+def test_alpha_is_the_mask_and_what_it_hides_never_shows() -> None:
+    image = torch.rand(4, 32, 32)
+    image[3] = 0.0
+    image[3, 8:24, 8:24] = 1.0
+    seen = stretch_canvas(image, None, (32, 32))
+    assert torch.equal(seen.mask, image[3])
+    assert seen.picture[:, 0, 0].eq(MATTE).all()
+    uploaded = torch.ones(32, 32)
+    assert torch.equal(stretch_canvas(image, uploaded, (32, 32)).mask, image[3])
+
+
+def test_masks_that_select_nothing_are_refused() -> None:
+    with pytest.raises(EmptyMaskError, match="target"):
+        stretch_canvas(torch.rand(3, 32, 32), torch.zeros(32, 32), (32, 32))
+    with pytest.raises(EmptyMaskError, match="reference"):
+        fit_canvas(torch.cat([torch.rand(3, 32, 32), torch.zeros(1, 32, 32)]), None, (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        (torch.rand(1, 32, 32), None, "1 channels"),
+        (torch.rand(3, 4, 32), None, "32 x 4"),
+        (torch.rand(3, 32, 32), torch.ones(32, 31), "mask is 31 x 32"),
+    ],
+)
+def test_shapes_that_cannot_be_worked_with_are_refused(
+    image: torch.Tensor, mask: torch.Tensor | None, message: str
+) -> None:
+    with pytest.raises(ShapeError, match=message):
+        stretch_canvas(image, mask, (32, 32))
+
+
+def test_outside_the_mask_the_targets_bytes_stay_exactly() -> None:
+    target = torch.randint(0, 256, (3, 50, 70)).float() / 255.0
+    mask = torch.zeros(50, 70)
+    mask[10:40, 20:60] = 1.0
+    result = compose(torch.rand(3, 32, 48), target, mask, feather_px=2.0)
+    original = (target * 255).round().to(torch.uint8).permute(1, 2, 0)
+    assert result.shape == (50, 70, 3)
+    assert torch.equal(result[mask == 0], original[mask == 0])
+    assert not torch.equal(result[25, 40], original[25, 40])
+
+
+def test_without_a_mask_everything_is_the_generated_picture_and_alpha_stays() -> None:
+    target = torch.rand(4, 20, 30)
+    generated = torch.rand(3, 20, 30)
+    result = compose(generated, target, None, feather_px=3.0)
+    assert torch.equal(result[..., :3], (generated * 255).round().to(torch.uint8).permute(1, 2, 0))
+    assert torch.equal(result[..., 3], (target[3] * 255).round().to(torch.uint8))
+
+
+@pytest.mark.parametrize("width", [0.0, 1.0, 4.0, 50.0])
+def test_a_feather_grows_inwards_only_and_keeps_soft_weights(width: float) -> None:
+    mask = torch.zeros(40, 40)
+    mask[8:32, 8:32] = 1.0
+    mask[20, 7] = 0.4
+    soft = feather(mask, width)
+    assert soft[mask == 0].eq(0).all()
+    assert (soft <= mask).all()
+    if width <= 4.0:
+        assert soft[20, 20] > 0.999
+    if width == 0.0:
+        assert torch.equal(soft, mask)
+
+
+def test_resizing_never_leaves_the_range_of_colours() -> None:
+    hard = (torch.rand(3, 31, 17) > 0.5).float()
+    grown = resize(hard, (64, 64))
+    assert grown.min() >= 0.0
+    assert grown.max() <= 1.0

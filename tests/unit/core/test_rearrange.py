@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from core.match import TokenMap
+from core.rearrange import FeatureInjection, Injection, move_towards, rearrange_latent, token_grid
+from core.statistics import masked_adain
+
+
+def identity(grid: tuple[int, int]) -> TokenMap:
+    tokens = grid[0] * grid[1]
+    return TokenMap(grid, torch.arange(tokens), torch.ones(tokens))
+
+
+def test_the_identity_map_leaves_a_latent_unchanged() -> None:
+    latent = torch.randn(1, 4, 8, 12)
+    assert torch.equal(rearrange_latent(latent, identity((4, 6))), latent)
+
+
+def test_a_latent_moves_as_a_loop_would_move_it() -> None:
+    latent = torch.randn(1, 4, 4, 4)
+    index = torch.tensor([3, 0, 0, 2])
+    moved = rearrange_latent(latent, TokenMap((2, 2), index, torch.zeros(4)))
+    for y in range(4):
+        for x in range(4):
+            source = int(index[(y // 2) * 2 + x // 2])
+            expected = latent[0, :, (source // 2) * 2 + y % 2, (source % 2) * 2 + x % 2]
+            assert torch.equal(moved[0, :, y, x], expected)
+
+
+def test_moving_towards_honours_strength_and_soft_weights() -> None:
+    clean, rearranged = torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1, 3)
+    moved = move_towards(clean, rearranged, 0.5, torch.tensor([[0.0, 0.5, 1.0]]))
+    assert moved.flatten().tolist() == [0.0, 0.25, 0.5]
+
+
+@pytest.mark.parametrize("halves", [1, 2])
+def test_one_map_from_the_conditional_half_serves_every_half(halves: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    output, reference, structure = torch.randn(3, halves, 16, 5, generator=generator)
+    permutation = torch.randperm(16, generator=generator)
+    reference[-1] = output[-1][permutation]
+    features = torch.stack([output, reference, structure], dim=1).flatten(0, 1)
+    mask = torch.ones(8, 8)
+    injection = FeatureInjection(mask, mask, None)
+    injection.mode = Injection.MATCHED
+    edited = injection("layer", features).unflatten(0, (halves, 3))
+    where = torch.argsort(permutation)
+    for half in range(halves):
+        assert torch.equal(edited[half, 0], reference[half][where])
+        assert torch.equal(edited[half, 1], reference[half])
+        assert torch.equal(edited[half, 2], structure[half])
+    assert injection.last_map is not None
+    assert torch.equal(injection.last_map.index, where)
+
+
+def test_tokens_outside_the_target_mask_keep_their_own_features() -> None:
+    target_mask = torch.zeros(8, 8)
+    target_mask[:4] = 1.0
+    injection = FeatureInjection(target_mask, torch.ones(8, 8), None)
+    for mode, rows in ((Injection.MATCHED, 3), (Injection.STRUCTURE, 2)):
+        injection.mode = mode
+        features = torch.randn(rows, 16, 5)
+        edited = injection("layer", features)
+        assert torch.equal(edited[0, 8:], features[0, 8:])
+        assert not torch.equal(edited[0, :8], features[0, :8])
+        assert torch.equal(edited[1:], features[1:])
+
+
+def test_a_fixed_map_is_used_on_every_grid() -> None:
+    fixed = TokenMap((2, 2), torch.tensor([3, 3, 3, 3]), torch.ones(4))
+    injection = FeatureInjection(torch.ones(8, 8), torch.ones(8, 8), fixed)
+    injection.mode = Injection.MATCHED
+    features = torch.randn(3, 16, 5)
+    edited = injection("layer", features)
+    assert torch.equal(edited[0], features[1][fixed.resized((4, 4)).index])
+    assert injection.last_map is fixed
+
+
+def test_tokens_that_do_not_tile_the_latent_are_a_bug() -> None:
+    assert token_grid((16, 24), 96) == (8, 12)
+    with pytest.raises(AssertionError, match="do not tile"):
+        token_grid((16, 24), 97)
+
+
+def test_adain_gives_the_content_the_styles_moments_inside_the_masks() -> None:
+    content, style = torch.randn(1, 4, 8, 8), 3.0 * torch.randn(1, 4, 8, 8) + 5.0
+    content_mask, style_mask = torch.zeros(8, 8), torch.zeros(8, 8)
+    content_mask[:4], style_mask[:, 2:] = 1.0, 1.0
+    result = masked_adain(content, style, content_mask, style_mask)
+    inside, outside = result[..., :4, :], result[..., 4:, :]
+    assert torch.equal(outside, content[..., 4:, :])
+    expected = style[..., 2:]
+    torch.testing.assert_close(inside.mean((-2, -1)), expected.mean((-2, -1)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        inside.var((-2, -1), correction=0), expected.var((-2, -1), correction=0), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_adain_with_oneself_is_the_identity() -> None:
+    latent, mask = torch.randn(1, 4, 6, 6), torch.rand(6, 6)
+    torch.testing.assert_close(masked_adain(latent, latent, mask, mask), latent, rtol=0, atol=1e-4)
