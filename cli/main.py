@@ -1,0 +1,27 @@
+"""`plumage`: the commands and what they have in common."""
+
+import os
+from importlib.metadata import version
+
+import click
+
+from cli.children import PARENT_VARIABLE
+from cli.demo import demo
+from cli.openapi import openapi
+from cli.serve import serve
+from cli.transfer import transfer
+from cli.up import up
+from cli.worker import worker
+from jobs.lifeline import die_with_parent
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("plumage"), prog_name="plumage", message="%(prog)s %(version)s")
+def main() -> None:
+    """Repaint one image with the appearance of another, part by part."""
+    if parent := os.environ.pop(PARENT_VARIABLE, None):
+        die_with_parent(int(parent))
+
+
+for command in (up, transfer, serve, worker, openapi, demo):
+    main.add_command(command)

@@ -1,0 +1,57 @@
+"""`plumage transfer`: one picture, computed in this process."""
+
+from pathlib import Path
+
+import click
+
+PICTURE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("target", type=PICTURE)
+@click.argument("reference", type=PICTURE)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Where the PNG goes.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Same seed, same picture. [default: random, printed]")
+@click.option("--prompt", default="", help="What the picture shows, if it helps.")
+@click.option("--negative-prompt", default="", help="What to stay away from; works with guidance only.")
+@click.option("--target-mask", type=PICTURE, help="White = what to repaint; of the target's size.")
+@click.option("--reference-mask", type=PICTURE, help="White = where appearance may come from; of the reference's size.")
+@click.option("--param", "assignments", multiple=True, metavar="KEY=VALUE", help="A parameter; may be repeated.")
+@click.option("--list-params", is_flag=True, is_eager=True, expose_value=False, callback=lambda *a: list_params(*a))
+def transfer(
+    target: Path,
+    reference: Path,
+    out: Path,
+    seed: int | None,
+    prompt: str,
+    negative_prompt: str,
+    target_mask: Path | None,
+    reference_mask: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Repaint TARGET with the appearance of REFERENCE, part by part, in this process.
+
+    The weights are chosen by PLUMAGE_MODEL and its sisters, as for a worker.
+    """
+    import secrets
+
+    from cli.engine import Prompts, read_pictures, repaint
+    from cli.output import check_writable, replace_file
+    from cli.params import read_params
+
+    check_writable(out)
+    params = read_params(assignments)
+    pictures = read_pictures(target, reference, target_mask, reference_mask)
+    chosen = secrets.randbelow(2**32) if seed is None else seed
+    png = repaint(pictures, params, Prompts(prompt, negative_prompt), chosen)
+    replace_file(out, png)
+    click.echo(f"{out} (seed {chosen})", err=True)
+
+
+def list_params(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from cli.params import describe_params
+
+    click.echo(describe_params())
+    context.exit()
