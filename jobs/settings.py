@@ -9,9 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class JobSettings(BaseSettings):
     """Each field is the environment variable `PLUMAGE_<FIELD>`. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PLUMAGE_", frozen=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="PLUMAGE_", frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     redis_url: str | None = None
     """`redis://`, `rediss://` or `unix://` URL. Absent: the one-command stack starts its own server."""
@@ -60,3 +58,10 @@ class JobSettings(BaseSettings):
 
     link_secret: SecretStr | None = None
     """Key of the links that the service signs itself. Absent: one is made and kept in `data_dir`."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which a child process reads these same settings. Contains secrets."""
+        values = self.model_dump(exclude_none=True)
+        if self.link_secret is not None:
+            values["link_secret"] = self.link_secret.get_secret_value()
+        return {f"PLUMAGE_{name.upper()}": str(value) for name, value in values.items()}

@@ -38,9 +38,7 @@ from jobs.settings import JobSettings
 PRIORITY_LIMIT = 1000
 RETRY_WHEN_FULL_S = 5.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_WORKER_LOST = JobError(
-    code="worker_lost", message="The worker died or stalled on every attempt at this job."
-)
+_WORKER_LOST = JobError(code="worker_lost", message="The worker died or stalled on every attempt at this job.")
 
 log = structlog.get_logger()
 
@@ -145,6 +143,10 @@ class JobStore:
         """canceling -> canceled. False when the claim is not current or no cancel has been asked for."""
         return self._finish(claim, Status.CANCELED, "") is Status.CANCELED
 
+    def release(self, claim: Claim) -> bool:
+        """Ends the lease now, on behalf of a worker that is dead: the next round of the reaper takes the job."""
+        return self._scripts.call("release", claim.record.id, claim.attempt) is not None
+
     def hand_back(self, claim: Claim) -> bool:
         """Puts an unfinished job back to its old place in the line, not counted against `max_attempts`."""
         answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._keeping())
@@ -161,6 +163,7 @@ class JobStore:
         answer = self._scripts.call(
             "reap",
             max(1, pause_ms),
+            self._lease_ms(),
             self._settings.max_attempts,
             *self._keeping(),
             _WORKER_LOST.model_dump_json(),
@@ -184,7 +187,28 @@ class JobStore:
         assert isinstance(answer, list)
         return [WorkerPresence.model_validate_json(presence) for presence in answer]
 
+    def leftovers(self, age_s: float, limit: int) -> list[tuple[str, str]]:
+        """(tenant, job id) of terminal jobs that may have outputs of unsuccessful attempts, ended `age_s` ago."""
+        return self._due("leftovers", age_s, limit)
+
+    def forget_leftovers(self, tenant: str, job_id: str) -> None:
+        self._scripts.call("forget", "leftovers", tenant, job_id)
+
+    def expired(self, limit: int) -> list[tuple[str, str]]:
+        """(tenant, job id) of jobs whose retention is over and whose objects may still be there."""
+        return self._due("expiring", 0, limit)
+
+    def forget(self, tenant: str, job_id: str) -> None:
+        """Call it when the objects of an expired job are deleted."""
+        self._scripts.call("forget", "expiring", tenant, job_id)
+
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _due(self, kind: str, age_s: float, limit: int) -> list[tuple[str, str]]:
+        answer = self._scripts.call("due", kind, int(age_s * 1000), limit)
+        assert isinstance(answer, list)
+        pairs = (member.decode().split("/", 1) for member in answer)
+        return [(tenant, job_id) for tenant, job_id in pairs]
 
     def _ring(self) -> None:
         # The job is accepted already; without a ticket it only waits for the reaper's next round.

@@ -1,0 +1,50 @@
+"""Removes objects that nobody will read: those of expired jobs, and what unsuccessful attempts left behind."""
+
+import structlog
+
+from jobs.errors import JobGone, JobNotFound
+from jobs.objects import ObjectStore, input_prefix, output_prefixes
+from jobs.store import JobStore
+
+# A worker that lost its job may write for a moment longer; then it removes its objects itself, or has died.
+LEFTOVER_AGE_S = 60.0
+
+log = structlog.get_logger()
+
+
+class Collector:
+    """Work that was begun and not finished is found again, so it may be killed at any time and run anywhere."""
+
+    def __init__(self, store: JobStore, objects: ObjectStore, *, leftover_age_s: float = LEFTOVER_AGE_S) -> None:
+        self._store = store
+        self._objects = objects
+        self._leftover_age_s = leftover_age_s
+
+    def collect(self, limit: int = 100) -> int:
+        """Returns how many objects it deleted. Raises StoreUnavailable and ObjectsUnavailable."""
+        deleted = 0
+        for tenant, job_id in self._store.leftovers(self._leftover_age_s, limit):
+            deleted += self._clean(tenant, job_id)
+            self._store.forget_leftovers(tenant, job_id)
+        for tenant, job_id in self._store.expired(limit):
+            for prefix in (input_prefix(tenant, job_id), *output_prefixes(tenant, job_id)):
+                deleted += self._objects.delete_prefix(prefix)
+            self._store.forget(tenant, job_id)
+        if deleted:
+            log.info("objects.collected", count=deleted)
+        return deleted
+
+    def _clean(self, tenant: str, job_id: str) -> int:
+        """All outputs of a terminal job but the committed ones."""
+        try:
+            result = self._store.get(job_id, tenant=tenant).result
+        except (JobNotFound, JobGone):
+            return 0
+        kept = {result.image_key, result.matches_key} if result else set()
+        deleted = 0
+        for prefix in output_prefixes(tenant, job_id):
+            for key in self._objects.keys(prefix):
+                if key not in kept:
+                    self._objects.delete(key)
+                    deleted += 1
+        return deleted

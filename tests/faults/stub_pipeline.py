@@ -1,0 +1,68 @@
+"""Stands in for `core.pipeline`: sleeps instead of sampling, and fails on demand.
+
+The job's prompt says as JSON what a run does:
+    steps, pause_s    so many steps of that length
+    kill_at           `kill -9` of its own process before this step
+    hang_at           native code that holds the whole interpreter, before this step
+    error             message of an exception instead of a result
+    gate              path of a file: the run waits before its last step until the file exists
+    log               path of a file: each run appends its process id when it starts
+"""
+
+import ctypes
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Masks:
+    target: Tensor | None = None
+    reference: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Matches:
+    positions: Tensor
+    similarity: Tensor
+    inside: Tensor
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    image: Tensor
+    seed: int
+    timings: dict[str, float]
+    matches: Matches
+
+
+def transfer(
+    models: Any, target: Tensor, reference: Tensor, params: Any, *, prompt: str, seed: int, on_step: Any, **_: Any
+) -> TransferResult:
+    """The target itself, after as many steps as the prompt says."""
+    behaviour = {"steps": 2, "pause_s": 0.01, **json.loads(prompt or "{}")}
+    if "log" in behaviour:
+        with Path(behaviour["log"]).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+    small = torch.zeros(8, 8, 3, dtype=torch.uint8)
+    steps = behaviour["steps"]
+    for step in range(1, steps + 1):
+        if step == behaviour.get("kill_at"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == behaviour.get("hang_at"):
+            ctypes.PyDLL(None).sleep(3600)
+        while step == steps and "gate" in behaviour and not Path(behaviour["gate"]).exists():
+            time.sleep(0.02)
+        time.sleep(behaviour["pause_s"])
+        on_step(step, steps, lambda: small)
+    if "error" in behaviour:
+        raise RuntimeError(behaviour["error"])
+    matches = Matches(torch.zeros(2, 2, 2), torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool))
+    return TransferResult((target * 255).round().to(torch.uint8).permute(1, 2, 0), seed, {"sample": 1.0}, matches)

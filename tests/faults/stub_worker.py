@@ -1,0 +1,21 @@
+"""A worker in which everything is real but `core.pipeline` and the checkpoint.
+
+`python -m tests.faults.stub_worker …` takes the arguments of `python -m worker` and starts in a fraction of its time.
+"""
+
+import sys
+from types import SimpleNamespace
+
+from tests.faults import stub_pipeline
+
+sys.modules["core.pipeline"] = stub_pipeline
+
+from worker.__main__ import main  # noqa: E402  (after the stand-in)
+
+
+def load_stub() -> SimpleNamespace:
+    return SimpleNamespace(models=None, id="stub", revision="0", device="cpu", dtype="float32")
+
+
+if __name__ == "__main__":
+    sys.exit(main(load_models=load_stub))

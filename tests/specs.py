@@ -1,0 +1,45 @@
+"""Job specifications for tests of the store and of workers."""
+
+import json
+
+from core.params import TransferParams
+from jobs.objects import ObjectStore, input_key
+from jobs.schema import InputKeys, JobResult, JobSpec, ModelIdentity
+from tests.pictures import encoded, gradient
+
+MODEL = ModelIdentity(id="tiny", revision="0", device="cpu", dtype="float32")
+
+
+def make_spec(*, tenant: str = "local", job_id: str = "job", **behaviour: object) -> JobSpec:
+    """`behaviour` is read by the stand-in for the sampler; the real one takes it for a prompt."""
+    return JobSpec(
+        kind="transfer",
+        inputs=InputKeys(
+            target=input_key(tenant, job_id, "target.png"),
+            reference=input_key(tenant, job_id, "reference.png"),
+            target_mask=None,
+            reference_mask=None,
+        ),
+        params=TransferParams(num_steps=4),
+        prompt=json.dumps(behaviour) if behaviour else "",
+        negative_prompt="",
+        seed=7,
+    )
+
+
+def put_inputs(objects: ObjectStore, spec: JobSpec) -> None:
+    objects.put(spec.inputs.target, encoded(gradient()), "image/png")
+    objects.put(spec.inputs.reference, encoded(gradient().rotate(180)), "image/png")
+
+
+def make_result(image_key: str = "results/local/job/1/image.png") -> JobResult:
+    return JobResult(
+        width=48,
+        height=32,
+        sha256="0" * 64,
+        seed=7,
+        model=MODEL,
+        timings={"total": 1.0},
+        image_key=image_key,
+        matches_key=image_key.replace("image.png", "matches.npz"),
+    )

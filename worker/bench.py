@@ -1,0 +1,38 @@
+"""What a worker holds while it lives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.pipeline import TransferResult
+from jobs.objects import ObjectStore
+from jobs.schema import ModelIdentity
+from jobs.settings import JobSettings
+from jobs.store import JobStore
+from worker.drain import Drain
+from worker.presence import Presence
+from worker.vitals import Vitals
+
+if TYPE_CHECKING:
+    from checkpoints.load import LoadedModels
+
+Transfer = Callable[..., TransferResult]
+"""`core.pipeline.transfer`, or in tests a function with its signature."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    worker_id: str
+    settings: JobSettings
+    store: JobStore
+    objects: ObjectStore
+    loaded: "LoadedModels"
+    transfer: Transfer
+    drain: Drain
+    vitals: Vitals
+    presence: Presence
+
+    @property
+    def identity(self) -> ModelIdentity:
+        loaded = self.loaded
+        return ModelIdentity(id=loaded.id, revision=loaded.revision, device=loaded.device, dtype=loaded.dtype)

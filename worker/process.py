@@ -1,0 +1,94 @@
+"""The worker process: load the models once, warm them up, then serve tickets until told to stop."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import torch
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
+
+from checkpoints.errors import CheckpointError
+from checkpoints.settings import ModelSettings
+from core.pipeline import transfer
+from jobs.connect import connect_redis
+from jobs.objects import ObjectStore
+from jobs.queue import TASK_NAME
+from jobs.schema import WorkerState
+from jobs.settings import JobSettings
+from jobs.store import JobStore
+from worker.bench import Bench, Transfer
+from worker.drain import Drain
+from worker.presence import Presence
+from worker.tasks import run_next
+from worker.tickets import make_worker
+from worker.vitals import EX_CONFIG, Vitals
+
+_REJOIN_PAUSE_S = 0.5
+
+if TYPE_CHECKING:
+    from checkpoints.load import LoadedModels
+
+log = structlog.get_logger()
+
+
+def load_warm() -> "LoadedModels":
+    """Reads ModelSettings from the environment. Raises CheckpointError, and what the warm-up transfer raises."""
+    # Diffusers takes seconds to import, which a worker without a checkpoint of its own need not spend.
+    from checkpoints.load import load
+    from checkpoints.warm import warm_up
+
+    settings = ModelSettings()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    loaded = load(settings)
+    warm_up(loaded.models)
+    return loaded
+
+
+def run(
+    settings: JobSettings,
+    worker_id: str,
+    vitals: Vitals,
+    *,
+    load_models: Callable[[], "LoadedModels"] = load_warm,
+    transfer: Transfer = transfer,
+) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit status."""
+    assert settings.redis_url is not None
+    drain = Drain(settings.drain_s)
+    store = JobStore(connect_redis(settings.redis_url), settings)
+    with Presence(store, worker_id, every_s=settings.lease_s / 2) as presence:
+        began = time.perf_counter()
+        try:
+            loaded = load_models()
+        except CheckpointError as error:
+            log.error("worker.unusable", reason=str(error))
+            presence.say(WorkerState.STARTING, f"the model cannot be used: {error}")
+            return EX_CONFIG
+        objects = ObjectStore.from_settings(settings)
+        bench = Bench(worker_id, settings, store, objects, loaded, transfer, drain, vitals, presence)
+        presence.say(WorkerState.READY, model=bench.identity)
+        log.info("worker.ready", seconds=round(time.perf_counter() - began, 1), **bench.identity.model_dump())
+        serve(bench, settings.redis_url)
+        presence.say(WorkerState.STOPPING)
+    log.info("worker.stopped")
+    return 0
+
+
+def serve(bench: Bench, redis_url: str) -> None:
+    """RQ's loop ends when Redis goes away; the models stay, and the loop is entered again."""
+    tasks = {TASK_NAME: partial(run_next, bench)}
+    while not bench.drain.requested:
+        try:
+            worker = make_worker(Redis.from_url(redis_url), bench.settings.prefix, tasks, bench.drain)
+            worker.work(logging_level="WARNING")
+        except StopRequested:
+            return
+        except (RedisError, OSError) as error:
+            log.warning("worker.redis_away", reason=type(error).__name__)
+        if not bench.drain.requested:
+            time.sleep(_REJOIN_PAUSE_S)

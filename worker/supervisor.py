@@ -1,0 +1,184 @@
+"""Keeps one worker process alive, and jobs from being lost with it.
+
+The supervisor starts the worker, listens to its vitals through a pipe, kills it when a job runs past its limit or
+hangs (also in native code, where no exception reaches), releases the job of a dead worker at once and starts the
+next one. A thread reaps leases and collects objects. It imports no torch, so it is small and starts fast.
+"""
+
+import argparse
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+
+import structlog
+
+from jobs.collect import Collector
+from jobs.connect import connect_redis
+from jobs.errors import ObjectsUnavailable, StoreUnavailable
+from jobs.lifeline import die_with_parent
+from jobs.logs import configure_logs
+from jobs.objects import ObjectStore
+from jobs.schema import Claim, WorkerPresence, WorkerState
+from jobs.settings import JobSettings
+from jobs.store import JobStore
+from worker.vitals import EX_CONFIG, VitalsReader
+from worker.watchdog import TIMED_OUT, Overdue, Watchdog
+
+WORKER_COMMAND = (sys.executable, "-m", "worker")
+COLLECT_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.1
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+_HEALTHY_AFTER_S = 30.0
+
+log = structlog.get_logger()
+
+
+class Supervisor:
+    """One worker slot. `run` returns after a stop signal, when the worker has ended."""
+
+    def __init__(self, settings: JobSettings, *, command: Sequence[str] = WORKER_COMMAND) -> None:
+        if settings.redis_url is None:
+            raise ValueError("PLUMAGE_REDIS_URL is not set, and a worker starts no Redis of its own")
+        self._settings = settings
+        self._command = command
+        self._store = JobStore(connect_redis(settings.redis_url), settings)
+        self._worker_id = f"worker-{secrets.token_hex(8)}"
+        self._stops = 0
+        """Stop signals so far. The second one makes the worker hand its job back at once."""
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        threading.Thread(target=self._keep_up, name="upkeep", daemon=True).start()
+        pause_s = 0.0
+        while not self._stopping():
+            began = time.monotonic()
+            status = self._one_life()
+            if self._stopping():
+                break
+            healthy = time.monotonic() - began > _HEALTHY_AFTER_S
+            pause_s = _FIRST_PAUSE_S if healthy or not pause_s else min(2 * pause_s, _LONGEST_PAUSE_S)
+            log.error("worker.died", status=status, restart_in_s=pause_s)
+            self._announce_death(status)
+            self._sleep(pause_s)
+        log.info("supervisor.stopped")
+        return 0
+
+    def _one_life(self) -> int:
+        """Starts a worker and stays with it to its end; returns its exit status."""
+        read_end, write_end = os.pipe()
+        arguments = ("--id", self._worker_id, "--vitals", str(write_end), "--parent", str(os.getpid()))
+        process = subprocess.Popen(
+            [*self._command, *arguments],
+            env={**os.environ, **self._settings.environment()},
+            pass_fds=(write_end,),
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # our stdout may carry a result for a program
+            start_new_session=True,  # Ctrl-C reaches the worker through us only
+        )
+        os.close(write_end)
+        log.info("worker.started", pid=process.pid, worker=self._worker_id)
+        with VitalsReader(read_end) as vitals:
+            watchdog = Watchdog(self._settings)
+            reason = self._watch(process, vitals, watchdog)
+            status = process.wait()
+            for vital in vitals.read(0.0):
+                watchdog.hear(vital, time.monotonic())
+        if watchdog.claim is not None:
+            self._settle(watchdog.claim, reason)
+        return status
+
+    def _watch(self, process: subprocess.Popen[bytes], vitals: VitalsReader, watchdog: Watchdog) -> Overdue | None:
+        """Returns when the process has ended or had to be killed."""
+        forwarded = 0
+        stop_deadline = float("inf")
+        while process.poll() is None:
+            for vital in vitals.read(_LOOK_EVERY_S):
+                watchdog.hear(vital, time.monotonic())
+            now = time.monotonic()
+            if self._stops > forwarded:
+                forwarded = self._stops
+                patience_s = self._settings.drain_s if forwarded == 1 else 0.0
+                stop_deadline = now + patience_s + self._settings.kill_grace_s
+                process.terminate()
+            reason = Overdue.DRAIN if now > stop_deadline else watchdog.overdue(now)
+            if reason is not None:
+                log.error("worker.killed", pid=process.pid, reason=reason.value)
+                process.kill()
+                return reason
+        return None
+
+    def _settle(self, claim: Claim, reason: Overdue | None) -> None:
+        """Nobody holds the job any more, so it need not wait for its lease to end."""
+        log.warning("job.orphaned", job_id=claim.record.id, attempt=claim.attempt, reason=reason or "death")
+        try:
+            if reason is Overdue.TIMEOUT:
+                self._store.fail(claim, TIMED_OUT)
+            elif reason is Overdue.DRAIN:
+                self._store.hand_back(claim)
+            else:
+                self._store.release(claim)
+        except StoreUnavailable:
+            log.warning("job.unsettled", job_id=claim.record.id)
+
+    def _announce_death(self, status: int) -> None:
+        if status == EX_CONFIG:
+            return  # the worker said itself what is wrong
+        detail = f"restarting after exit status {status}"
+        presence = WorkerPresence(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
+        with suppress(StoreUnavailable):
+            self._store.announce(presence)
+
+    def _keep_up(self) -> None:
+        collector = Collector(self._store, ObjectStore.from_settings(self._settings))
+        collect_at = 0.0
+        while True:
+            try:
+                report = self._store.reap()
+                if any(report.model_dump().values()):
+                    log.info("jobs.reaped", **report.model_dump())
+                if time.monotonic() >= collect_at:
+                    collect_at = time.monotonic() + COLLECT_EVERY_S
+                    collector.collect()
+            except (StoreUnavailable, ObjectsUnavailable) as error:
+                log.warning("upkeep.waiting", reason=error.code)
+            except Exception:
+                log.exception("upkeep.failed")
+            time.sleep(self._settings.reap_every_s)
+
+    def _on_stop(self, signum: int, frame: FrameType | None) -> None:
+        self._stops += 1
+
+    def _stopping(self) -> bool:
+        return self._stops > 0
+
+    def _sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._stopping() and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+
+
+def main(settings: JobSettings | None = None, *, command: Sequence[str] = WORKER_COMMAND) -> int:
+    """Runs one supervised worker until SIGTERM or SIGINT. Settings come from the environment when not given.
+
+    Raises ValueError without a Redis URL or with a URL of no known object store.
+    """
+    configure_logs()
+    return Supervisor(settings or JobSettings(), command=command).run()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m worker.supervisor")
+    parser.add_argument("--parent", type=int, help="process id with which this one ends")
+    parent = parser.parse_args().parent
+    if parent is not None:
+        die_with_parent(parent)
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""How a job becomes a call: claim, inputs, transfer, result objects, commit.
+
+The result's objects are stored before the record says so, under a key that holds the attempt number, and the
+commit is refused when another attempt owns the job by then. A finished result outlives an absence of Redis or of
+the object store: storing it is tried again, computing it is not. Only here exceptions become `JobError`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import structlog
+import torch
+
+from core.errors import CoreError
+from core.pipeline import Masks, TransferResult
+from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
+from jobs.objects import output_prefixes, result_key
+from jobs.schema import Claim, JobError, JobResult, WorkerState
+from worker.bench import Bench
+from worker.lease import LeaseKeeper
+from worker.pictures import EncodedResult, Pictures, decode_mask, decode_picture, encode_result
+from worker.progress import Reason, Showcase, StepWatch, Stopped
+from worker.watchdog import TIMED_OUT
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 1.0
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+def run_next(bench: Bench) -> None:
+    """Takes the next job in line, if there is one, and brings it to its end. Raises nothing that a job can cause."""
+    if bench.drain.requested:
+        return
+    try:
+        claim = bench.store.claim(bench.worker_id)
+    except StoreUnavailable:
+        log.warning("job.unclaimed")
+        return
+    if claim is None:
+        return
+    with structlog.contextvars.bound_contextvars(job_id=claim.record.id, attempt=claim.attempt):
+        log.info("job.claimed", tenant=claim.record.tenant)
+        bench.vitals.busy(claim)
+        bench.presence.say(WorkerState.BUSY)
+        settings = bench.settings
+        lease = LeaseKeeper(bench.store, claim, bench.vitals, lease_s=settings.lease_s, stall_s=settings.stall_s)
+        try:
+            with lease:
+                Run(bench, claim, lease).go()
+        except JobsError as error:
+            # The lease runs out and another attempt follows.
+            log.error("job.abandoned", reason=error.code, exc_info=True)
+        finally:
+            bench.vitals.idle()
+            bench.presence.say(WorkerState.STOPPING if bench.drain.requested else WorkerState.READY)
+
+
+class Run:
+    """One attempt at one job."""
+
+    def __init__(self, bench: Bench, claim: Claim, lease: LeaseKeeper) -> None:
+        self._bench = bench
+        self._claim = claim
+        self._lease = lease
+        self._began = time.perf_counter()
+        self._timings: dict[str, float] = {}
+        self._be_patient()
+
+    def go(self) -> None:
+        """Raises StoreUnavailable when the outcome could not be written in time."""
+        try:
+            result = self._compute()
+            self._bench.vitals.delivering()
+            committed = self._deliver(result)
+        except Stopped as stop:
+            self._settle(stop.reason)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            log.exception("job.error")
+            self._fail(public_error(error))
+        else:
+            log.info("job.finished", status="succeeded" if committed else "refused")
+
+    def _compute(self) -> TransferResult:
+        bench, spec = self._bench, self._claim.record.spec
+        with Showcase(bench.store, bench.objects, self._claim, self._lease) as showcase:
+            watch = StepWatch(self._lease, bench.drain, showcase, timeout_s=bench.settings.job_timeout_s)
+            with self._phase("inputs"):
+                pictures = self._load_pictures()
+            watch.check()
+            with self._phase("transfer", recorded=False):
+                return bench.transfer(
+                    bench.loaded.models,
+                    pictures.target,
+                    pictures.reference,
+                    spec.params,
+                    prompt=spec.prompt,
+                    negative_prompt=spec.negative_prompt,
+                    masks=pictures.masks,
+                    seed=spec.seed,
+                    on_step=watch,
+                    clock=time.perf_counter,
+                )
+
+    def _load_pictures(self) -> Pictures:
+        keys = self._claim.record.spec.inputs
+
+        def read(key: str) -> bytes:
+            return self._patiently(lambda: self._bench.objects.get(key))
+
+        masks = [None if key is None else decode_mask(read(key)) for key in (keys.target_mask, keys.reference_mask)]
+        return Pictures(decode_picture(read(keys.target)), decode_picture(read(keys.reference)), Masks(*masks))
+
+    def _deliver(self, result: TransferResult) -> bool:
+        """Stores the result and commits it. False when the job is no longer ours to finish."""
+        record, objects = self._claim.record, self._bench.objects
+        image_key = result_key(record.tenant, record.id, self._claim.attempt, "image.png")
+        matches_key = result_key(record.tenant, record.id, self._claim.attempt, "matches.npz")
+        with self._phase("outputs"):
+            encoded = encode_result(result)
+            self._patiently(lambda: objects.put(image_key, encoded.png, "image/png"))
+            self._patiently(lambda: objects.put(matches_key, encoded.matches_npz, "application/octet-stream"))
+        final = self._describe(result, encoded, image_key, matches_key)
+        if self._patiently(lambda: self._bench.store.commit(self._claim, final)):
+            return True
+        self._remove_outputs()
+        self._bench.store.finish_canceled(self._claim)
+        return False
+
+    def _describe(self, result: TransferResult, encoded: EncodedResult, image_key: str, matches_key: str) -> JobResult:
+        record = self._claim.record
+        assert record.started_at is not None
+        waited_ms = (record.started_at - record.created_at).total_seconds() * 1000
+        ran_ms = (time.perf_counter() - self._began) * 1000
+        times = {**self._timings, **result.timings, "queue": waited_ms, "total": waited_ms + ran_ms}
+        return JobResult(
+            width=encoded.width,
+            height=encoded.height,
+            sha256=encoded.sha256,
+            seed=result.seed,
+            model=self._bench.identity,
+            timings={name: round(value, 3) for name, value in times.items()},
+            image_key=image_key,
+            matches_key=matches_key,
+        )
+
+    def _settle(self, reason: Reason) -> None:
+        """Ends a run that was stopped between two steps."""
+        store, claim = self._bench.store, self._claim
+        log.info("job.stopped", reason=reason.value)
+        self._be_patient()
+        match reason:
+            case Reason.CANCELED:
+                self._patiently(lambda: store.finish_canceled(claim))
+            case Reason.TIMEOUT:
+                self._fail(TIMED_OUT)
+            case Reason.DRAINING:
+                self._patiently(lambda: store.hand_back(claim))
+            case Reason.LEASE_LOST:
+                pass
+
+    def _fail(self, error: JobError) -> None:
+        self._be_patient()
+        self._patiently(lambda: self._bench.store.fail(self._claim, error))
+        log.info("job.finished", status="failed", code=error.code)
+
+    def _remove_outputs(self) -> None:
+        record, attempt = self._claim.record, self._claim.attempt
+        results, _ = output_prefixes(record.tenant, record.id)
+        try:
+            self._bench.objects.delete_prefix(f"{results}{attempt}/")
+        except ObjectsUnavailable:
+            log.warning("job.outputs_left")  # the collector finds them
+
+    def _be_patient(self) -> None:
+        self._patient_until = time.monotonic() + self._bench.settings.commit_patience_s
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Repeats `act` while a store is away, for `commit_patience_s` from the start of the phase.
+
+        Each try counts as progress. A lost lease does not end it: it may be lost because the commit took effect and
+        only its answer went missing. Raises what `act` raises at last.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            self._lease.mark()
+            try:
+                return act()
+            except (StoreUnavailable, ObjectsUnavailable) as error:
+                if time.monotonic() + pause_s > self._patient_until:
+                    raise
+                log.warning("job.waiting", reason=error.code)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    @contextmanager
+    def _phase(self, name: str, *, recorded: bool = True) -> Iterator[None]:
+        self._lease.mark()
+        self._be_patient()
+        began = time.perf_counter()
+        yield
+        elapsed_ms = (time.perf_counter() - began) * 1000
+        if recorded:
+            self._timings[name] = elapsed_ms
+        log.info("job.phase", phase=name, ms=round(elapsed_ms, 1))
+
+
+def public_error(error: Exception) -> JobError:
+    """What users may know of an exception. The rest is in the log."""
+    match error:
+        case ObjectNotFound():
+            return JobError(code="input_missing", message="An input picture is no longer stored.")
+        case CoreError() | JobsError():
+            return JobError(code=error.code, message=str(error))
+        case torch.OutOfMemoryError():
+            return JobError(code="out_of_memory", message="The picture needs more memory than this device has.")
+        case _:
+            return JobError(code="internal", message="The transfer failed. The operator's log tells why.")
