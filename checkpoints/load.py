@@ -44,7 +44,7 @@ def load(settings: ModelSettings) -> LoadedModels:
     revision = _pinned(settings.model, settings.model_revision, "PLUMAGE_MODEL_REVISION")
     _require_sdxl(settings.model)
     variant = settings.model_variant or _only_variant(settings.model)
-    arguments = {"torch_dtype": dtype, "use_safetensors": True}
+    arguments = {"dtype": dtype, "use_safetensors": True}
     try:
         replacement = {}
         if settings.vae is not None:

@@ -91,9 +91,7 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped(deep_channel: int) -> None:
 
 
 def test_sixteen_bit_colour_and_its_transparent_colour() -> None:
-    rows = (
-        b"\0" + struct.pack(">3H", 1000, 20000, 60000) * 8 + struct.pack(">3H", 9000, 9000, 9000) * 8
-    ) * 16
+    rows = (b"\0" + struct.pack(">3H", 1000, 20000, 60000) * 8 + struct.pack(">3H", 9000, 9000, 9000) * 8) * 16
     key = chunk(b"tRNS", struct.pack(">3H", 9000, 9000, 9000))
     image = decoded(check_picture(raw_png((16, 16), 16, 2, rows, key), LIMITS).png)
     assert pixel(image, 2, 2) == (1000 >> 8, 20000 >> 8, 60000 >> 8, 255)
@@ -102,9 +100,7 @@ def test_sixteen_bit_colour_and_its_transparent_colour() -> None:
 
 def test_sixteen_bit_grey_with_a_transparent_level() -> None:
     rows = (b"\0" + struct.pack(">H", 1000) * 8 + struct.pack(">H", 50000) * 8) * 16
-    image = decoded(
-        check_picture(raw_png((16, 16), 16, 0, rows, chunk(b"tRNS", struct.pack(">H", 1000))), LIMITS).png
-    )
+    image = decoded(check_picture(raw_png((16, 16), 16, 0, rows, chunk(b"tRNS", struct.pack(">H", 1000))), LIMITS).png)
     assert pixel(image, 2, 2)[3] == 0
     assert pixel(image, 12, 2) == (195, 195, 195, 255)
 
