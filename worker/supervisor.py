@@ -7,7 +7,6 @@ next one. A thread reaps leases and collects objects. It imports no torch, so it
 
 import argparse
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from jobs.objects import ObjectStore
 from jobs.schema import Claim, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
 from jobs.store import JobStore
+from worker.identity import new_worker_id
 from worker.vitals import EX_CONFIG, VitalsReader
 from worker.watchdog import TIMED_OUT, Overdue, Watchdog
 
@@ -50,7 +50,7 @@ class Supervisor:
         self._settings = settings
         self._command = command
         self._store = JobStore(connect_redis(settings.redis_url), settings)
-        self._worker_id = f"worker-{secrets.token_hex(8)}"
+        self._worker_id = new_worker_id()
         self._stops = 0
         """Stop signals so far. The second one makes the worker hand its job back at once."""
 
