@@ -1,0 +1,51 @@
+"""The ASGI application: routes, the shape of errors, and the layer around every request."""
+
+from importlib.metadata import version
+
+import anyio
+from fastapi import FastAPI
+
+from jobs.objects import ObjectStore
+from jobs.store import JobStore
+from service import errors
+from service.access import Access
+from service.openapi import describe
+from service.routes import events, health, pages, transfers
+from service.settings import ServiceSettings
+
+DESCRIPTION = """\
+Two pictures in, one out: the structure of `target`, painted with the appearance of `reference`, part by part.
+
+Submit with `POST /v1/transfers`; the answer comes at once and holds the job's record with its `urls`. Poll
+`urls.self`, or follow `urls.events`, until `status` is `succeeded`, `failed`, `canceled` or `expired`; then fetch
+`urls.result`. Errors are RFC 9457 problem details with a stable `code`.
+"""
+
+
+def bare_app() -> FastAPI:
+    """Routes and error handlers without anything behind them: enough for the OpenAPI document."""
+    app = FastAPI(
+        title="Plumage",
+        version=version("plumage"),
+        summary="Repaint one image with the appearance of another, part by part.",
+        description=DESCRIPTION,
+        docs_url=None,  # FastAPI's pages load scripts from another host
+        redoc_url=None,
+        redirect_slashes=False,
+        # Two pictures, two masks, four text fields; a few more, so that an unknown one is named and not counted.
+        form_limits={"max_files": 8, "max_fields": 16, "max_part_size": 64 * 1024},
+    )
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    errors.install(app)
+    for router in (transfers.router, events.router, health.router, pages.router):
+        app.include_router(router)
+    return app
+
+
+def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore) -> FastAPI:
+    """The app in front of these stores. Nothing is sent to them before the first request."""
+    app = bare_app()
+    app.state.settings, app.state.store, app.state.objects = settings, store, objects
+    app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
+    app.add_middleware(Access, max_body_bytes=settings.max_body_bytes)
+    return app

@@ -1,0 +1,178 @@
+"""Every error that leaves the API: RFC 9457 problem details, with one stable `code` each.
+
+`PROBLEMS` is the table of all codes and the only place that knows their HTTP statuses. Routes raise `Problem`;
+errors of `jobs` are found in the table by their own `code`; everything else is `internal_error`, whose cause
+goes to the log and not to the client.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from jobs.errors import JobsError, QueueFull
+from service.schemas import FieldError, ProblemDetails
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+log = structlog.get_logger()
+
+
+class Kind(NamedTuple):
+    status: int
+    title: str
+
+
+PROBLEMS: dict[str, Kind] = {
+    # the request
+    "malformed_body": Kind(400, "The body cannot be parsed."),
+    "not_found": Kind(404, "There is nothing at this path."),
+    "method_not_allowed": Kind(405, "This path does not know this method."),
+    "body_too_large": Kind(413, "The body is too large."),
+    "unsupported_media_type": Kind(415, "This content type is not accepted."),
+    "invalid_request": Kind(422, "A field is missing, unknown or out of range."),
+    "http_error": Kind(400, "The request cannot be served."),
+    # pictures
+    "image_too_many_bytes": Kind(413, "A picture file is too large."),
+    "image_type_unsupported": Kind(415, "A file is not a JPEG, PNG or WebP picture."),
+    "image_empty": Kind(422, "A picture file is empty."),
+    "image_unreadable": Kind(422, "A picture is damaged."),
+    "image_animated": Kind(422, "A picture is animated."),
+    "image_too_many_pixels": Kind(422, "A picture has too many pixels."),
+    "image_too_large_side": Kind(422, "A side of a picture is too long."),
+    "image_too_small": Kind(422, "A picture is too small."),
+    "image_too_narrow": Kind(422, "A picture is too long and narrow."),
+    "mask_size_mismatch": Kind(422, "A mask and its picture differ in size."),
+    "mask_empty": Kind(422, "A mask has nothing inside."),
+    # jobs
+    "job_not_found": Kind(404, "There is no such job."),
+    "no_preview": Kind(404, "There is no preview yet."),
+    "not_finished": Kind(409, "The job has not finished."),
+    "job_failed": Kind(409, "The job failed and has no result."),
+    "job_canceled": Kind(409, "The job was canceled and has no result."),
+    "job_expired": Kind(409, "The job expired before it started and has no result."),
+    "invalid_transition": Kind(409, "The state of the job does not allow this."),
+    "job_gone": Kind(410, "The job is past its retention."),
+    "result_gone": Kind(410, "The picture has been removed from the object store."),
+    # the service
+    "internal_error": Kind(500, "Something went wrong inside the service."),
+    "queue_full": Kind(503, "Too many jobs are waiting."),
+    "store_unavailable": Kind(503, "The job store does not answer."),
+    "objects_unavailable": Kind(503, "The object store does not answer."),
+    "not_ready": Kind(503, "The service cannot run jobs now."),
+}
+
+_CODE_BY_STATUS = {
+    400: "malformed_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+
+
+class Problem(Exception):
+    """An error with a `code` of the table. `extra` holds further members of the answer, JSON-ready."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after_s: float | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail or PROBLEMS[code].title)
+        self.code = code
+        self.detail = str(self)
+        self.errors = list(errors)
+        self.extra = dict(extra or {})
+        self.retry_after_s = retry_after_s
+        if retry_after_s is None and PROBLEMS[code].status == 503:
+            self.retry_after_s = RETRY_AFTER_S
+
+
+def render(problem: Problem, *, path: str, request_id: str, status: int | None = None) -> JSONResponse:
+    """The answer to the client. `status` overrides the table's, for `http_error` only."""
+    kind = PROBLEMS[problem.code]
+    details = ProblemDetails(
+        type=f"urn:plumage:problem:{problem.code}",
+        title=kind.title,
+        status=status or kind.status,
+        detail=problem.detail,
+        instance=path,
+        code=problem.code,
+        errors=problem.errors,
+        request_id=request_id,
+    )
+    headers = {}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
+    content = {**details.model_dump(mode="json"), **jsonable_encoder(problem.extra)}
+    return JSONResponse(content, status_code=details.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem. Unexpected exceptions are left to the access layer."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(JobsError, _on_jobs_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+
+
+def _answer(request: Request, problem: Problem, status: int | None = None) -> JSONResponse:
+    return render(problem, path=request.url.path, request_id=request.state.request_id, status=status)
+
+
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return _answer(request, error)
+
+
+async def _on_jobs_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, JobsError)
+    if error.code not in PROBLEMS:
+        log.error("http.error", code=error.code, exc_info=error)
+        return _answer(request, Problem("internal_error"))
+    wait_s = error.retry_after_s if isinstance(error, QueueFull) else None
+    return _answer(request, Problem(error.code, str(error), retry_after_s=wait_s))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _CODE_BY_STATUS.get(error.status_code, "http_error")
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = None if error.detail == phrase else str(error.detail)
+    answer = _answer(request, Problem(code, detail), status=error.status_code)
+    answer.headers.update(error.headers or {})  # Allow, for one
+    return answer
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [_field_error(found) for found in error.errors()]
+    first = errors[0]
+    detail = f"{first.pointer}: {first.message}" + (f" (and {len(errors) - 1} more)" if errors[1:] else "")
+    return _answer(request, Problem("invalid_request", detail, errors=errors))
+
+
+def _field_error(found: dict[str, Any]) -> FieldError:
+    where = [str(part) for part in found["loc"]]
+    if where and where[0] == "body":
+        where = where[1:]
+    message = str(found["msg"]).removeprefix("Value error, ")
+    return FieldError(pointer=json_pointer(where), code=found["type"], message=message)
+
+
+def json_pointer(path: Sequence[str]) -> str:
+    """RFC 6901. Of the form's fields; a query parameter `x` is `/query/x`, one of the path `/path/x`."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)

@@ -1,0 +1,73 @@
+"""The API process: settings read once, stores opened, the app served by uvicorn.
+
+`uvicorn --factory service.main:app` works too, without the check of the address.
+"""
+
+import logging
+import sys
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from jobs.connect import connect_redis
+from jobs.objects import ObjectStore
+from jobs.settings import JobSettings
+from jobs.store import JobStore
+from service.app import create_app
+from service.settings import ServiceSettings
+
+DRAIN_S = 10
+"""On SIGTERM: time for requests in flight; event streams are cut after it, and clients reconnect."""
+
+
+class MissingRedis(ValueError):
+    """No URL of a Redis was given."""
+
+
+def app() -> FastAPI:
+    """The app as the environment asks for it. Raises MissingRedis and pydantic's ValidationError."""
+    configure_logs()
+    jobs = JobSettings()
+    if jobs.redis_url is None:
+        raise MissingRedis("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own.")
+    store = JobStore(connect_redis(jobs.redis_url), jobs)
+    return create_app(ServiceSettings(), store, ObjectStore.from_settings(jobs))
+
+
+def server(application: FastAPI, host: str, port: int) -> uvicorn.Server:
+    """A server that is ready to run. Raises UnsafeBinding when the address is open to others unasked."""
+    ServiceSettings().check_binding(host)
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        access_log=False,  # the app logs every request itself, with its id
+        log_config=None,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    return uvicorn.Server(config)
+
+
+def configure_logs() -> None:
+    """One JSON object per line on stderr, from structlog and from the standard library's loggers."""
+    shared = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)

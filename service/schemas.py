@@ -1,0 +1,235 @@
+"""What the API takes and gives. Models of answers have no defaults: every field is always there."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import UploadFile
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+from starlette.datastructures import UploadFile as ReceivedFile
+
+from core.params import TransferParams
+from jobs.schema import SEED_MAX, JobError, ModelIdentity, Progress, Prompt, Record, Seed, Status
+
+# --- what comes in ---------------------------------------------------------------------------------------
+
+
+def _a_file(value: object) -> object:
+    if not isinstance(value, ReceivedFile):
+        raise PydanticCustomError("file_expected", "A file is expected: a form part with a file name.")
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise PydanticCustomError("duplicate_key", "{name} is given twice.", {"name": name})
+        found[name] = value
+    return found
+
+
+def _no_constants(name: str) -> float:
+    raise PydanticCustomError("json_invalid", "{name} is no JSON number.", {"name": name})
+
+
+def _read_params(value: object) -> object:
+    """JSON in the strict sense: no NaN, no key twice, and no string where a number belongs."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, PydanticCustomError):
+            raise
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else "too large or too deep"
+        raise PydanticCustomError("json_invalid", "Not valid JSON: {reason}.", {"reason": reason}) from error
+    if not isinstance(found, dict):
+        raise PydanticCustomError("json_object_expected", "A JSON object is expected.")
+    return TransferParams.model_validate_json(value, strict=True)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)  # a form cannot carry null; absent is absent
+
+
+Upload = Annotated[UploadFile, BeforeValidator(_a_file)]
+OptionalUpload = Annotated[
+    Upload | SkipJsonSchema[None], Field(default=None, json_schema_extra=_without_default)
+]
+
+
+class TransferForm(BaseModel):
+    """The parts of a submission. A part that is not listed here, or given twice, is refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    target: Upload
+    """The picture that keeps its structure: JPEG, PNG or WebP, one frame."""
+
+    reference: Upload
+    """The picture whose appearance is taken: JPEG, PNG or WebP, one frame."""
+
+    target_mask: OptionalUpload
+    """What to repaint, of the target's size: white = inside. Outside, the target's pixels stay exactly."""
+
+    reference_mask: OptionalUpload
+    """Where appearance may be taken from, of the reference's size: white = inside."""
+
+    seed: Annotated[Seed | SkipJsonSchema[None], Field(json_schema_extra=_without_default)] = None
+    """Seed of all noise. Absent: a random one, which the answer tells."""
+
+    prompt: Prompt = ""
+    """What the picture shows, if it helps."""
+
+    negative_prompt: Prompt = ""
+    """What to stay away from. Takes effect with classifier-free guidance only."""
+
+    params: Annotated[TransferParams, BeforeValidator(_read_params)] = Field(default_factory=TransferParams)
+    """How the transfer is computed: a JSON object. Absent fields take their defaults."""
+
+
+# --- what goes out ---------------------------------------------------------------------------------------
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class EffectiveParams(TransferParams):
+    """All parameters of the transfer, with the defaults that were filled in."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class Urls(Answer):
+    """Where to go from here: paths on this server, or full URLs when the operator has set a public address."""
+
+    self: str
+    events: str
+    """Server-sent events: this record whenever it changes, until the job ends."""
+    cancel: str
+    """POST here to cancel."""
+    result: str
+    """The finished picture, once `status` is `succeeded`."""
+    preview: str
+    """The latest preview of the running job."""
+
+
+class Result(Answer):
+    """What is known of the finished picture, which lies at `urls.result`."""
+
+    width: int
+    height: int
+    sha256: str
+    """SHA-256 of the PNG, in hex; also its ETag."""
+    seed: int
+    model: ModelIdentity
+    timings: dict[str, float]
+    """Milliseconds by phase."""
+
+
+class Transfer(Answer):
+    """One job, as it is now."""
+
+    id: str
+    status: Status
+    """`succeeded`, `failed`, `canceled` and `expired` are final."""
+    progress: Progress
+    queue_position: int | None
+    """1 is next in line. Null unless queued."""
+    attempt: int
+    """How often a worker has started the job. More than 1 means that a worker was lost."""
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: JobError | None
+    """Why the job failed. Null unless failed."""
+    urls: Urls
+    result: Result | None
+    """Null unless succeeded."""
+    seed: Annotated[int, Field(ge=0, le=SEED_MAX)]
+    prompt: str
+    negative_prompt: str
+    params: EffectiveParams
+
+    @classmethod
+    def of(cls, record: Record, public_url: str | None) -> Self:
+        spec, result = record.spec, record.result
+        return cls(
+            **record.model_dump(
+                include={"id", "status", "queue_position", "attempt", "created_at", "started_at", "finished_at"}
+            ),
+            progress=record.progress,
+            error=record.error,
+            urls=urls_of(record.id, public_url),
+            result=Result(**result.model_dump(exclude={"image_key", "matches_key"})) if result else None,
+            seed=spec.seed,
+            prompt=spec.prompt,
+            negative_prompt=spec.negative_prompt,
+            params=EffectiveParams(**spec.params.model_dump()),
+        )
+
+
+def urls_of(job_id: str, public_url: str | None) -> Urls:
+    self = f"{(public_url or '').rstrip('/')}/v1/transfers/{job_id}"
+    return Urls(
+        self=self,
+        events=f"{self}/events",
+        cancel=f"{self}/cancel",
+        result=f"{self}/result",
+        preview=f"{self}/preview",
+    )
+
+
+class TransferPage(Answer):
+    """Part of the list of jobs, newest first."""
+
+    items: list[Transfer]
+    """With a filter a page may hold fewer items than asked for, even none."""
+    next: str | None
+    """`cursor` of the following page. Null: this was the last."""
+
+
+class Check(Answer):
+    name: Literal["redis", "objects", "worker"]
+    ok: bool
+    detail: str
+
+
+class Alive(Answer):
+    status: Literal["alive"]
+
+
+class Readiness(Answer):
+    status: Literal["ready"]
+    checks: list[Check]
+
+
+class FieldError(Answer):
+    """One thing that is wrong with one field."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) to the field, `/params/…` for one inside `params`, `/query/…` for the query."""
+    code: str
+    message: str
+
+
+class ProblemDetails(Answer):
+    """RFC 9457 problem details."""
+
+    type: str
+    """`urn:plumage:problem:` and the code."""
+    title: str
+    status: int
+    detail: str
+    instance: str
+    """Path of the request."""
+    code: str
+    """Stable, for programs."""
+    errors: list[FieldError]
+    """Field by field, where that makes sense."""
+    request_id: str
+    """Name this when asking for help; it is also the answer's X-Request-ID."""

@@ -1,0 +1,101 @@
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const FINAL = new Set(["succeeded", "failed", "canceled", "expired"]);
+let current = null; // the record that is shown
+let stream = null;
+
+function showError(problem) {
+  const fields = (problem.errors || []).map((e) => `${e.pointer}: ${e.message}`);
+  $("error").textContent = [problem.detail || problem.title || String(problem), ...fields].join("\n");
+}
+
+async function call(url, options) {
+  const response = await fetch(url, options);
+  const body = await response.json();
+  if (!response.ok) throw body;
+  return body;
+}
+
+function show(record) {
+  current = record;
+  const over = FINAL.has(record.status);
+  const { step, steps, value } = record.progress;
+  const place = record.queue_position ? `, number ${record.queue_position} in line` : "";
+  const count = steps ? `, step ${step} of ${steps}` : "";
+  $("job").hidden = false;
+  $("state").textContent = `${record.status}${place}${over ? "" : count}`;
+  $("progress").value = value;
+  $("submit").disabled = !over;
+  $("cancel").hidden = over;
+  $("record").textContent = JSON.stringify(record, null, 2);
+  if (record.error) showError({ detail: record.error.message });
+  if (record.status === "running" && step > 0) showPicture(`${record.urls.preview}?step=${step}`);
+  if (record.status === "succeeded") {
+    showPicture(record.urls.result);
+    $("download").href = record.urls.result;
+  }
+  $("download").hidden = record.status !== "succeeded";
+}
+
+function showPicture(url) {
+  const next = new Image();
+  next.onload = () => {
+    $("picture").src = url;
+    $("result").hidden = false;
+  };
+  next.src = url; // a preview that is not there yet simply never loads
+}
+
+function follow(record) {
+  if (stream) stream.close();
+  show(record);
+  stream = new EventSource(record.urls.events);
+  stream.addEventListener("transfer", (event) => {
+    show(JSON.parse(event.data));
+    if (FINAL.has(current.status)) stream.close();
+  });
+}
+
+$("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  $("error").textContent = "";
+  $("result").hidden = true;
+  $("picture").removeAttribute("src");
+  $("submit").disabled = true;
+  try {
+    follow(await call("/v1/transfers", { method: "POST", body: new FormData($("form")) }));
+  } catch (problem) {
+    showError(problem);
+    $("submit").disabled = false;
+  }
+});
+
+$("cancel").addEventListener("click", async () => {
+  try {
+    show(await call(current.urls.cancel, { method: "POST" }));
+  } catch (problem) {
+    showError(problem);
+  }
+});
+
+for (const zone of document.querySelectorAll("[data-drop]")) {
+  const input = zone.querySelector("input");
+  const image = zone.querySelector("img");
+  input.addEventListener("change", () => {
+    URL.revokeObjectURL(image.src);
+    image.hidden = !input.files.length;
+    if (input.files.length) image.src = URL.createObjectURL(input.files[0]);
+  });
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    zone.classList.add("over");
+  });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    input.files = event.dataTransfer.files;
+    input.dispatchEvent(new Event("change"));
+  });
+}
