@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from fastapi import UploadFile
@@ -10,10 +11,13 @@ from fastapi import UploadFile
 from jobs.errors import InvalidImage, JobsError
 from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
 from jobs.objects import ObjectStore, input_key, input_prefix
-from jobs.schema import SEED_MAX, InputKeys, JobSpec, Record
+from jobs.schema import InputKeys, JobSpec, Record
 from jobs.store import JobStore, new_job_id
 from service.errors import Problem
 from service.schemas import FieldError, TransferForm
+
+RANDOM_SEEDS = 2**53
+"""Drawn seeds stay below this, so that clients that read numbers as doubles can send them back."""
 
 log = structlog.get_logger()
 
@@ -34,11 +38,16 @@ class Admission:
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
         spec = JobSpec(
             kind="transfer",
-            inputs=InputKeys(**{name: keys.get(name) for name in InputKeys.model_fields}),
+            inputs=InputKeys(
+                target=keys["target"],
+                reference=keys["reference"],
+                target_mask=keys.get("target_mask"),
+                reference_mask=keys.get("reference_mask"),
+            ),
             params=form.params,
             prompt=form.prompt,
             negative_prompt=form.negative_prompt,
-            seed=secrets.randbelow(SEED_MAX + 1) if form.seed is None else form.seed,
+            seed=secrets.randbelow(RANDOM_SEEDS) if form.seed is None else form.seed,
         )
         try:
             for name, picture in pictures.items():
@@ -67,13 +76,12 @@ def check_pictures(form: TransferForm, limits: PictureLimits) -> dict[str, Check
         except InvalidImage as error:
             refused.append(FieldError(pointer=f"/{name}", code=error.code, message=str(error)))
 
-    for name, upload in (("target", form.target), ("reference", form.reference)):
-        check(name, upload, lambda data: check_picture(data, limits))
-    for name, upload in (("target_mask", form.target_mask), ("reference_mask", form.reference_mask)):
-        picture = pictures.get(name.removesuffix("_mask"))
-        if upload is not None and picture is not None:
-            size = (picture.width, picture.height)
-            check(name, upload, lambda data, size=size: check_mask(data, limits, size))
+    check("target", form.target, lambda data: check_picture(data, limits))
+    check("reference", form.reference, lambda data: check_picture(data, limits))
+    for name, mask in (("target", form.target_mask), ("reference", form.reference_mask)):
+        if mask is not None and name in pictures:
+            size = (pictures[name].width, pictures[name].height)
+            check(f"{name}_mask", mask, partial(check_mask, limits=limits, size=size))
     if refused:
         first = refused[0]
         raise Problem(first.code, f"{first.pointer}: {first.message}", errors=refused)

@@ -1,6 +1,6 @@
 """The ASGI application: routes, the shape of errors, and the layer around every request."""
 
-from importlib.metadata import version
+from functools import cache, partial
 
 import anyio
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from service.openapi import describe
 from service.routes import events, health, pages, transfers
 from service.settings import ServiceSettings
 
+API_VERSION = "0.1.0"
 DESCRIPTION = """\
 Two pictures in, one out: the structure of `target`, painted with the appearance of `reference`, part by part.
 
@@ -26,7 +27,7 @@ def bare_app() -> FastAPI:
     """Routes and error handlers without anything behind them: enough for the OpenAPI document."""
     app = FastAPI(
         title="Plumage",
-        version=version("plumage"),
+        version=API_VERSION,
         summary="Repaint one image with the appearance of another, part by part.",
         description=DESCRIPTION,
         docs_url=None,  # FastAPI's pages load scripts from another host
@@ -35,7 +36,7 @@ def bare_app() -> FastAPI:
         # Two pictures, two masks, four text fields; a few more, so that an unknown one is named and not counted.
         form_limits={"max_files": 8, "max_fields": 16, "max_part_size": 64 * 1024},
     )
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]
     errors.install(app)
     for router in (transfers.router, events.router, health.router, pages.router):
         app.include_router(router)

@@ -31,7 +31,7 @@ def _tenant() -> str:
     return LOCAL_TENANT
 
 
-def _job_id(id: Annotated[str, Path(description="The job's `id`.", max_length=200)]) -> str:
+def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
     # Only well-formed ids reach the store, where they become part of a key.
     if not _JOB_ID.fullmatch(id):
         raise JobNotFound("There is no such job.")

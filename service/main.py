@@ -53,7 +53,7 @@ def server(application: FastAPI, host: str, port: int) -> uvicorn.Server:
 
 def configure_logs() -> None:
     """One JSON object per line on stderr, from structlog and from the standard library's loggers."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -66,8 +66,6 @@ def configure_logs() -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared
-        )
+        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile as ReceivedFile
 
@@ -51,14 +50,13 @@ def _read_params(value: object) -> object:
     return TransferParams.model_validate_json(value, strict=True)
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)  # a form cannot carry null; absent is absent
+def never_null(schema: dict[str, Any]) -> None:
+    """A form and a query cannot carry null: absent is absent."""
+    schema.pop("default", None)
+    schema.update(schema.pop("anyOf")[0])
 
 
 Upload = Annotated[UploadFile, BeforeValidator(_a_file)]
-OptionalUpload = Annotated[
-    Upload | SkipJsonSchema[None], Field(default=None, json_schema_extra=_without_default)
-]
 
 
 class TransferForm(BaseModel):
@@ -72,13 +70,13 @@ class TransferForm(BaseModel):
     reference: Upload
     """The picture whose appearance is taken: JPEG, PNG or WebP, one frame."""
 
-    target_mask: OptionalUpload
+    target_mask: Upload | None = Field(default=None, json_schema_extra=never_null)
     """What to repaint, of the target's size: white = inside. Outside, the target's pixels stay exactly."""
 
-    reference_mask: OptionalUpload
+    reference_mask: Upload | None = Field(default=None, json_schema_extra=never_null)
     """Where appearance may be taken from, of the reference's size: white = inside."""
 
-    seed: Annotated[Seed | SkipJsonSchema[None], Field(json_schema_extra=_without_default)] = None
+    seed: Seed | None = Field(default=None, json_schema_extra=never_null)
     """Seed of all noise. Absent: a random one, which the answer tells."""
 
     prompt: Prompt = ""
@@ -193,8 +191,11 @@ class TransferPage(Answer):
     """`cursor` of the following page. Null: this was the last."""
 
 
+Part = Literal["redis", "objects", "worker"]
+
+
 class Check(Answer):
-    name: Literal["redis", "objects", "worker"]
+    name: Part
     ok: bool
     detail: str
 

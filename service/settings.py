@@ -15,9 +15,7 @@ class UnsafeBinding(ValueError):
 class ServiceSettings(BaseSettings):
     """Each field is the environment variable `PLUMAGE_<FIELD>`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PLUMAGE_", frozen=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="PLUMAGE_", frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     """Address under which clients reach the API. Links in answers start with it; absent, they are paths."""

@@ -11,14 +11,14 @@ from jobs.store import JobStore
 from service.dependencies import Objects, Store
 from service.errors import Problem
 from service.responses import problems
-from service.schemas import Alive, Check, Readiness
+from service.schemas import Alive, Check, Part, Readiness
 
 PROBE_KEY = "probes/service"
 
 router = APIRouter(prefix="/healthz", tags=["health"])
 
 
-@router.get("/live", operation_id="check_live", summary="Is the process alive?")
+@router.get("/live", operation_id="check_live", summary="Is the process alive?", response_description="It is.")
 async def check_live() -> Alive:
     """Always 200 when the process serves. Looks at nothing else, so an outage elsewhere restarts nobody."""
     return Alive(status="alive")
@@ -28,6 +28,7 @@ async def check_live() -> Alive:
     "/ready",
     operation_id="check_ready",
     summary="Can jobs be run?",
+    response_description="They can.",
     responses=problems("not_ready"),
 )
 def check_ready(store: Store, objects: Objects) -> Readiness:
@@ -64,7 +65,7 @@ def _write_probe(objects: ObjectStore) -> str:
     return "can be written"
 
 
-def _check(name: str, ask: Callable[[], str]) -> Check:
+def _check(name: Part, ask: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, detail=ask())
     except JobsError as error:

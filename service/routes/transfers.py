@@ -16,7 +16,7 @@ from service.admission import Admission
 from service.dependencies import JobId, Objects, Settings, Store, Tenant
 from service.errors import PROBLEMS, Problem
 from service.responses import IMAGE_CODES, binary, problems
-from service.schemas import FieldError, Transfer, TransferForm, TransferPage
+from service.schemas import FieldError, Transfer, TransferForm, TransferPage, never_null
 
 MULTIPART = "multipart/form-data"
 PAGES_PER_LISTING = 10
@@ -84,15 +84,21 @@ async def create_transfer(
     "",
     operation_id="list_transfers",
     summary="List transfers, newest first",
+    response_description="One page.",
     responses=problems("invalid_request", "store_unavailable"),
 )
 def list_transfers(
     store: Store,
     settings: Settings,
     tenant: Tenant,
-    status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
+    status: Annotated[
+        Status | None, Query(description="Only jobs in this state.", json_schema_extra=never_null)
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Most jobs on one page.")] = 20,
-    cursor: Annotated[str | None, Query(description="`next` of the page before.", max_length=100)] = None,
+    cursor: Annotated[
+        str | None,
+        Query(description="`next` of the page before.", max_length=100, json_schema_extra=never_null),
+    ] = None,
 ) -> TransferPage:
     """One page of jobs. Go on with `cursor` while `next` is not null."""
     try:
@@ -120,6 +126,7 @@ def _pages(store: JobStore, tenant: str, limit: int, cursor: str | None) -> Iter
     "/{id}",
     operation_id="get_transfer",
     summary="Look at a transfer",
+    response_description="The record, as it is now.",
     responses=problems("job_not_found", "job_gone", "store_unavailable"),
 )
 def get_transfer(job_id: JobId, store: Store, settings: Settings, tenant: Tenant) -> Transfer:
@@ -137,9 +144,7 @@ def get_transfer(job_id: JobId, store: Store, settings: Settings, tenant: Tenant
         **problems("job_not_found", "job_gone", "store_unavailable"),
     },
 )
-def cancel_transfer(
-    job_id: JobId, response: Response, store: Store, settings: Settings, tenant: Tenant
-) -> Transfer:
+def cancel_transfer(job_id: JobId, response: Response, store: Store, settings: Settings, tenant: Tenant) -> Transfer:
     """Safe to repeat. A queued job is canceled at once, a running one goes through `canceling`, and a job
     that is over stays as it is."""
     record = store.request_cancel(job_id, tenant=tenant)
@@ -168,9 +173,7 @@ def cancel_transfer(
         ),
     },
 )
-def get_transfer_result(
-    job_id: JobId, request: Request, store: Store, objects: Objects, tenant: Tenant
-) -> Response:
+def get_transfer_result(job_id: JobId, request: Request, store: Store, objects: Objects, tenant: Tenant) -> Response:
     """PNG; RGBA when the target has an alpha channel, else RGB."""
     result = _result_of(store.get(job_id, tenant=tenant))
     headers = {
