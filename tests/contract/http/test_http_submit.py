@@ -1,6 +1,7 @@
 """Submitting: what is accepted, and what becomes of it."""
 
 import io
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -83,7 +84,7 @@ def test_names_of_files_are_never_used(stack: Stack) -> None:
 
 
 def test_empty_optional_fields_of_a_browser_form_are_absent_ones(stack: Stack) -> None:
-    parts = [
+    parts: list[tuple[str, Any]] = [
         ("target", ("a.png", TARGET)),
         ("reference", ("b.jpg", REFERENCE)),
         ("target_mask", ("", b"")),

@@ -1,0 +1,86 @@
+"""The committed document, and what every operation in it must have."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.params import TransferParams
+from jobs.schema import Status
+from service.errors import PROBLEMS
+from service.openapi import document
+
+COMMITTED = Path(__file__).parents[3] / "openapi" / "openapi.json"
+
+
+def _operations() -> Iterator[dict[str, Any]]:
+    for operations in document()["paths"].values():
+        yield from operations.values()
+
+
+def _references(found: object) -> Iterator[str]:
+    if isinstance(found, dict):
+        for name, value in found.items():
+            if name == "$ref":
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(found, list):
+        for item in found:
+            yield from _references(item)
+
+
+def test_the_committed_document_is_that_of_the_app() -> None:
+    expected = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    assert COMMITTED.read_text("utf-8") == expected, "run `plumage openapi` and commit the result"
+
+
+def test_it_does_not_depend_on_the_environment(monkeypatch: Any) -> None:
+    before = document()
+    monkeypatch.setenv("PLUMAGE_PUBLIC_URL", "https://plumage.example")
+    monkeypatch.setenv("PLUMAGE_MAX_PICTURE_PIXELS", "1000")
+    assert document() == before
+
+
+def test_every_operation_is_named_and_described() -> None:
+    for operation in _operations():
+        assert operation["operationId"].isidentifier()
+        assert operation["summary"]
+        assert len(operation["description"]) > 30
+        assert all(response["description"] for response in operation["responses"].values())
+    names = [operation["operationId"] for operation in _operations()]
+    assert len(names) == len(set(names))
+
+
+def test_every_error_is_a_problem() -> None:
+    for operation in _operations():
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert set(response["content"]) == {"application/problem+json"}, (operation, status)
+
+
+def test_no_reference_dangles_and_no_schema_is_unused() -> None:
+    found = document()
+    used = {reference.rpartition("/")[2] for reference in _references(found)}
+    assert used == set(found["components"]["schemas"])
+
+
+def test_answers_have_no_optional_fields() -> None:
+    for name, schema in document()["components"]["schemas"].items():
+        if name not in ("TransferForm", "TransferParams") and "properties" in schema:
+            assert set(schema.get("required", [])) == set(schema["properties"]), name
+
+
+def test_parameters_appear_with_their_bounds() -> None:
+    schemas = document()["components"]["schemas"]
+    declared = TransferParams.model_json_schema()
+    assert schemas["TransferParams"]["properties"] == declared["properties"]
+    assert schemas["TransferParams"]["additionalProperties"] is False
+    assert schemas["TransferForm"]["additionalProperties"] is False
+    assert schemas["TransferForm"]["properties"]["seed"]["maximum"] == 2**63 - 1
+
+
+def test_states_and_codes_are_those_of_the_code() -> None:
+    schemas = document()["components"]["schemas"]
+    assert schemas["Status"]["enum"] == [status.value for status in Status]
+    assert schemas["ProblemDetails"]["properties"]["code"]["enum"] == sorted(PROBLEMS)
