@@ -100,9 +100,7 @@ def _open(data: bytes, limits: PictureLimits) -> Image.Image:
     if not data:
         raise InvalidImage("image_empty", "the file is empty")
     if len(data) > limits.max_bytes:
-        raise InvalidImage(
-            "image_too_many_bytes", f"at most {limits.max_bytes} bytes are allowed"
-        )
+        raise InvalidImage("image_too_many_bytes", f"at most {limits.max_bytes} bytes are allowed")
     if not _has_known_signature(data):
         raise InvalidImage("image_type_unsupported", "only JPEG, PNG and WebP pictures are accepted")
     try:

@@ -1,19 +1,17 @@
 """The real app behind a real uvicorn, a real Redis and a folder of objects. Only the worker is played."""
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from redis import Redis
 
 from jobs.connect import connect_redis
-from jobs.embedded import start_redis
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
@@ -21,7 +19,6 @@ from service.app import create_app
 from service.settings import ServiceSettings
 from tests.pictures import encoded, gradient
 
-_prefixes = itertools.count()
 TARGET = encoded(gradient())
 REFERENCE = encoded(gradient(), "JPEG")
 
@@ -57,26 +54,20 @@ class Stack:
 StartStack = Callable[..., Stack]
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with start_redis(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
-
-
 @pytest.fixture
-def start_stack(redis_url: str, tmp_path: Path) -> Iterator[StartStack]:
-    """Starts the API with the given job settings; `service` replaces the API's own settings."""
+def start_stack(redis: Redis, job_settings: JobSettings) -> Iterator[StartStack]:
+    """Starts the API on an empty Redis. `service` replaces its settings, keywords those of the jobs."""
     running: list[tuple[uvicorn.Server, threading.Thread, Stack]] = []
 
     def start(service: ServiceSettings | None = None, **jobs: Any) -> Stack:
-        options = {"redis_url": redis_url, "data_dir": tmp_path, "prefix": f"http{next(_prefixes)}", **jobs}
-        settings = JobSettings(**options)
+        settings = job_settings.model_copy(update=jobs)
         assert settings.redis_url is not None
-        store = JobStore(connect_redis(settings.redis_url), settings)
-        objects = ObjectStore.from_settings(settings)
+        client = redis if settings.redis_url == job_settings.redis_url else connect_redis(settings.redis_url)
+        store, objects = JobStore(client, settings), ObjectStore.from_settings(settings)
         app = create_app(service or ServiceSettings(), store, objects)
-        config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(
+            uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
+        )
         thread = threading.Thread(target=server.run)
         thread.start()
         while not server.started:
