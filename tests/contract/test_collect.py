@@ -1,0 +1,103 @@
+"""No object outlives its purpose, and no committed one is taken."""
+
+import time
+
+import pytest
+from redis import Redis
+
+from jobs.collect import Collector
+from jobs.errors import JobNotFound
+from jobs.objects import ObjectStore, preview_key, result_key
+from jobs.schema import Claim, JobError
+from jobs.store import JobStore, new_job_id
+from tests.specs import make_result, make_spec, put_inputs
+
+FAILED = JobError(code="internal", message="")
+
+
+def begin(store: JobStore, objects: ObjectStore) -> Claim:
+    job_id = new_job_id()
+    spec = make_spec(job_id=job_id)
+    put_inputs(objects, spec)
+    store.submit(spec, job_id=job_id)
+    return claim(store)
+
+
+def claim(store: JobStore) -> Claim:
+    taken = store.claim("w1")
+    assert taken is not None
+    return taken
+
+
+def write_outputs(objects: ObjectStore, taken: Claim) -> None:
+    job_id = taken.record.id
+    for name in ("image.png", "matches.npz"):
+        objects.put(result_key("local", job_id, taken.attempt, name), b"x", "image/png")
+    objects.put(preview_key("local", job_id, taken.attempt), b"x", "image/jpeg", overwrite=True)
+
+
+def all_keys(objects: ObjectStore) -> list[str]:
+    return sorted(key for top in ("inputs/", "results/", "previews/") for key in objects.keys(top))
+
+
+def commit(store: JobStore, taken: Claim) -> None:
+    assert store.commit(taken, make_result(result_key("local", taken.record.id, taken.attempt, "image.png")))
+
+
+@pytest.fixture
+def collector(store: JobStore, objects: ObjectStore) -> Collector:
+    return Collector(store, objects, leftover_age_s=0)
+
+
+def test_the_committed_attempt_stays_and_the_others_go(
+    store: JobStore, objects: ObjectStore, collector: Collector
+) -> None:
+    first = begin(store, objects)
+    write_outputs(objects, first)
+    assert store.hand_back(first)
+    second = claim(store)
+    write_outputs(objects, second)
+    collector.collect()
+    assert len(objects.keys("results/")) == 4  # nothing is touched before the end
+    commit(store, second)
+    assert collector.collect() == 4
+    job_id = first.record.id
+    assert objects.keys("results/") == [result_key("local", job_id, 2, n) for n in ("image.png", "matches.npz")]
+    assert collector.collect() == 0
+
+
+def test_a_failed_job_keeps_its_inputs_only(store: JobStore, objects: ObjectStore, collector: Collector) -> None:
+    taken = begin(store, objects)
+    write_outputs(objects, taken)
+    store.fail(taken, FAILED)
+    assert collector.collect() == 3
+    assert all(key.startswith("inputs/") for key in all_keys(objects))
+    assert len(all_keys(objects)) == 2
+
+
+def test_a_fresh_end_is_left_alone_for_a_while(store: JobStore, objects: ObjectStore) -> None:
+    taken = begin(store, objects)
+    write_outputs(objects, taken)
+    store.fail(taken, FAILED)
+    assert Collector(store, objects, leftover_age_s=60).collect() == 0
+    assert len(all_keys(objects)) == 5
+
+
+def test_after_retention_everything_goes(
+    store: JobStore, objects: ObjectStore, collector: Collector, redis: Redis
+) -> None:
+    kept, expired = begin(store, objects), begin(store, objects)
+    for taken in (kept, expired):
+        write_outputs(objects, taken)
+        commit(store, taken)
+    assert collector.collect() == 0
+    member = f"local/{expired.record.id}"
+    redis.zadd("plumage:expiring", {member: time.time_ns() // 1_000_000 - 1}, xx=True)
+    redis.delete(f"plumage:job:{expired.record.id}", f"plumage:tomb:{expired.record.id}")
+    assert collector.collect() == 5
+    assert all(kept.record.id in key for key in all_keys(objects))
+    assert len(all_keys(objects)) == 5
+    assert [record.id for record in store.list_jobs(tenant="local").items] == [kept.record.id]
+    assert redis.zcard("plumage:index:local") == 1
+    with pytest.raises(JobNotFound):
+        store.get(expired.record.id, tenant="local")
