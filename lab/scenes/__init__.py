@@ -1,7 +1,8 @@
 """Rendered scenes whose parts and dense correspondences are known exactly.
 
-`sample_scene(domain, seed, category)` draws one, `render(scene, size)` its picture with labels and canonical coordinates,
-`scene.wearing(other)` the truth of a pair, `correspond(target, reference)` the true map between two renderings.
+`sample_scene(domain, seed, category)` draws one, `render(scene, size)` its picture with labels and
+canonical coordinates, `scene.wearing(other)` the truth of a pair, `correspond(target, reference)` the
+true map between two renderings.
 """
 
 from lab.scenes.captions import describe, training_caption

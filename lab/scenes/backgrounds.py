@@ -83,7 +83,8 @@ def _clouds(rng: np.random.Generator, size: int) -> Floats:
     for knots, weight in ((4, 0.65), (10, 0.35)):
         lattice = Image.fromarray(rng.random((knots, knots), np.float32))
         total += np.float32(weight) * np.asarray(lattice.resize((size, size), Image.Resampling.BICUBIC))
-    return np.clip(1.6 * (total - 0.5) + 0.5, 0.0, 1.0)
+    clouds: Floats = np.clip(1.6 * (total - 0.5) + 0.5, 0.0, 1.0)
+    return clouds
 
 
 def _tiles(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
@@ -92,7 +93,8 @@ def _tiles(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
     across = np.sin(2 * np.pi * frequency * (np.cos(angle) * x + np.sin(angle) * y))
     if rng.uniform() < 0.5:
         across = across * np.sin(2 * np.pi * frequency * (np.cos(angle) * y - np.sin(angle) * x))
-    return (0.5 + 0.5 * np.clip(4.0 * across, -1.0, 1.0)).astype(np.float32)
+    tiles: Floats = (0.5 + 0.5 * np.clip(4.0 * across, -1.0, 1.0)).astype(np.float32)
+    return tiles
 
 
 def _scatter(rng: np.random.Generator, picture: Floats, x: Floats, y: Floats) -> None:

@@ -20,8 +20,8 @@ class Correspondence:
     row: NDArray[np.int32]
     column: NDArray[np.int32]
     visible: NDArray[np.bool_]
-    """False in the background and where the counterpart is not seen in the reference; `row`, `column` are then the nearest seen point of
-    the same part, or -1 where the part is missing."""
+    """False in the background and where the counterpart is not seen in the reference; `row`, `column` are
+    then the nearest seen point of the same part, or -1 where the part is missing."""
 
 
 def correspond(target: Rendering, reference: Rendering) -> Correspondence:

@@ -14,7 +14,8 @@ BORDER_DARKNESS = 0.42
 
 @dataclass(frozen=True)
 class Light:
-    """A directional light: unit direction towards it (x right, y down, z to the viewer), and the share of ambient light."""
+    """A directional light: unit direction towards it (x right, y down, z to the viewer), and the share of
+    ambient light."""
 
     direction: tuple[float, float, float]
     ambient: float

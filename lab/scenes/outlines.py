@@ -1,8 +1,8 @@
 """Outlines of parts, in part-local coordinates.
 
-Every part has canonical coordinates `(u, v)`: `u` runs along the part from -1 to 1, `v` across it, positive downwards in the
-unposed figure. An outline says which `(u, v)` belong to the part, so the canonical coordinates do not depend on the
-body plan, the pose or the mirror image.
+Every part has canonical coordinates `(u, v)`: `u` runs along the part from -1 to 1, `v` across it,
+positive downwards in the unposed figure. An outline says which `(u, v)` belong to the part, so the
+canonical coordinates do not depend on the body plan, the pose or the mirror image.
 """
 
 from dataclasses import dataclass
@@ -39,19 +39,20 @@ Outline = Profile | Rosette
 
 def ellipse(power: float = 2.0) -> Profile:
     """`|u|^power + |v|^power <= 1`; 2 is an ellipse, larger powers approach a box."""
-    half = (1.0 - np.abs(AXIS) ** power) ** (1.0 / power)
+    half = ((1.0 - np.abs(AXIS) ** power) ** (1.0 / power)).astype(np.float32)
     return Profile(half, half)
 
 
 def drop(lean: float, power: float = 2.0) -> Profile:
     """An ellipse that is thicker towards `u = 1` for positive `lean`, towards `u = -1` for negative."""
     half = (1.0 - np.abs(AXIS) ** power) ** (1.0 / power) * (1.0 + lean * AXIS)
-    half = half / half.max()
+    half = (half / half.max()).astype(np.float32)
     return Profile(half, half)
 
 
 def taper(start: float, end: float, roundness: float = 0.15) -> Profile:
-    """Half width falling linearly from `start` at `u = -1` to `end` at `u = 1`, ends rounded over that share of the length."""
+    """Half width falling linearly from `start` at `u = -1` to `end` at `u = 1`, ends rounded over that
+    share of the length."""
     half = start + (end - start) * (AXIS + 1.0) / 2.0
     return Profile(*(2 * (half * _round_ends(roundness),)))
 
@@ -63,7 +64,8 @@ def fan(start: float, notch: float = 0.0, curve: float = 1.0) -> Profile:
 
 
 def ridge(points: list[tuple[float, float]], base: float = 1.0) -> Profile:
-    """Flat below (`v = base`), above through the given `(u, v)` points; for fins, roofs and cabins. `v` is negative upwards."""
+    """Flat below (`v = base`), above through the given `(u, v)` points; for fins, roofs and cabins. `v`
+    is negative upwards."""
     us, vs = zip(*points, strict=True)
     upper = -np.interp(AXIS, us, vs).astype(np.float32)
     return Profile(upper, np.full_like(AXIS, base))

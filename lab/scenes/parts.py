@@ -24,9 +24,10 @@ class Category(StrEnum):
 class PartKind:
     """A named part.
 
-    `group` is what a caption calls it and what shares one appearance (both wheels of a car); `half_size` is the nominal half
-    length and half height in figure units, which gives patterns one pitch on all body plans; `textured` is false for parts too small
-    to show a pattern; `fixed` parts keep their looks in every scene.
+    `group` is what a caption calls it and what shares one appearance (both wheels of a car); `half_size`
+    is the nominal half length and half height in figure units, which gives patterns one pitch on all body
+    plans; `textured` is false for parts too small to show a pattern; `fixed` parts keep their looks in
+    every scene.
     """
 
     name: str

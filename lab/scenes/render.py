@@ -1,7 +1,7 @@
 """Pictures of scenes with, for every pixel, the part, the canonical coordinates in it and the share of the figure.
 
-Drawn at twice the size and averaged 2 x 2. A pixel's label is the part that most of its four samples show (the first one on a
-tie), its canonical coordinates the mean over those samples.
+Drawn at twice the size and averaged 2 x 2. A pixel's label is the part that most of its four samples show
+(the first one on a tie), its canonical coordinates the mean over those samples.
 """
 
 from dataclasses import dataclass
@@ -99,8 +99,8 @@ def _trace_part(part: PlacedPart, to_picture: Affine, light: Light, samples: _Sa
 
 
 def _measure(part: PlacedPart, u: Floats, v: Floats) -> tuple[NDArray[np.bool_], Floats, Floats, Floats]:
-    """Which samples a part covers and, for those `[points]`: how far the surface turns along `u` and `v` (-1..1), and the
-    distance to the border in figure units."""
+    """Which samples a part covers and, for those `[points]`: how far the surface turns along `u` and `v`
+    (-1..1), and the distance to the border in figure units."""
     length, height = (float(np.linalg.norm(part.to_figure[:, axis])) for axis in (0, 1))
     if isinstance(part.outline, Rosette):
         return _measure_rosette(part.outline, u, v, np.float32(min(length, height)))
@@ -149,7 +149,8 @@ def _paint_parts(scene: Scene, samples: _Samples, colours: Floats) -> None:
     """Colours the samples of every part, in place; `colours` is `[side, side, 3]`."""
     kinds = {part.kind.name: part.kind for part in scene.parts}
     flat = colours.reshape(-1, 3)
-    labels, u, v, shading = (plane.ravel() for plane in (samples.part, samples.u, samples.v, samples.shade))
+    labels = samples.part.ravel()
+    u, v, shading = (plane.ravel() for plane in (samples.u, samples.v, samples.shade))
     for name, kind in kinds.items():
         where = np.flatnonzero(labels == PART_ID[name])
         looks = scene.appearances[kind.group]
@@ -170,7 +171,9 @@ def _vote(samples: _Samples) -> tuple[Bytes, Floats]:
     voters = np.stack([plane == part for plane in (a, b, c, d)]).astype(np.float32)
     weights = voters / voters.sum(axis=0)
     planes = [
-        sum(weight * plane[i::2, j::2] for weight, (i, j) in zip(weights, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True))
+        sum(
+            weight * plane[i::2, j::2] for weight, (i, j) in zip(weights, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True)
+        )
         for plane in (samples.u, samples.v)
     ]
     return part, np.stack(planes, axis=-1).astype(np.float32)

@@ -55,9 +55,9 @@ def sample_appearance(rng: np.random.Generator, textured: bool) -> Appearance:
 def paint(appearance: Appearance, u: Floats, v: Floats, half_size: tuple[float, float]) -> Floats:
     """Colours of points of a part.
 
-    `u`, `v` of shape `[points]` are canonical; `half_size` is the part's nominal half length and half height in figure units, the same
-    for every body plan, so that a pattern has about one pitch on all parts and moves rigidly with the part. Returns sRGB
-    `[points, 3]` in 0..1, before lighting.
+    `u`, `v` of shape `[points]` are canonical; `half_size` is the part's nominal half length and half
+    height in figure units, the same for every body plan, so that a pattern has about one pitch on all
+    parts and moves rigidly with the part. Returns sRGB `[points, 3]` in 0..1, before lighting.
     """
     first = np.asarray(appearance.first.rgb, np.float32)
     if appearance.texture is Texture.PLAIN:
@@ -68,30 +68,34 @@ def paint(appearance: Appearance, u: Floats, v: Floats, half_size: tuple[float, 
 
 def _share_of_second(appearance: Appearance, u: Floats, v: Floats, half_size: tuple[float, float]) -> Floats:
     """How much of the second colour each point takes, 0..1."""
+    share: Floats
     cos, sin = np.float32(np.cos(appearance.angle)), np.float32(np.sin(appearance.angle))
     if appearance.texture is Texture.GRADIENT:
         ramp = np.clip(0.5 + 0.6 * (cos * u + sin * v), 0.0, 1.0)
-        return ramp * ramp * (3.0 - 2.0 * ramp)
+        share = (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
+        return share
     x, y = u * np.float32(half_size[0] / appearance.pitch), v * np.float32(half_size[1] / appearance.pitch)
     across = cos * x + sin * y + np.float32(appearance.phase[0])
     along = cos * y - sin * x + np.float32(appearance.phase[1])
     match appearance.texture:
         case Texture.STRIPES:
-            return ((across - np.floor(across)) < 0.5).astype(np.float32)
+            share = ((across - np.floor(across)) < 0.5).astype(np.float32)
         case Texture.CHECKS:
-            return ((np.floor(across * 1.4) + np.floor(along * 1.4)) % 2).astype(np.float32)
+            share = (np.floor(across * 1.4) + np.floor(along * 1.4)) % 2
         case Texture.DOTS:
-            return (_distance_to_dots(across, along) < 0.33).astype(np.float32)
+            share = (_distance_to_dots(across, along) < 0.33).astype(np.float32)
         case _:
             noise = _lattice_noise(across * 1.3, along * 1.3, appearance.lattice_seed)
-            return np.clip((noise - 0.5) * 6.0 + 0.5, 0.0, 1.0)
+            share = np.clip((noise - 0.5) * 6.0 + 0.5, 0.0, 1.0)
+    return share
 
 
 def _distance_to_dots(across: Floats, along: Floats) -> Floats:
     """Distance, in pitches, to the nearest centre of a triangular grid."""
     row = np.floor(along)
     shifted = across + 0.5 * (row % 2)
-    return np.hypot(shifted - np.floor(shifted) - 0.5, along - row - 0.5)
+    distance: Floats = np.hypot(shifted - np.floor(shifted) - 0.5, along - row - 0.5)
+    return distance
 
 
 def _lattice_noise(x: Floats, y: Floats, seed: int) -> Floats:

@@ -1,1 +1,2 @@
-"""Training of the mini checkpoint: VAE, text encoders and UNet in SDXL's architecture, from scratch, on rendered scenes."""
+"""Training of the mini checkpoint: VAE, text encoders and UNet in SDXL's architecture, from scratch, on
+rendered scenes."""

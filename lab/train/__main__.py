@@ -1,9 +1,9 @@
 """`python -m lab.train`: trains the mini checkpoint from scratch, or exports what a run has so far.
 
-    python -m lab.train --out runs/mini                      # by steps
-    python -m lab.train --out runs/mini --until 23:50        # by the clock (UTC)
-    python -m lab.train --out runs/mini --export models/mini # writes the moving average of the newest state
-    python -m lab.train --out DIR --smoke                    # seconds: every part for a few steps
+python -m lab.train --out runs/mini                      # by steps
+python -m lab.train --out runs/mini --until 23:50        # by the clock (UTC)
+python -m lab.train --out runs/mini --export models/mini # writes the moving average of the newest state
+python -m lab.train --out DIR --smoke                    # seconds: every part for a few steps
 """
 
 import argparse

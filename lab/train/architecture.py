@@ -1,9 +1,10 @@
 """The networks of the mini checkpoint: SDXL's classes and block layout at a small size.
 
-What is kept from SDXL: two text encoders whose penultimate hidden states are concatenated, the second one's pooled
-projection and six size numbers as added condition, a UNet with attention in its two lower levels only, linear projections, epsilon
-prediction on the scaled-linear schedule. What differs: widths and depths, and a VAE of factor 2, so that a 128 px
-picture has 64 x 64 latents and the finest attention grid is 32 x 32.
+What is kept from SDXL: two text encoders whose penultimate hidden states are concatenated, the second
+one's pooled projection and six size numbers as added condition, a UNet with attention in its two lower
+levels only, linear projections, epsilon prediction on the scaled-linear schedule. What differs: widths
+and depths, and a VAE of factor 2, so that a 128 px picture has 64 x 64 latents and the finest attention
+grid is 32 x 32.
 """
 
 from dataclasses import dataclass
@@ -68,9 +69,7 @@ def build_unet(size: Size) -> UNet2DConditionModel:
     )
 
 
-def build_text_encoders(
-    size: Size, vocabulary: int
-) -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
+def build_text_encoders(size: Size, vocabulary: int) -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
     """The two encoders; the end token is the last of the vocabulary in both."""
     configs = [
         CLIPTextConfig(

@@ -18,7 +18,7 @@ KL_WEIGHT = 1e-4
 
 def to_signed(images: NDArray[np.uint8]) -> Tensor:
     """`[batch, height, width, 3]` bytes to `[batch, 3, height, width]` in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def train_vae(
@@ -50,7 +50,7 @@ def train_vae(
             group["lr"] = learning_rate(step, steps, peak_rate, warmup=50)
         loss, values = reconstruction_loss(vae, pictures, torch.Generator().manual_seed(seed + step))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         step += 1

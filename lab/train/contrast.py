@@ -1,8 +1,9 @@
 """The auxiliary objective: decoder tokens of one place in one part attract each other across pictures.
 
-A supervised contrastive loss (Khosla et al. 2020, arXiv 2004.11362) with soft positives: the weight of a pair of tokens
-of the same part falls as a Gaussian with the distance of their canonical coordinates. It acts on the tokens that enter the decoder's last two
-self-attentions, with no projection head, because the sampler later matches exactly those tokens by cosine.
+A supervised contrastive loss (Khosla et al. 2020, arXiv 2004.11362) with soft positives: the weight of a
+pair of tokens of the same part falls as a Gaussian with the distance of their canonical coordinates. It
+acts on the tokens that enter the decoder's last two self-attentions, with no projection head, because the
+sampler later matches exactly those tokens by cosine.
 """
 
 from collections.abc import Iterator
@@ -46,9 +47,9 @@ def captured_tokens(unet: UNet2DConditionModel) -> Iterator[list[Tensor]]:
 def part_contrast(tokens: Tensor, parts: Tensor, uv: Tensor, generator: torch.Generator) -> Tensor:
     """The loss over a batch.
 
-    `tokens` `[pictures, tokens, channels]`, `parts` `[pictures, tokens]` part ids with 0 for the background, `uv`
-    `[pictures, tokens, 2]`. Draws `TOKENS_PER_PICTURE` tokens of every picture, four times as many from the figure as from the background as
-    far as there are any.
+    `tokens` `[pictures, tokens, channels]`, `parts` `[pictures, tokens]` part ids with 0 for the
+    background, `uv` `[pictures, tokens, 2]`. Draws `TOKENS_PER_PICTURE` tokens of every picture, four
+    times as many from the figure as from the background as far as there are any.
     """
     held_out = torch.tensor([PART_ID[name] for name in HELD_OUT])
     usable = ~torch.isin(parts, held_out)

@@ -41,7 +41,8 @@ class Networks:
 
 @dataclass(frozen=True)
 class Batch:
-    """Latents `[pictures, 4, side, side]`, token ids of both tokenizers, labels at the finest attention grid, picture size."""
+    """Latents `[pictures, 4, side, side]`, token ids of both tokenizers, labels at the finest attention
+    grid, picture size."""
 
     latents: Tensor
     ids: tuple[Tensor, Tensor]
@@ -111,9 +112,7 @@ class DenoisingLoss:
         scheduler = scheduler or build_scheduler()
         self._alphas: Tensor = scheduler.alphas_cumprod.float()
 
-    def __call__(
-        self, networks: Networks, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
+    def __call__(self, networks: Networks, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss to descend and its parts for the log."""
         count = batch.latents.shape[0]
         timesteps = _stratified_timesteps(count, len(self._alphas), generator)
@@ -124,9 +123,7 @@ class DenoisingLoss:
         kept = (torch.rand(count, generator=generator) >= NO_TEXT_SHARE).float()
         added = {"text_embeds": pooled * kept[:, None], "time_ids": size_numbers(batch.pixels, count)}
         with captured_tokens(networks.unet) as tokens:
-            predicted = networks.unet(
-                noisy, timesteps, text * kept[:, None, None], added_cond_kwargs=added
-            ).sample
+            predicted = networks.unet(noisy, timesteps, text * kept[:, None, None], added_cond_kwargs=added).sample
         snr = (alpha / (1.0 - alpha)).flatten()
         weight = (snr.clamp(max=SNR_LIMIT) / snr).clamp(min=LEAST_WEIGHT)
         squared = functional.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))

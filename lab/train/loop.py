@@ -1,4 +1,5 @@
-"""The training loop of UNet and text encoders: progressive size, moving average of the weights, resume after any kill."""
+"""The training loop of UNet and text encoders: progressive size, moving average of the weights, resume
+after any kill."""
 
 import copy
 import time
@@ -29,6 +30,8 @@ class Recipe:
     peak_rate: float = 1e-3
     seed: int = 0
     ends_at: float | None = None
+    cooldown_over: int | None = None
+    """Steps that the schedule is laid out for where the run stops earlier; `steps` by default."""
     save_every_s: float = 180.0
     sheet_every_s: float = 900.0
 
@@ -49,10 +52,10 @@ def train_networks(
     averaged.requires_grad_(False)
     optimizer = torch.optim.AdamW(modules.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.99), weight_decay=0.01)
     step, started_at = _restore(folder / "unet.pt", modules, averaged, optimizer)
-    budget = Budget(recipe.steps, recipe.ends_at, started_at)
+    budget = Budget(recipe.cooldown_over or recipe.steps, recipe.ends_at, started_at)
     objective, log = DenoisingLoss(), LossLog(folder / "unet.csv", step, every=10)
     saved = drawn = time.monotonic()
-    while (share := budget.share(step)) < 1.0:
+    while step < recipe.steps and (share := budget.share(step)) < 1.0:
         small = share < recipe.small_until
         batch = source.draw(step, recipe.batch_small if small else recipe.batch_full, half_size=small)
         loss, values = objective(networks, batch, torch.Generator().manual_seed(recipe.seed * 1_000_003 + step))
@@ -83,7 +86,7 @@ def _descend(loss: torch.Tensor, modules: ModuleDict, optimizer: torch.optim.Opt
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
     optimizer.step()
 

@@ -1,4 +1,5 @@
-"""What every training loop needs to survive a kill: atomic state files, a loss log that resumes, a learning-rate schedule."""
+"""What every training loop needs to survive a kill: atomic state files, a loss log that resumes, a
+learning-rate schedule."""
 
 import csv
 import math
@@ -51,7 +52,8 @@ class LossLog:
         if path.exists():
             with path.open() as stream:
                 rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
-            self._write(rows, "w")
+            path.unlink()
+            self._write(rows)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Takes one step's values; writes a row at every `every`-th step."""
@@ -61,14 +63,14 @@ class LossLog:
         if step % self._every == 0:
             means = {name: f"{total / self._count:.5f}" for name, total in self._sums.items()}
             seconds = time.monotonic() - self._started
-            self._write([{"step": str(step), "seconds": f"{seconds:.0f}", **means}], "a")
+            self._write([{"step": str(step), "seconds": f"{seconds:.0f}", **means}])
             self._sums, self._count = {}, 0
 
-    def _write(self, rows: list[dict[str, str]], mode: str) -> None:
+    def _write(self, rows: list[dict[str, str]]) -> None:
         if not rows:
             return
-        fresh = mode == "w" or not self._path.exists()
-        with self._path.open(mode, newline="") as stream:
+        fresh = not self._path.exists()
+        with self._path.open("a", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]))
             if fresh:
                 writer.writeheader()

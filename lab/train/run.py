@@ -52,8 +52,8 @@ def train(folder: Path, plan: Plan, *, smoke: bool) -> None:
 
     recipe = Recipe(
         steps=plan.steps,
-        batch_small=4 if smoke else 24,
-        batch_full=2 if smoke else 12,
+        batch_small=4 if smoke else 16,
+        batch_full=2 if smoke else 8,
         small_until=0.5,
         ends_at=plan.ends_at,
     )

@@ -54,9 +54,7 @@ def write_tokenizers(folder: Path, words: Iterable[str]) -> tuple[CLIPTokenizer,
 
 def encode_captions(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Token ids `[captions, 77]`, as the pipeline makes them."""
-    batch = tokenizer(
-        captions, padding="max_length", max_length=TOKEN_COUNT, truncation=True, return_tensors="pt"
-    )
+    batch = tokenizer(captions, padding="max_length", max_length=TOKEN_COUNT, truncation=True, return_tensors="pt")
     ids: Tensor = batch.input_ids
     return ids.to(torch.int64)
 
@@ -72,7 +70,9 @@ def _merge_words(words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]
     )
     trainee.train_from_iterator([" ".join(words)] * 3, trainer)
     merges = [tuple(pair) for pair in _merges_of(trainee)]
-    entries = dict.fromkeys([*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges), START, END])
+    entries = dict.fromkeys(
+        [*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges), START, END]
+    )
     return {entry: index for index, entry in enumerate(entries)}, [(a, b) for a, b in merges]
 
 

@@ -66,9 +66,7 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
     return [*_legs(rng, plan, body), tail, *neck, beak, head, eye, body, _turned(folded)]
 
 
-def _head(
-    rng: np.random.Generator, plan: Plan, body: PlacedPart, vary: float
-) -> tuple[PlacedPart, list[PlacedPart]]:
+def _head(rng: np.random.Generator, plan: Plan, body: PlacedPart, vary: float) -> tuple[PlacedPart, list[PlacedPart]]:
     """The head at the end of the neck, and the neck where the plan has one."""
     root = point_on(body, 0.72, -0.25)
     angle = -1.15 + float(rng.normal(0.0, 0.15))

@@ -10,7 +10,8 @@ from lab.scenes.parts import PlacedPart, point_on, put
 
 @dataclass(frozen=True)
 class Plan:
-    """Proportions of one kind of car; `cabin` is centre, half length, half height and its outline's upper corners (rear, front)."""
+    """Proportions of one kind of car; `cabin` is centre, half length, half height and its outline's upper
+    corners (rear, front)."""
 
     body: tuple[float, float]
     cabin: tuple[float, float, float, float, float]
@@ -47,7 +48,14 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
     radius = plan.wheel * vary[2]
     stance = plan.stance * (0.96 + 0.04 * vary[3])
     wheels = [
-        put(f"{end} wheel", disk(), (side * stance, 0.12 + size[1] * 0.85), (radius, radius), float(rng.uniform(0.0, 0.3)), relief=0.3)
+        put(
+            f"{end} wheel",
+            disk(),
+            (side * stance, 0.12 + size[1] * 0.85),
+            (radius, radius),
+            float(rng.uniform(0.0, 0.3)),
+            relief=0.3,
+        )
         for end, side in (("rear", -1.0), ("front", 1.0))
     ]
     return [cabin, rear_window, front_window, body, door, lamp, *wheels]
@@ -55,7 +63,18 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
 
 def _shell(nose: float) -> Profile:
     """The lower body: flat deck, bonnet falling towards the front."""
-    return ridge([(-1.0, 0.4), (-0.96, -0.75), (-0.8, -1.0), (0.45, -1.0), (0.88, -1.0 + nose), (0.98, -0.45 + nose), (1.0, 0.5)], 0.9)
+    return ridge(
+        [
+            (-1.0, 0.4),
+            (-0.96, -0.75),
+            (-0.8, -1.0),
+            (0.45, -1.0),
+            (0.88, -1.0 + nose),
+            (0.98, -0.45 + nose),
+            (1.0, 0.5),
+        ],
+        0.9,
+    )
 
 
 def _window(name: str, cabin: PlacedPart, span: tuple[float, float], slant: float) -> PlacedPart:

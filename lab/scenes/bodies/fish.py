@@ -42,9 +42,16 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
     body = put("body", drop(plan.lean, 2.1), (0.08, 0.0), size, bend=bend)
     swing = float(rng.normal(0.0, 0.18)) - bend * 0.8
     tail = limb(
-        "tail", fan(0.22, plan.notch * vary[1]), point_on(body, -0.90, 0.0), (plan.tail[0], plan.tail[1] * vary[2]), np.pi + swing, relief=0.3
+        "tail",
+        fan(0.22, plan.notch * vary[1]),
+        point_on(body, -0.90, 0.0),
+        (plan.tail[0], plan.tail[1] * vary[2]),
+        np.pi + swing,
+        relief=0.3,
     )
-    head = put("head", ellipse(2.3), point_on(body, 0.63, 0.0), (size[0] * 0.37, size[1] * 0.74), bend * 0.6, relief=0.7)
+    head = put(
+        "head", ellipse(2.3), point_on(body, 0.63, 0.0), (size[0] * 0.37, size[1] * 0.74), bend * 0.6, relief=0.7
+    )
     eye = put("eye", ellipse(), point_on(head, 0.25, -0.28), (0.055, 0.055), relief=0.2)
     dorsal = put(
         "dorsal fin",
@@ -55,7 +62,13 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
         relief=0.3,
     )
     belly = _flipped(
-        put("belly fin", ridge([SAIL, SPIKE][int(rng.integers(2))]), point_on(body, -0.15, 0.98), (plan.belly[0], plan.belly[1] * vary[4]), relief=0.3)
+        put(
+            "belly fin",
+            ridge([SAIL, SPIKE][int(rng.integers(2))]),
+            point_on(body, -0.15, 0.98),
+            (plan.belly[0], plan.belly[1] * vary[4]),
+            relief=0.3,
+        )
     )
     flap = np.pi - 0.35 + float(rng.normal(0.0, 0.3))
     side = limb("side fin", fan(0.35), point_on(body, 0.24, 0.22), (0.30, 0.12), flap, relief=0.4)

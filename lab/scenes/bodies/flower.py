@@ -36,16 +36,43 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
     vary = rng.uniform(0.88, 1.12, 4)
     sway = float(rng.normal(0.0, 0.15))
     root = (0.0, 0.95)
-    stem = limb("stem", taper(1.0, 0.8, 0.02), root, (plan.stem + 0.35, 0.055), -np.pi / 2 + sway, bend=float(rng.normal(0.0, 1.2)))
+    stem = limb(
+        "stem",
+        taper(1.0, 0.8, 0.02),
+        root,
+        (plan.stem + 0.35, 0.055),
+        -np.pi / 2 + sway,
+        bend=float(rng.normal(0.0, 1.2)),
+    )
     crown = point_on(stem, 0.85, 0.0)
     turn = float(rng.normal(0.0, 0.25))
-    outline = petals(int(rng.integers(*plan.count, endpoint=True)), plan.depth * vary[0], plan.sharpness, float(rng.uniform(-0.3, 0.3)))
+    outline = petals(
+        int(rng.integers(*plan.count, endpoint=True)),
+        plan.depth * vary[0],
+        plan.sharpness,
+        float(rng.uniform(-0.3, 0.3)),
+    )
     corolla = put("petals", outline, crown, (plan.petals[0] * vary[1], plan.petals[1] * vary[1]), turn, relief=0.45)
-    centre = put("centre", disk(), crown, (plan.centre * vary[2], plan.centre * vary[2] * plan.petals[1] / plan.petals[0]), turn, relief=0.8)
+    centre = put(
+        "centre",
+        disk(),
+        crown,
+        (plan.centre * vary[2], plan.centre * vary[2] * plan.petals[1] / plan.petals[0]),
+        turn,
+        relief=0.8,
+    )
     angle = 0.45 + float(rng.normal(0.0, 0.2))
     length, width = plan.leaf[0] * vary[3], plan.leaf[1]
     near = limb("near leaf", ellipse(1.7), point_on(stem, -0.30, 0.0), (length, width), -angle, bend=0.25, relief=0.4)
-    far = limb("far leaf", ellipse(1.7), point_on(stem, -0.10, 0.0), (length, width), -np.pi + angle * 0.9, bend=-0.25, relief=0.4)
+    far = limb(
+        "far leaf",
+        ellipse(1.7),
+        point_on(stem, -0.10, 0.0),
+        (length, width),
+        -np.pi + angle * 0.9,
+        bend=-0.25,
+        relief=0.4,
+    )
     pot: list[PlacedPart] = []
     if rng.uniform() < 0.5:
         pot = [put("pot", taper(1.0, 0.7, 0.01), (0.0, 1.10), (0.24, 0.32), np.pi / 2, relief=0.6)]

@@ -41,14 +41,25 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
     top = point_on(wall, 0.0, -1.0)
     roof = put("gable", outline, (top[0], top[1] - height + 0.05), (plan.roof[0] * vary[0], height), lean, relief=0.25)
     side = float(rng.choice([-1.0, 1.0]))
-    chimney = limb("chimney", box(0.02), point_on(roof, side * 0.5, 0.75), (height * 1.5, 0.09), -np.pi / 2 + lean, relief=0.3)
+    chimney = limb(
+        "chimney", box(0.02), point_on(roof, side * 0.5, 0.75), (height * 1.5, 0.09), -np.pi / 2 + lean, relief=0.3
+    )
     x, half_width, half_height = plan.door
     base = point_on(wall, x / plan.wall[0], 1.0)
-    door = put("door", box(0.04), (base[0], base[1] - half_height), (half_width * vary[2], half_height), lean, relief=0.2)
+    door = put(
+        "door", box(0.04), (base[0], base[1] - half_height), (half_width * vary[2], half_height), lean, relief=0.2
+    )
     offset, width, tall = plan.window
     row = float(rng.uniform(-0.45, -0.2))
     windows = [
-        put(name, box(0.02), point_on(wall, sign * offset / plan.wall[0], row), (width * vary[3], tall), lean, relief=0.15)
+        put(
+            name,
+            box(0.02),
+            point_on(wall, sign * offset / plan.wall[0], row),
+            (width * vary[3], tall),
+            lean,
+            relief=0.15,
+        )
         for name, sign in (("rear window", -1.0), ("front window", 1.0))
     ]
     return [chimney, wall, roof, door, *windows]

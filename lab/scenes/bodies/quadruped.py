@@ -36,7 +36,9 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
     plan = PLANS[int(rng.integers(len(PLANS)))]
     vary = rng.uniform(0.88, 1.12, 5)
     size = (plan.body[0] * vary[0], plan.body[1] * vary[1])
-    body = put("body", drop(float(rng.uniform(-0.05, 0.12)), plan.roundness), (0.0, 0.0), size, float(rng.normal(0.0, 0.05)))
+    body = put(
+        "body", drop(float(rng.uniform(-0.05, 0.12)), plan.roundness), (0.0, 0.0), size, float(rng.normal(0.0, 0.05))
+    )
     tail = limb(
         "tail",
         taper(1.0, 0.55, 0.2),
@@ -46,10 +48,14 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
         bend=float(rng.normal(0.0, 1.2)),
     )
     lift = plan.neck[2] + float(rng.normal(0.0, 0.18))
-    neck = limb("neck", taper(1.0, 0.75), point_on(body, 0.70, -0.25), (plan.neck[0] * vary[3] + 0.12, plan.neck[1]), lift)
+    neck = limb(
+        "neck", taper(1.0, 0.75), point_on(body, 0.70, -0.25), (plan.neck[0] * vary[3] + 0.12, plan.neck[1]), lift
+    )
     head = _head(plan, neck, vary[4], float(rng.normal(0.0, 0.15)))
     eye = put("eye", ellipse(), point_on(head, -0.05, -0.25), (0.045, 0.045), relief=0.2)
-    ear = limb("ear", taper(1.0, 0.35, 0.2), point_on(head, -0.55, -0.55), plan.ear, -2.0 + float(rng.normal(0.0, 0.25)))
+    ear = limb(
+        "ear", taper(1.0, 0.35, 0.2), point_on(head, -0.55, -0.55), plan.ear, -2.0 + float(rng.normal(0.0, 0.25))
+    )
     far, near = _legs(rng, plan, body)
     return [*far, tail, neck, body, *near, ear, head, eye]
 
@@ -62,9 +68,7 @@ def _head(plan: Plan, neck: PlacedPart, vary: float, nod: float) -> PlacedPart:
     return put("head", drop(-0.18, 2.4), centre, (plan.head[0], plan.head[1] * vary), angle)
 
 
-def _legs(
-    rng: np.random.Generator, plan: Plan, body: PlacedPart
-) -> tuple[list[PlacedPart], list[PlacedPart]]:
+def _legs(rng: np.random.Generator, plan: Plan, body: PlacedPart) -> tuple[list[PlacedPart], list[PlacedPart]]:
     """Far and near legs, swinging against each other."""
     stride = float(rng.uniform(-0.4, 0.4))
     outline: Profile = taper(1.0, 0.62, 0.08)

@@ -1,0 +1,157 @@
+"""Training: the smoke run makes a checkpoint that SDXL's own pipeline loads, and a killed run goes on where it was."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from lab.scenes import PART_ID, Domain
+from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
+from lab.train.autoencoder import normalise_latents, to_signed
+from lab.train.contrast import captured_tokens, part_contrast
+from lab.train.dataset import render_set
+from lab.train.diffusion import BatchSource, build_networks
+from lab.train.loop import Recipe, train_networks
+from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_state
+from lab.train.tokens import caption_words, encode_captions, write_tokenizers
+
+
+@pytest.fixture(scope="module")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command as a user types it."""
+    folder = tmp_path_factory.mktemp("smoke")
+    command = [sys.executable, "-m", "lab.train", "--smoke", "--threads", "1", "--out", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_smoke_run_loads_as_an_sdxl_pipeline(smoke_run: Path) -> None:
+    pipeline = StableDiffusionXLPipeline.from_pretrained(smoke_run / "pipeline", dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    result = pipeline("a bird with red body", num_inference_steps=2, output_type="np", height=32, width=32)
+    assert np.isfinite(result.images).all()
+    assert pipeline.unet.config.addition_embed_type == "text_time"
+    assert 0.5 < pipeline.vae.config.scaling_factor < 2.0
+
+
+@pytest.mark.slow
+def test_the_smoke_run_leaves_a_state_to_resume_from(smoke_run: Path) -> None:
+    state = load_state(smoke_run / "unet.pt")
+    assert state is not None
+    assert state["step"] == 4
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    """Five steps at once equal three steps, a kill, and a second start to five."""
+    scenes = render_set(tmp_path / "set", 8, 128, Domain.TRAINING)
+    tokenizers = write_tokenizers(tmp_path, caption_words())
+
+    def run(folder: Path, steps: int, horizon: int) -> dict[str, torch.Tensor]:
+        folder.mkdir(exist_ok=True)
+        torch.manual_seed(0)
+        vae = build_vae(SMOKE)
+        networks = build_networks(SMOKE, len(tokenizers[0]))
+        source = BatchSource(scenes, vae, tokenizers, seed=3)
+        recipe = Recipe(steps=steps, batch_small=3, batch_full=2, small_until=1.0, cooldown_over=horizon)
+        train_networks(networks, source, folder, recipe, lambda *_: None)
+        state = load_state(folder / "unet.pt")
+        assert state is not None
+        weights: dict[str, torch.Tensor] = state["average"]
+        return weights
+
+    whole = run(tmp_path / "whole", 5, 100)
+    run(tmp_path / "broken", 3, 100)
+    resumed = run(tmp_path / "broken", 5, 100)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=0.0, atol=0.0)
+
+
+def test_the_mini_fits_its_budget() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    unet = build_unet(MINI).eval()
+    width = sum(MINI.text_widths)
+    added = {"text_embeds": torch.zeros(1, MINI.text_widths[1]), "time_ids": torch.zeros(1, 6)}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        unet(torch.zeros(1, 4, 64, 64), 10, torch.zeros(1, 77, width), added_cond_kwargs=added)
+    assert counter.get_total_flops() / 2 <= 2.6e9
+    parameters = sum(weight.numel() for weight in (*unet.parameters(), *build_vae(MINI).parameters()))
+    assert parameters <= 9_000_000
+
+
+def test_normalised_latents_have_unit_variance_and_decode_alike() -> None:
+    torch.manual_seed(0)
+    vae = build_vae(SMOKE).eval()
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    pictures = to_signed(images)
+    with torch.no_grad():
+        before = vae.decode(vae.encode(pictures).latent_dist.mean).sample
+        spread = vae.encode(pictures).latent_dist.std
+        old = vae.encode(pictures).latent_dist.mean.std(dim=(0, 2, 3))
+        normalise_latents(vae, images)
+        posterior = vae.encode(pictures).latent_dist
+        after = vae.decode(posterior.mean).sample
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(posterior.mean.std(dim=(0, 2, 3)), torch.ones(4), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(posterior.std, spread / old[None, :, None, None], rtol=1e-3, atol=1e-5)
+
+
+def test_words_are_single_tokens_and_padding_is_sdxls(tmp_path: Path) -> None:
+    first, second = write_tokenizers(tmp_path, caption_words())
+    sentence = "a quadruped with striped red and white body, marbled teal legs"
+    assert len(first.tokenize(sentence)) == len(sentence.replace(",", " ,").split())
+    ids = [encode_captions(tokenizer, [sentence])[0] for tokenizer in (first, second)]
+    assert first.eos_token_id == len(first) - 1
+    assert int(ids[0][-1]) == first.eos_token_id
+    assert second.decode([int(ids[1][-1])]) == "!"
+
+
+def test_contrast_is_low_for_parts_with_one_feature_each_and_ignores_the_held_out_category() -> None:
+    generator = torch.Generator().manual_seed(0)
+    parts = torch.tensor([[PART_ID["body"]] * 8 + [PART_ID["head"]] * 8]).expand(3, -1)
+    uv = torch.zeros(3, 16, 2)
+    features = torch.nn.functional.one_hot(parts, 40).float()
+    good = part_contrast(features, parts, uv, generator)
+    bad = part_contrast(torch.randn(features.shape, generator=generator), parts, uv, generator)
+    assert float(good) == pytest.approx(np.log(16), abs=0.05)
+    assert float(bad) > float(good) + 1.0
+    flowers = torch.full_like(parts, PART_ID["petals"])
+    assert float(part_contrast(features, flowers, uv, generator)) == 0.0
+
+
+def test_captured_tokens_are_the_last_two_decoder_self_attentions() -> None:
+    unet = build_unet(SMOKE)
+    added = {"text_embeds": torch.zeros(2, 16), "time_ids": torch.zeros(2, 6)}
+    with captured_tokens(unet) as tokens:
+        unet(torch.zeros(2, 4, 16, 16), 10, torch.zeros(2, 77, 32), added_cond_kwargs=added)
+    assert [tuple(layer.shape) for layer in tokens] == [(2, 64, 16), (2, 64, 16)]
+    assert not unet.up_blocks[1].attentions[0].transformer_blocks[0].attn1._forward_pre_hooks
+
+
+def test_the_loss_log_forgets_steps_after_the_state(tmp_path: Path) -> None:
+    log = LossLog(tmp_path / "log.csv", 0, every=1)
+    for step in (1, 2, 3):
+        log.add(step, {"loss": float(step)})
+    LossLog(tmp_path / "log.csv", 2, every=1).add(3, {"loss": 9.0})
+    with (tmp_path / "log.csv").open() as stream:
+        assert [(row["step"], float(row["loss"])) for row in csv.DictReader(stream)] == [
+            ("1", 1.0),
+            ("2", 2.0),
+            ("3", 9.0),
+        ]
+
+
+def test_state_files_and_schedules(tmp_path: Path) -> None:
+    assert load_state(tmp_path / "none.pt") is None
+    save_state(tmp_path / "state.pt", {"step": 3})
+    assert load_state(tmp_path / "state.pt") == {"step": 3}
+    assert learning_rate(0, 100, 1.0, warmup=10) == pytest.approx(0.1)
+    assert learning_rate(100, 100, 1.0, warmup=10) == pytest.approx(0.05)
+    assert Budget(10, None, 0.0).share(5) == 0.5
+    assert Budget(10, 1.0, 0.0).share(0) == 1.0
