@@ -27,12 +27,16 @@ _PASSING = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "LOADING", "BUSY", "OOM", "RE
 
 
 def connect_redis(url: str) -> Redis:
-    """A lazy client: nothing is sent before the first command. A command is tried twice, at most 2 s."""
+    """A lazy client: nothing is sent before the first command. A command fails within 2 s.
+
+    It is tried again after a lost connection and not after a timeout, because redis-py nests these tries:
+    those of the command around those of the handshake.
+    """
     return Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=SOCKET_TIMEOUT_S,
-        retry=Retry(ConstantBackoff(0.05), retries=1),
+        retry=Retry(ConstantBackoff(0.05), retries=1, supported_errors=(ConnectionError,)),
         health_check_interval=15,
     )
 

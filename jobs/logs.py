@@ -12,9 +12,9 @@ import structlog
 def configure_logs(level: int = logging.INFO) -> None:
     """Once at process start. Libraries that use `logging` go to the same place, from warnings upwards."""
     terminal = sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
-    )
+    # With its default formatter an exception takes seconds, because rich renders every local variable.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer: structlog.typing.Processor = console if terminal else structlog.processors.JSONRenderer()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

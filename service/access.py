@@ -45,12 +45,14 @@ class Access:
 
         try:
             await self._app(scope, self._capped(scope, receive), send_marked)
-        except Exception:
-            log.exception("http.error")
-            if status:  # too late for another answer: let the server cut the connection
+        except Exception as error:
+            late = status != 0
+            if not late:
+                answer = render(Problem("internal_error"), path=scope["path"], request_id=request_id)
+                await answer(scope, receive, send_marked)
+            log.error("http.error", exc_info=error)
+            if late:  # half an answer is out: let the server cut the connection
                 raise
-            answer = render(Problem("internal_error"), path=scope["path"], request_id=request_id)
-            await answer(scope, receive, send_marked)
         finally:
             ms = round((time.perf_counter() - started) * 1000, 1)
             log.info("http.request", method=scope["method"], path=scope["path"], status=status, ms=ms)

@@ -38,8 +38,10 @@ def bare_app() -> FastAPI:
     )
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]
     errors.install(app)
-    for router in (transfers.router, events.router, health.router, pages.router):
+    routers = (transfers.router, events.router, health.router, pages.router)
+    for router in routers:
         app.include_router(router)
+    app.state.endpoints = [route for router in routers for route in router.routes]
     return app
 
 

@@ -16,6 +16,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from jobs.errors import JobsError, QueueFull
 from service.schemas import FieldError, ProblemDetails
@@ -153,8 +154,17 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     phrase = HTTPStatus(error.status_code).phrase
     detail = None if error.detail == phrase else str(error.detail)
     answer = _answer(request, Problem(code, detail), status=error.status_code)
-    answer.headers.update(error.headers or {})  # Allow, for one
+    answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_methods_of(request)))
     return answer
+
+
+def _methods_of(request: Request) -> set[str]:
+    """All methods of a path. Starlette names those of the first route that has it."""
+    routes: Sequence[Route] = request.app.state.endpoints
+    found = [route.methods or set() for route in routes if route.path_regex.match(request.url.path)]
+    return set().union(*found)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:

@@ -3,14 +3,11 @@
 `uvicorn --factory service.main:app` works too, without the check of the address.
 """
 
-import logging
-import sys
-
-import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from jobs.connect import connect_redis
+from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
@@ -49,23 +46,3 @@ def server(application: FastAPI, host: str, port: int) -> uvicorn.Server:
         timeout_graceful_shutdown=DRAIN_S,
     )
     return uvicorn.Server(config)
-
-
-def configure_logs() -> None:
-    """One JSON object per line on stderr, from structlog and from the standard library's loggers."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared)
-    )
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)

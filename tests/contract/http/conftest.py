@@ -3,15 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 from redis import Redis
 
 from jobs.connect import connect_redis
+from jobs.embedded import EmbeddedRedis
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
@@ -54,39 +57,58 @@ class Stack:
 StartStack = Callable[..., Stack]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> Iterator[None]:
+    """Without this structlog renders every exception with all local variables, which takes seconds."""
+    merge, render = structlog.contextvars.merge_contextvars, structlog.processors.JSONRenderer()
+    structlog.configure(processors=[merge, structlog.processors.format_exc_info, render])
+    yield
+    structlog.reset_defaults()
+
+
+@contextmanager
+def serving(service: ServiceSettings, jobs: JobSettings) -> Iterator[Stack]:
+    assert jobs.redis_url is not None
+    store, objects = JobStore(connect_redis(jobs.redis_url), jobs), ObjectStore.from_settings(jobs)
+    app = create_app(service, store, objects)
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as http:
+        yield Stack(http, store, objects)
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 @pytest.fixture
 def start_stack(redis: Redis, job_settings: JobSettings) -> Iterator[StartStack]:
     """Starts the API on an empty Redis. `service` replaces its settings, keywords those of the jobs."""
-    running: list[tuple[uvicorn.Server, threading.Thread, Stack]] = []
+    with ExitStack() as running:
 
-    def start(service: ServiceSettings | None = None, **jobs: Any) -> Stack:
-        settings = job_settings.model_copy(update=jobs)
-        assert settings.redis_url is not None
-        client = redis if settings.redis_url == job_settings.redis_url else connect_redis(settings.redis_url)
-        store, objects = JobStore(client, settings), ObjectStore.from_settings(settings)
-        app = create_app(service or ServiceSettings(), store, objects)
-        server = uvicorn.Server(
-            uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
-        )
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False)
-        stack = Stack(http, store, objects)
-        running.append((server, thread, stack))
-        return stack
+        def start(service: ServiceSettings | None = None, **jobs: Any) -> Stack:
+            settings = job_settings.model_copy(update=jobs)
+            return running.enter_context(serving(service or ServiceSettings(), settings))
 
-    yield start
-    for server, thread, stack in running:
-        stack.http.close()
-        server.should_exit = True
-        thread.join(10)
-        assert not thread.is_alive()
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_stack(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    jobs = JobSettings(redis_url=redis_server.url, data_dir=tmp_path_factory.mktemp("data"))
+    with serving(ServiceSettings(), jobs) as stack:
+        yield stack
 
 
 @pytest.fixture
-def stack(start_stack: StartStack) -> Stack:
-    return start_stack()
+def stack(redis: Redis, shared_stack: Stack) -> Stack:
+    """The API with default settings, an empty Redis and no objects."""
+    for kind in ("inputs/", "results/", "previews/"):
+        shared_stack.objects.delete_prefix(kind)
+    return shared_stack

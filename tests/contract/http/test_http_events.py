@@ -1,0 +1,89 @@
+"""Server-sent events over a real connection."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from service.routes import events
+from tests.contract.http import player
+from tests.contract.http.conftest import Stack
+
+
+def read(response: httpx.Response) -> Iterator[dict[str, str]]:
+    """Events as dicts of their fields; a comment is an event with the field `""`."""
+    event: dict[str, str] = {}
+    for line in response.iter_lines():
+        if not line:
+            yield event
+            event = {}
+        else:
+            name, _, value = line.partition(":")
+            event[name] = value.removeprefix(" ")
+
+
+def snapshot(event: dict[str, str]) -> dict[str, Any]:
+    assert event["event"] == "transfer"
+    found: dict[str, Any] = json.loads(event["data"])
+    return found
+
+
+def test_a_stream_tells_every_state_and_closes_after_the_last(stack: Stack) -> None:
+    record = stack.submitted()
+    with stack.http.stream("GET", record["urls"]["events"]) as response:
+        assert response.status_code == 200
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        stream = read(response)
+        assert next(stream) == {"retry": "1000"}
+        assert snapshot(next(stream)) == record
+        claimed = player.claim(stack)
+        assert snapshot(next(stream))["status"] == "running"
+        player.preview(stack, claimed, step=6)
+        assert snapshot(next(stream))["progress"]["step"] == 6
+        player.finish(stack, claimed)
+        last = snapshot(next(stream))
+        assert last["status"] == "succeeded"
+        assert list(stream) == []
+    assert last == stack.http.get(record["urls"]["self"]).json()
+
+
+def test_a_stream_of_a_finished_job_is_one_event(stack: Stack) -> None:
+    record = stack.submitted()
+    canceled = stack.http.post(record["urls"]["cancel"]).json()
+    response = stack.http.get(record["urls"]["events"])
+    told = [event for event in read(response) if "data" in event]
+    assert [snapshot(event) for event in told] == [canceled]
+
+
+def test_a_client_that_comes_back_is_not_told_again(stack: Stack) -> None:
+    record = stack.submitted()
+    with stack.http.stream("GET", record["urls"]["events"]) as response:
+        stream = read(response)
+        next(stream)
+        last_id = next(stream)["id"]
+    with stack.http.stream("GET", record["urls"]["events"], headers={"Last-Event-ID": last_id}) as response:
+        stream = read(response)
+        next(stream)
+        stack.http.post(record["urls"]["cancel"])
+        assert snapshot(next(stream))["status"] == "canceled"
+
+
+def test_a_silent_stream_is_kept_open_by_comments(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.1)
+    record = stack.submitted()
+    with stack.http.stream("GET", record["urls"]["events"]) as response:
+        stream = read(response)
+        next(stream)
+        next(stream)
+        assert next(stream) == {"": "ping"}
+        assert next(stream) == {"": "ping"}
+
+
+def test_a_client_that_leaves_does_not_disturb_the_service(stack: Stack) -> None:
+    record = stack.submitted()
+    for _ in range(3):
+        with stack.http.stream("GET", record["urls"]["events"]) as response:
+            next(read(response))
+    assert stack.http.get(record["urls"]["self"]).json()["status"] == "queued"
