@@ -10,7 +10,7 @@ from jobs.store import JobStore
 from service import errors
 from service.access import Access
 from service.openapi import describe
-from service.routes import events, health, pages, transfers
+from service.routes import events, health, pages, pictures, transfers
 from service.settings import ServiceSettings
 
 API_VERSION = "0.1.0"
@@ -38,7 +38,7 @@ def bare_app() -> FastAPI:
     )
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]
     errors.install(app)
-    routers = (transfers.router, events.router, health.router, pages.router)
+    routers = (transfers.router, events.router, pictures.router, health.router, pages.router)
     for router in routers:
         app.include_router(router)
     app.state.endpoints = [route for router in routers for route in router.routes]

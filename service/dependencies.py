@@ -1,34 +1,43 @@
 """What the routes are given: the stores of this process, who calls, and which job is meant."""
 
 import re
-from typing import Annotated, cast
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore
+from jobs.schema import Record
 from jobs.store import JobStore
+from service.schemas import Transfer
 from service.settings import ServiceSettings
 
 LOCAL_TENANT = "local"
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def _store(request: Request) -> JobStore:
-    return cast(JobStore, request.app.state.store)
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One request's view: the stores, and the tenant whose jobs it may see."""
+
+    store: JobStore
+    objects: ObjectStore
+    settings: ServiceSettings
+    tenant: str
+
+    def job(self, job_id: str) -> Record:
+        """Raises JobNotFound, also for another tenant's job, JobGone and StoreUnavailable."""
+        return self.store.get(job_id, tenant=self.tenant)
+
+    def show(self, record: Record) -> Transfer:
+        return Transfer.of(record, self.settings.public_url)
 
 
-def _objects(request: Request) -> ObjectStore:
-    return cast(ObjectStore, request.app.state.objects)
-
-
-def _settings(request: Request) -> ServiceSettings:
-    return cast(ServiceSettings, request.app.state.settings)
-
-
-def _tenant() -> str:
-    """Whose jobs the caller sees. There is one tenant until there are keys."""
-    return LOCAL_TENANT
+def _caller(request: Request) -> Caller:
+    state = request.app.state
+    # There is one tenant until there are keys.
+    return Caller(state.store, state.objects, state.settings, LOCAL_TENANT)
 
 
 def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
@@ -38,8 +47,5 @@ def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
     return id
 
 
-Store = Annotated[JobStore, Depends(_store)]
-Objects = Annotated[ObjectStore, Depends(_objects)]
-Settings = Annotated[ServiceSettings, Depends(_settings)]
-Tenant = Annotated[str, Depends(_tenant)]
+Called = Annotated[Caller, Depends(_caller)]
 JobId = Annotated[str, Depends(_job_id)]

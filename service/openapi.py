@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import schemas
+from service import examples, schemas
 from service.errors import PROBLEMS
 
 TAGS = [
@@ -51,4 +51,5 @@ def _models() -> dict[str, Any]:
     )
     models: dict[str, Any] = found["$defs"]
     models["ProblemDetails"]["properties"]["code"]["enum"] = sorted(PROBLEMS)
+    models["Transfer"]["examples"] = examples.transfers()
     return models

@@ -16,6 +16,10 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     return {status: _problem_response(status, found) for status, found in sorted(by_status.items())}
 
 
+def header(name: str, description: str) -> dict[str, Any]:
+    return {"headers": {name: {"schema": {"type": "string"}, "description": description}}}
+
+
 def binary(media_type: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
 

@@ -3,15 +3,16 @@
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Annotated
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
-from service.dependencies import JobId, Settings, Store, Tenant
+from service.dependencies import Called, JobId
 from service.responses import event_stream, problems
 from service.schemas import Transfer
 
@@ -33,18 +34,19 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     },
 )
 async def follow_transfer(
-    job_id: JobId, request: Request, store: Store, settings: Settings, tenant: Tenant
+    job_id: JobId,
+    caller: Called,
+    last_event_id: Annotated[str, Header(description="`id` of the last event that the client has seen.")] = "",
 ) -> StreamingResponse:
     """Sends the record at once and whenever it changes, a comment every few seconds otherwise, and closes
     after the final state. A client that comes back with `Last-Event-ID` is not sent what it has seen."""
 
     def look() -> Transfer:
-        return Transfer.of(store.get(job_id, tenant=tenant), settings.public_url)
+        return caller.show(caller.job(job_id))
 
     first = await run_sync(look)  # before the answer starts, so that a missing job is a 404
-    seen = request.headers.get("last-event-id", "")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(snapshots(first, look, seen), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(snapshots(first, look, last_event_id), media_type="text/event-stream", headers=headers)
 
 
 async def snapshots(first: Transfer, look: Callable[[], Transfer], seen: str) -> AsyncIterator[bytes]:

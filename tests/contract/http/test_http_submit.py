@@ -1,6 +1,7 @@
 """Submitting: what is accepted, and what becomes of it."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -116,3 +117,11 @@ def test_forged_hosts_do_not_reach_the_links(stack: Stack) -> None:
     )
     assert response.status_code == 202
     assert "evil" not in response.text + response.headers["Location"]
+
+
+def test_many_at_once_are_all_taken_once(stack: Stack) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: stack.submitted()["id"], range(24)))
+    assert len(set(ids)) == 24
+    assert {record.id for record in stack.store.list_jobs(tenant="local", limit=100).items} == set(ids)
+    assert len(stack.inputs()) == 48

@@ -9,6 +9,7 @@ from core.params import TransferParams
 from jobs.schema import Status
 from service.errors import PROBLEMS
 from service.openapi import document
+from service.schemas import Transfer
 
 COMMITTED = Path(__file__).parents[3] / "openapi" / "openapi.json"
 
@@ -78,6 +79,11 @@ def test_parameters_appear_with_their_bounds() -> None:
     assert schemas["TransferParams"]["additionalProperties"] is False
     assert schemas["TransferForm"]["additionalProperties"] is False
     assert schemas["TransferForm"]["properties"]["seed"]["maximum"] == 2**63 - 1
+
+
+def test_examples_are_answers() -> None:
+    for example in document()["components"]["schemas"]["Transfer"]["examples"]:
+        assert Transfer.model_validate(example).model_dump(mode="json") == example
 
 
 def test_states_and_codes_are_those_of_the_code() -> None:

@@ -1,0 +1,59 @@
+"""Examples for the OpenAPI document, made by the models themselves, so that they cannot go stale."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.params import TransferParams
+from jobs.schema import InputKeys, JobResult, JobSpec, ModelIdentity, Progress, Record, Status
+from service.schemas import Transfer
+
+_JOB_ID = "06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g"
+_MIDDAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_SPEC = JobSpec(
+    kind="transfer",
+    inputs=InputKeys(target="", reference="", target_mask=None, reference_mask=None),
+    params=TransferParams(),
+    prompt="a peacock",
+    negative_prompt="",
+    seed=7,
+)
+_QUEUED = Record(
+    id=_JOB_ID,
+    tenant="",
+    status=Status.QUEUED,
+    attempt=0,
+    spec=_SPEC,
+    progress=Progress(step=0, steps=0, value=0.0),
+    queue_position=1,
+    created_at=_MIDDAY,
+    started_at=None,
+    finished_at=None,
+    error=None,
+    result=None,
+    preview_key=None,
+)
+_SUCCEEDED = _QUEUED.model_copy(
+    update={
+        "status": Status.SUCCEEDED,
+        "attempt": 1,
+        "progress": Progress(step=24, steps=24, value=1.0),
+        "queue_position": None,
+        "started_at": _MIDDAY + timedelta(seconds=1),
+        "finished_at": _MIDDAY + timedelta(seconds=9),
+        "result": JobResult(
+            width=1024,
+            height=768,
+            sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            seed=7,
+            model=ModelIdentity(id="models/mini", revision="5d41402abc4b2a76", device="cuda:0", dtype="bfloat16"),
+            timings={"queue": 1000.0, "denoise": 7400.0, "total": 8000.0},
+            image_key="",
+            matches_key="",
+        ),
+    }
+)
+
+
+def transfers() -> list[dict[str, Any]]:
+    """A job that waits and one that is done, as clients see them."""
+    return [Transfer.of(record, None).model_dump(mode="json") for record in (_QUEUED, _SUCCEEDED)]

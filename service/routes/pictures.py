@@ -1,0 +1,93 @@
+"""What a job has made: the finished picture, and the preview of one that runs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from jobs.errors import ObjectNotFound
+from jobs.schema import JobResult, Record
+from service.dependencies import Called, JobId
+from service.errors import PROBLEMS, Problem
+from service.responses import binary, header, problems
+
+router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
+
+
+@router.get(
+    "/{id}/result",
+    operation_id="get_transfer_result",
+    summary="Fetch the finished picture",
+    response_class=Response,
+    responses={
+        200: binary("image/png", "The picture, of the target's size.")
+        | header("ETag", "SHA-256 of the bytes, in hex."),
+        304: {"description": "The picture has the ETag of `If-None-Match`."},
+        **problems(
+            "job_not_found",
+            "not_finished",
+            "job_failed",
+            "job_canceled",
+            "job_expired",
+            "job_gone",
+            "result_gone",
+            "store_unavailable",
+            "objects_unavailable",
+        ),
+    },
+)
+def get_transfer_result(
+    job_id: JobId,
+    caller: Called,
+    if_none_match: Annotated[str, Header(description="ETags that the client has. If one fits: 304.")] = "",
+) -> Response:
+    """PNG; RGBA when the target has an alpha channel, else RGB."""
+    result = _result_of(caller.job(job_id))
+    headers = {
+        "ETag": f'"{result.sha256}"',
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f'attachment; filename="plumage-{job_id}.png"',
+    }
+    if _names(if_none_match, result.sha256):
+        return Response(status_code=304, headers=headers)
+    try:
+        data = caller.objects.get(result.image_key)
+    except ObjectNotFound as error:
+        raise Problem("result_gone") from error
+    return Response(data, media_type="image/png", headers=headers)
+
+
+def _result_of(record: Record) -> JobResult:
+    """Raises Problem when the job has no result, or none yet."""
+    if record.result is not None:
+        return record.result
+    extra = {"job_status": record.status, "job_error": record.error}
+    code = f"job_{record.status}"  # job_failed, job_canceled, job_expired
+    if code in PROBLEMS:
+        raise Problem(code, record.error.message if record.error else None, extra=extra)
+    raise Problem("not_finished", f"The job is {record.status}.", extra=extra)
+
+
+def _names(if_none_match: str, sha256: str) -> bool:
+    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+    return any(tag in ("*", f'"{sha256}"') for tag in tags)
+
+
+@router.get(
+    "/{id}/preview",
+    operation_id="get_transfer_preview",
+    summary="Fetch the latest preview",
+    response_class=Response,
+    responses={
+        200: binary("image/jpeg", "A small picture of how far the job is."),
+        **problems("job_not_found", "no_preview", "job_gone", "store_unavailable", "objects_unavailable"),
+    },
+)
+def get_transfer_preview(job_id: JobId, caller: Called) -> Response:
+    """JPEG. Replaced while the job runs, a few times per second at most."""
+    record = caller.job(job_id)
+    if record.preview_key is None:
+        raise Problem("no_preview", extra={"job_status": record.status})
+    try:
+        return Response(caller.objects.get(record.preview_key), media_type="image/jpeg")
+    except ObjectNotFound as error:
+        raise Problem("no_preview", extra={"job_status": record.status}) from error
