@@ -18,14 +18,20 @@ def open_client(url: str) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=30.0, trust_env=False)
 
 
-def readiness(url: str) -> str | None:
-    """What is missing before the stack at `url` can work, as one line; None when nothing is."""
+def is_live(client: httpx.Client) -> bool:
     try:
-        with open_client(url) as client:
-            response = client.get("/healthz/ready", timeout=5.0)
+        return client.get("/healthz/live").is_success
+    except httpx.TransportError:
+        return False
+
+
+def what_is_missing(client: httpx.Client) -> str | None:
+    """What is missing before jobs can be run, as one line; None when nothing is."""
+    try:
+        response = client.get("/healthz/ready")
     except httpx.TransportError:
         return "waiting for the API"
-    if response.status_code == 200:
+    if response.is_success:
         return None
     try:
         return _describe_problem(response.json())

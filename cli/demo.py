@@ -5,22 +5,17 @@ The picture takes the way of every other: HTTP, Redis, a warm worker, the object
 
 import json
 import os
-import tempfile
+import shlex
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cli.errors import BadInput, Failed
-from cli.signals import stop_on_signals
-from cli.stack import Stack, running_stack
+from cli.up import serve_until_stopped
 
 SAMPLES = Path(__file__).resolve().parent.parent / "docs" / "samples"
-READY_TIMEOUT_S = 900.0
-"""Loading full-size weights from a slow disk takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,10 @@ def demo(
         return
     started = time.monotonic()
     try:
-        report = make_one(choose_pair(target, reference), out, seed, port or 0)
+        from cli.once import make_one
+
+        pair = choose_pair(target, reference)
+        report = make_one(pair.target, pair.reference, out, seed, port or 0)
     except (Failed, KeyboardInterrupt) as error:
         failure = error if isinstance(error, Failed) else Failed("stopped by a signal", "interrupted")
         seconds = round(time.monotonic() - started, 2)
@@ -59,66 +57,25 @@ def choose_pair(target: Path | None, reference: Path | None) -> Pair:
     """The pictures given, or the samples of the repository. Raises BadInput when a file cannot be read."""
     if (target is None) != (reference is None):
         raise BadInput("give both --target and --reference, or neither")
-    pair = Pair(target or SAMPLES / "bird_target.png", reference or SAMPLES / "bird_reference.png")
+    pair = Pair(target or SAMPLES / "bird-target.png", reference or SAMPLES / "bird-reference.png")
     for path in (pair.target, pair.reference):
         if not path.is_file() or not os.access(path, os.R_OK):
             raise BadInput(f"{path} is not a readable file", "file_not_found")
     return pair
 
 
-def make_one(pair: Pair, out: Path, seed: int | None, port: int) -> dict[str, Any]:
-    """Starts a stack in a folder of its own, makes the picture, stops the stack. Returns what is reported."""
-    from cli.output import check_writable, replace_file
-
-    check_writable(out)
-    with ExitStack() as exits:
-        data_dir = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="plumage-")))
-        exits.enter_context(stop_on_signals())
-        stack = exits.enter_context(running_stack(host="127.0.0.1", port=port, data_dir=data_dir, log_to_file=True))
-        started = time.monotonic()
-        record, png = repaint(stack, pair, {} if seed is None else {"seed": str(seed)})
-        replace_file(out, png)
-        result = record["result"]
-    return {
-        "id": record["id"],
-        "status": record["status"],
-        "seconds": round(time.monotonic() - started, 2),
-        "seed": result["seed"],
-        "model": result["model"],
-        "out": str(out),
-    }
-
-
-def repaint(stack: Stack, pair: Pair, fields: dict[str, str]) -> tuple[dict[str, Any], bytes]:
-    """One transfer over HTTP with a progress bar on stderr. Raises Failed when the job does not succeed."""
-    from cli.client import fetch_result, follow, open_client, submit
-    from cli.progress import progress_bar
-
-    with progress_bar() as bar, open_client(stack.url) as client:
-        stack.wait_ready(bar.say, READY_TIMEOUT_S)
-        bar.say("sending the pictures")
-        record = submit(client, {"target": pair.target, "reference": pair.reference}, fields)
-        record = follow(client, record, lambda now: bar.show(now["status"], now["progress"]), stack.require_alive)
-        if record["status"] != "succeeded":
-            error = record["error"] or {"code": record["status"], "message": f"the job was {record['status']}"}
-            raise Failed(error["message"], error["code"])
-        return record, fetch_result(client, record)
-
-
 def keep_serving(pair: Pair, port: int) -> None:
     """Serves until Ctrl-C, after saying what to try."""
-    from cli.up import serve_until_stopped
-
-    serve_until_stopped("127.0.0.1", port, Path("data"), lambda url: try_this(url, pair))
+    serve_until_stopped("127.0.0.1", port, Path("data"), lambda url: try_this(url, pair), Path("data/log"))
 
 
 def try_this(url: str, pair: Pair) -> str:
-    """A command to paste: submits the pair, waits for the result and stores it."""
-    return "\n".join(
-        [
-            "try, in another terminal:",
-            "",
-            f"  curl -fsS -F target=@{pair.target} -F reference=@{pair.reference} {url}/v1/transfers",
-            "",
-        ]
-    )
+    """Commands to paste: submit, wait for the result and store it."""
+    target, reference = (shlex.quote(f"@{path.resolve()}") for path in (pair.target, pair.reference))
+    transfers = f"{url}/v1/transfers"
+    return f"""to repaint the sample, paste in another terminal:
+
+  job=$(curl -fsS -F target={target} -F reference={reference} {transfers} | sed 's/.*"id":"\\([^"]*\\)".*/\\1/')
+  curl -fs --retry 600 --retry-delay 1 --retry-all-errors -o result.png {transfers}/$job/result
+
+or open {url}/ in a browser. The logs are in data/log."""

@@ -1,13 +1,14 @@
 """The whole service on one machine: Redis, the worker's supervisor and the API, started and stopped as one."""
 
+import json
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never
+from typing import IO, Never
 
 from cli.children import spawn, stop
 from cli.errors import BadInput, Failed
@@ -19,6 +20,7 @@ DRAIN_S = 2.0
 STOP_GRACE_S = 12.0
 """Draining, unloading and closing take less than this. What is left is killed."""
 
+PAUSE_S = 0.2
 LAST_LINES = 15
 Report = Callable[[str], None]
 
@@ -29,62 +31,81 @@ class Stack:
 
     url: str
     children: dict[str, subprocess.Popen[bytes]]
-    log_file: Path | None
+    log_dir: Path | None
+    """Where the children write `<name>.log`; None: to our stderr."""
 
     def require_alive(self) -> None:
         """Raises Failed when the API or the supervisor has ended by itself."""
         for name, child in self.children.items():
             if (code := child.poll()) is not None:
-                raise Failed(f"the {name} ended with exit code {code}{self._last_words()}", f"{name}_ended")
+                said = f": {last_words(self.log_dir / f'{name}.log')}" if self.log_dir else ""
+                raise Failed(f"the {name} process ended with exit code {code}{said}", f"{name}_ended")
 
-    def wait_ready(self, report: Report, timeout_s: float) -> None:
-        """Returns when a worker is warm. `report` gets a line each time that something else is missing."""
-        from cli.client import readiness
+    def wait_live(self) -> None:
+        """Returns when the API answers; a worker may still be loading its model."""
+        from cli.client import is_live, open_client
 
-        deadline = time.monotonic() + timeout_s
-        said = ""
-        while (missing := readiness(self.url)) is not None:
-            self.require_alive()
-            if missing != said:
-                report(missing)
-                said = missing
-            if time.monotonic() > deadline:
-                raise Failed(f"not ready after {timeout_s:g} s: {missing}{self._last_words()}", "not_ready")
-            time.sleep(0.2)
+        with open_client(self.url) as client:
+            while not is_live(client):
+                self.require_alive()
+                time.sleep(PAUSE_S)
+
+    def wait_ready(self, report: Report) -> None:
+        """Returns when a worker is warm, however long that takes. `report` gets a line whenever something else is
+        missing."""
+        from cli.client import open_client, what_is_missing
+
+        said = None
+        with open_client(self.url) as client:
+            while missing := what_is_missing(client):
+                self.require_alive()
+                if missing != said:
+                    report(missing)
+                    said = missing
+                time.sleep(PAUSE_S)
 
     def serve_forever(self) -> Never:
         """Until interrupted, or until a part ends by itself, which raises Failed."""
         while True:
             self.require_alive()
-            time.sleep(0.5)
+            time.sleep(PAUSE_S)
 
-    def _last_words(self) -> str:
-        if self.log_file is None:
-            return ""
-        lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n  ".join(["; its last lines:", *lines[-LAST_LINES:]])
+
+def last_words(log_file: Path) -> str:
+    """The reason that was logged last, else the last lines."""
+    lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+    for line in reversed(lines):
+        with suppress(ValueError, TypeError, KeyError):
+            return str(json.loads(line)["reason"])
+    return " / ".join(lines)
 
 
 @contextmanager
-def running_stack(*, host: str, port: int, data_dir: Path, log_to_file: bool) -> Iterator[Stack]:
+def running_stack(*, host: str, port: int, data_dir: Path, log_dir: Path | None) -> Iterator[Stack]:
     """Starts everything; stops everything on the way out, also when an exception passes through.
 
-    `port` 0 takes any free one. PLUMAGE_REDIS_URL, when set, is used instead of a Redis of our own. With
-    `log_to_file` the processes write to `data_dir/log.txt` instead of stderr. Raises BadInput for an address or a
-    setting that cannot be used, Failed when Redis does not start.
+    `port` 0 takes any free one. PLUMAGE_REDIS_URL, when set, is used instead of a Redis of our own. Raises BadInput
+    for an address or a setting that cannot be used, Failed when Redis does not start.
     """
-    log_file = data_dir / "log.txt" if log_to_file else None
     with ExitStack() as exits:
         listener = exits.enter_context(_listen(host, port))
         environment = exits.enter_context(_stores(data_dir))
-        log = exits.enter_context(log_file.open("wb")) if log_file else None
         children: dict[str, subprocess.Popen[bytes]] = {}
         exits.callback(lambda: stop(list(children.values()), grace_s=STOP_GRACE_S))
         serve = ["serve", "--host", host, "--fd", str(listener.fileno())]
-        children["API"] = spawn(serve, environment=environment, log=log, pass_fds=[listener.fileno()])
-        children["worker"] = spawn(["worker"], environment=environment, log=log)
+        with ExitStack() as files:  # the children have their own copies
+            logs = {name: _open_log(files, log_dir, name) for name in ("api", "worker")}
+            children["api"] = spawn(serve, environment=environment, log=logs["api"], pass_fds=[listener.fileno()])
+            children["worker"] = spawn(["worker"], environment=environment, log=logs["worker"])
         address = f"[{host}]" if ":" in host else host
-        yield Stack(f"http://{address}:{listener.getsockname()[1]}", children, log_file)
+        yield Stack(f"http://{address}:{listener.getsockname()[1]}", children, log_dir)
+
+
+def _open_log(files: ExitStack, log_dir: Path | None, name: str) -> IO[bytes] | None:
+    if log_dir is None:
+        return None
+    log_dir.mkdir(parents=True, exist_ok=True)
+    return files.enter_context((log_dir / f"{name}.log").open("wb"))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -22,15 +22,20 @@ from cli.stack import running_stack
 )
 def up(host: str, port: int, data_dir: Path) -> None:
     """Run Redis, a worker and the API until Ctrl-C."""
-    serve_until_stopped(host, port, data_dir, lambda url: f"try {url}/docs")
+    serve_until_stopped(host, port, data_dir, lambda url: f"described at {url}/docs")
 
 
-def serve_until_stopped(host: str, port: int, data_dir: Path, welcome: Callable[[str], str]) -> None:
-    """Says when it is ready, with the `welcome` made from the URL. Raises Failed when a part ends by itself."""
+def serve_until_stopped(
+    host: str, port: int, data_dir: Path, welcome: Callable[[str], str], log_dir: Path | None = None
+) -> None:
+    """Says when it is ready, with the `welcome` made from the URL. Raises Failed when a part ends by itself.
+
+    The processes log to files in `log_dir`, or to stderr.
+    """
     with suppress(KeyboardInterrupt), stop_on_signals():
-        with running_stack(host=host, port=port, data_dir=data_dir, log_to_file=False) as stack:
+        with running_stack(host=host, port=port, data_dir=data_dir, log_dir=log_dir) as stack:
             _say(f"starting on {stack.url}")
-            stack.wait_ready(_say, timeout_s=float("inf"))
+            stack.wait_ready(_say)
             _say(f"ready on {stack.url}; Ctrl-C stops everything")
             _say(welcome(stack.url))
             stack.serve_forever()

@@ -64,6 +64,8 @@ class Supervisor:
             status = self._one_life()
             if self._stopping():
                 break
+            if status == EX_CONFIG:
+                return status  # the worker has said what is wrong; another one would find the same
             healthy = time.monotonic() - began > _HEALTHY_AFTER_S
             pause_s = _FIRST_PAUSE_S if healthy or not pause_s else min(2 * pause_s, _LONGEST_PAUSE_S)
             log.error("worker.died", status=status, restart_in_s=pause_s)
@@ -130,8 +132,6 @@ class Supervisor:
             log.warning("job.unsettled", job_id=claim.record.id)
 
     def _announce_death(self, status: int) -> None:
-        if status == EX_CONFIG:
-            return  # the worker said itself what is wrong
         detail = f"restarting after exit status {status}"
         presence = WorkerPresence(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
         with suppress(StoreUnavailable):
