@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -56,8 +57,12 @@ def test_nothing_is_sniffed(stack: Stack, path: str) -> None:
 def test_every_request_is_one_line_in_the_log(stack: Stack) -> None:
     with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         response = stack.http.get("/nothing?secret=1", headers={"X-Request-ID": "abc"})
-    assert response.status_code == 404
-    (line,) = [line for line in lines if line["request_id"] == "abc"]  # streams of other tests may end now
+        assert response.status_code == 404
+        deadline = time.monotonic() + 5
+        while not (ours := [line for line in lines if line.get("request_id") == "abc"]):  # written after the answer
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    (line,) = ours
     assert line.pop("ms") >= 0
     assert line == {
         "event": "http.request",
