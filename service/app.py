@@ -49,6 +49,7 @@ def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore)
     """The app in front of these stores. Nothing is sent to them before the first request."""
     app = bare_app()
     app.state.settings, app.state.store, app.state.objects = settings, store, objects
+    app.state.stopping = False
     app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
     app.add_middleware(Access, max_body_bytes=settings.max_body_bytes)
     return app

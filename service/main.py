@@ -3,6 +3,8 @@
 `uvicorn --factory service.main:app` works too, without the check of the address.
 """
 
+import socket
+
 import uvicorn
 from fastapi import FastAPI
 
@@ -15,7 +17,7 @@ from service.app import create_app
 from service.settings import ServiceSettings
 
 DRAIN_S = 10
-"""On SIGTERM: time for requests in flight; event streams are cut after it, and clients reconnect."""
+"""On SIGTERM: time for requests in flight. Event streams end at once, and their clients come back."""
 
 
 class MissingRedis(ValueError):
@@ -32,7 +34,19 @@ def app() -> FastAPI:
     return create_app(ServiceSettings(), store, ObjectStore.from_settings(jobs))
 
 
-def server(application: FastAPI, host: str, port: int) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """Tells the app when it stops, before it waits for connections: an event stream would not end by itself."""
+
+    def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._application.state.stopping = True
+        await super().shutdown(sockets)
+
+
+def server(application: FastAPI, host: str, port: int) -> Server:
     """A server that is ready to run. Raises UnsafeBinding when the address is open to others unasked."""
     ServiceSettings().check_binding(host)
     config = uvicorn.Config(
@@ -45,4 +59,4 @@ def server(application: FastAPI, host: str, port: int) -> uvicorn.Server:
         ws="none",
         timeout_graceful_shutdown=DRAIN_S,
     )
-    return uvicorn.Server(config)
+    return Server(config, application)

@@ -25,7 +25,8 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise PydanticCustomError("duplicate_key", "{name} is given twice.", {"name": name})
+            shown = json.dumps(name)  # ASCII: a lone surrogate could not be sent back
+            raise PydanticCustomError("duplicate_key", "{name} is given twice.", {"name": shown})
         found[name] = value
     return found
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
@@ -35,6 +35,7 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 )
 async def follow_transfer(
     job_id: JobId,
+    request: Request,
     caller: Called,
     last_event_id: Annotated[str, Header(description="`id` of the last event that the client has seen.")] = "",
 ) -> StreamingResponse:
@@ -46,11 +47,14 @@ async def follow_transfer(
 
     first = await run_sync(look)  # before the answer starts, so that a missing job is a 404
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(snapshots(first, look, last_event_id), media_type="text/event-stream", headers=headers)
+    stream = snapshots(first, look, last_event_id, stopping=lambda: bool(request.app.state.stopping))
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-async def snapshots(first: Transfer, look: Callable[[], Transfer], seen: str) -> AsyncIterator[bytes]:
-    """Ends after the final state, or when the job's retention ends meanwhile."""
+async def snapshots(
+    first: Transfer, look: Callable[[], Transfer], seen: str, stopping: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """Ends after the final state, when the job's retention ends meanwhile, and when the process stops."""
     transfer, spoken = first, time.monotonic()
     yield b"retry: %d\n\n" % RECONNECT_MS
     while True:
@@ -62,7 +66,7 @@ async def snapshots(first: Transfer, look: Callable[[], Transfer], seen: str) ->
         elif time.monotonic() - spoken >= HEARTBEAT_S:
             spoken = time.monotonic()
             yield KEEPALIVE_COMMENT
-        if transfer.status.terminal:
+        if transfer.status.terminal or stopping():
             return
         await anyio.sleep(LOOK_EVERY_S)
         try:

@@ -7,6 +7,7 @@ from typing import Annotated
 import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 
 from jobs.schema import Page, Status
@@ -24,9 +25,11 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 
 async def _one_of_each(request: Request) -> None:
     """Refuses other content types, which would look like an empty form, and parts that come twice."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != MULTIPART:
+    content_type, options = parse_options_header(request.headers.get("content-type"))
+    if content_type != MULTIPART.encode():
         raise Problem("unsupported_media_type", f"Send {MULTIPART}.")
+    if options.get(b"charset", b"utf-8").lower() != b"utf-8":
+        raise Problem("unsupported_media_type", "Send text in UTF-8.")
     form: FormData = await request.form()  # parsed already
     names = [name for name, _ in form.multi_items()]
     twice = [

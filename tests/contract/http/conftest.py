@@ -19,6 +19,7 @@ from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
 from service.app import create_app
+from service.main import server
 from service.settings import ServiceSettings
 from tests.pictures import encoded, gradient
 
@@ -33,6 +34,7 @@ class Stack:
     http: httpx.Client
     store: JobStore
     objects: ObjectStore
+    server: uvicorn.Server
 
     def submit(self, **fields: Any) -> httpx.Response:
         """Posts the two pictures and these fields; bytes are files, None leaves a picture away."""
@@ -71,18 +73,16 @@ def serving(service: ServiceSettings, jobs: JobSettings) -> Iterator[Stack]:
     assert jobs.redis_url is not None
     store, objects = JobStore(connect_redis(jobs.redis_url), jobs), ObjectStore.from_settings(jobs)
     app = create_app(service, store, objects)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
-    )
-    thread = threading.Thread(target=server.run)
+    running = server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=running.run)
     thread.start()
-    while not server.started:
+    while not running.started:
         assert thread.is_alive()
         time.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    port = running.servers[0].sockets[0].getsockname()[1]
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as http:
-        yield Stack(http, store, objects)
-    server.should_exit = True
+        yield Stack(http, store, objects, running)
+    running.should_exit = True
     thread.join(10)
     assert not thread.is_alive()
 

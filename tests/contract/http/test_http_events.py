@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from jobs.embedded import start_redis
 from service.routes import events
 from tests.contract.http import player
-from tests.contract.http.conftest import Stack
+from tests.contract.http.conftest import Stack, StartStack
+from tests.contract.http.problems import problem
 
 
 def read(response: httpx.Response) -> Iterator[dict[str, str]]:
@@ -87,3 +91,30 @@ def test_a_client_that_leaves_does_not_disturb_the_service(stack: Stack) -> None
         with stack.http.stream("GET", record["urls"]["events"]) as response:
             next(read(response))
     assert stack.http.get(record["urls"]["self"]).json()["status"] == "queued"
+
+
+def test_streams_end_when_the_process_stops(start_stack: StartStack) -> None:
+    stack = start_stack()
+    record = stack.submitted()
+    with stack.http.stream("GET", record["urls"]["events"]) as response:
+        stream = read(response)
+        next(stream)
+        next(stream)
+        stack.server.should_exit = True
+        assert list(stream) == []
+
+
+def test_a_stream_outlives_an_outage_of_redis(start_stack: StartStack, tmp_path: Path) -> None:
+    with ExitStack() as first_life:
+        redis_server = first_life.enter_context(start_redis(tmp_path / "own"))
+        stack = start_stack(redis_url=redis_server.url)
+        record = stack.submitted()
+        response = first_life.enter_context(stack.http.stream("GET", record["urls"]["events"]))
+        stream = read(response)
+        next(stream)
+        next(stream)
+        redis_server.stop()
+        problem(stack.http.get(record["urls"]["self"]), 503, "store_unavailable")
+        with start_redis(tmp_path / "own"):
+            stack.http.post(record["urls"]["cancel"])
+            assert snapshot(next(stream))["status"] == "canceled"

@@ -127,6 +127,8 @@ def _params(value: Any) -> dict[str, Any]:
         (_params('{"eta": -Infinity}'), "/params", "json_invalid"),
         (_params('{"eta": 1e999}'), "/params/eta", "less_than_equal"),
         (_params('{"eta": 0.5, "eta": 0.5}'), "/params", "duplicate_key"),
+        (_params('{"\\ud800": 1, "\\ud800": 1}'), "/params", "duplicate_key"),
+        (_params('{"\\ud800": 1}'), "/params", "json_invalid"),
         (_params("[" * 30_000), "/params", "json_invalid"),
         (_params('{"eta": ' + "9" * 5000 + "}"), "/params", "json_invalid"),
         (_params('{"a":' * 5000 + "1" + "}" * 5000), "/params", "json_invalid"),
@@ -165,6 +167,24 @@ def test_a_field_given_twice_is_refused(stack: Stack, name: str) -> None:
 )
 def test_other_content_types(stack: Stack, request_body: dict[str, Any]) -> None:
     problem(stack.http.post("/v1/transfers", **request_body), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "utf-16", "unicode_escape", "idna", "nonsense", '"utf-8\\""'])
+def test_other_encodings_of_text(stack: Stack, charset: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="+2AA-\\ud800"\r\n\r\n+2AA-\\ud800\r\n--x--\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    problem(stack.http.post("/v1/transfers", content=body, headers=headers), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["multipart/form-data; boundary=x; charset=UTF-8", "Multipart/Form-Data;boundary=x"]
+)
+def test_spellings_of_the_content_type(stack: Stack, content_type: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nx\r\n--x--\r\n'
+    answer = problem(
+        stack.http.post("/v1/transfers", content=body, headers={"Content-Type": content_type}), 422, "invalid_request"
+    )
+    assert {error["pointer"] for error in answer["errors"]} == {"/target", "/reference"}
 
 
 @pytest.mark.parametrize(
