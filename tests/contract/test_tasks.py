@@ -1,0 +1,257 @@
+"""How a job becomes a call, in this process: real Redis, real objects, real (tiny) networks."""
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from redis import Redis
+
+from checkpoints.load import LoadedModels
+from core.pipeline import TransferResult, transfer
+from jobs.connect import connect_redis
+from jobs.objects import ObjectStore
+from jobs.schema import JobSpec, Record, Status, WorkerState
+from jobs.settings import JobSettings
+from jobs.store import JobStore, new_job_id
+from tests.pictures import decoded, encoded, gradient
+from tests.specs import make_spec, put_inputs
+from tests.tiny import tiny_models
+from worker.bench import Bench
+from worker.drain import Drain
+from worker.presence import Presence
+from worker.tasks import public_error, run_next
+from worker.vitals import Vitals
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModels:
+    return LoadedModels(tiny_models(), id="tiny", revision="1", device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def bench(store: JobStore, objects: ObjectStore, job_settings: JobSettings, loaded: LoadedModels) -> Bench:
+    return Bench(
+        worker_id="w1",
+        settings=job_settings.model_copy(update={"commit_patience_s": 0.5}),
+        store=store,
+        objects=objects,
+        loaded=loaded,
+        transfer=transfer,
+        drain=Drain(10.0),
+        vitals=Vitals(),
+        presence=Presence(store, "w1", every_s=1.0),
+    )
+
+
+def sleepless(**hooks: Callable[[], object]) -> Callable[..., TransferResult]:
+    """A sampler of two steps that calls `before`, and `after` its last step."""
+
+    def run(models: Any, target: torch.Tensor, *_: Any, seed: int, on_step: Any, **__: Any) -> TransferResult:
+        hooks.get("before", int)()
+        for step in (1, 2):
+            on_step(step, 2, lambda: torch.zeros(4, 4, 3, dtype=torch.uint8))
+        hooks.get("after", int)()
+        matches: Any = SimpleNamespace(
+            positions=torch.zeros(1, 1, 2), similarity=torch.zeros(1, 1), inside=torch.ones(1, 1)
+        )
+        return TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches)
+
+    return run
+
+
+def submit(bench: Bench, spec: JobSpec | None = None) -> str:
+    job_id = new_job_id()
+    spec = spec or make_spec(job_id=job_id)
+    put_inputs(bench.objects, spec)
+    bench.store.submit(spec, job_id=job_id)
+    return job_id
+
+
+def get(bench: Bench, job_id: str) -> Record:
+    return bench.store.get(job_id, tenant="local")
+
+
+def results(bench: Bench, job_id: str) -> list[str]:
+    return bench.objects.keys(f"results/local/{job_id}/")
+
+
+def test_a_picture_goes_all_the_way_through_the_networks(bench: Bench) -> None:
+    job_id = submit(bench)
+    run_next(bench)
+    record = get(bench, job_id)
+    assert record.error is None
+    assert record.result is not None
+    image = decoded(bench.objects.get(record.result.image_key))
+    assert (image.mode, image.size) == ("RGB", gradient().size)
+    assert (record.result.width, record.result.height, record.result.seed) == (*image.size, record.spec.seed)
+    assert record.result.model == bench.identity
+    with np.load(io.BytesIO(bench.objects.get(record.result.matches_key))) as matches:
+        rows, columns = matches["similarity"].shape
+        assert matches["positions"].shape == (rows, columns, 2)
+        assert matches["inside"].all()
+    assert {"queue", "total", "inputs", "outputs", "sample"} <= record.result.timings.keys()
+    preview = Image.open(io.BytesIO(bench.objects.get(record.preview_key or "")))
+    assert preview.format == "JPEG"
+
+
+def test_alpha_and_masks_reach_the_networks(bench: Bench) -> None:
+    job_id = new_job_id()
+    spec = make_spec(job_id=job_id)
+    masked = spec.inputs.model_copy(update={"target_mask": f"inputs/local/{job_id}/target_mask.png"})
+    spec = spec.model_copy(update={"inputs": masked})
+    target = gradient("RGBA")
+    mask = Image.new("L", target.size, 0)
+    mask.paste(255, (0, 0, target.width // 2, target.height))
+    bench.objects.put(masked.target, encoded(target), "image/png")
+    bench.objects.put(masked.reference, encoded(gradient().rotate(180)), "image/png")
+    bench.objects.put(masked.target_mask or "", encoded(mask), "image/png")
+    bench.store.submit(spec, job_id=job_id)
+    run_next(bench)
+    record = get(bench, job_id)
+    assert record.result is not None
+    image = np.asarray(decoded(bench.objects.get(record.result.image_key)))
+    before = np.asarray(target)
+    assert image.shape[2] == 4
+    assert (image[:, target.width // 2 :] == before[:, target.width // 2 :]).all()
+    assert (image[:, : target.width // 2] != before[:, : target.width // 2]).any()
+
+
+def test_an_empty_mask_is_a_typed_failure(bench: Bench) -> None:
+    job_id = new_job_id()
+    spec = make_spec(job_id=job_id)
+    masked = spec.inputs.model_copy(update={"target_mask": f"inputs/local/{job_id}/target_mask.png"})
+    spec = spec.model_copy(update={"inputs": masked})
+    bench.objects.put(masked.target_mask or "", encoded(Image.new("L", gradient().size, 0)), "image/png")
+    put_inputs(bench.objects, spec)
+    bench.store.submit(spec, job_id=job_id)
+    run_next(bench)
+    record = get(bench, job_id)
+    assert record.error is not None
+    assert (record.status, record.error.code) == (Status.FAILED, "empty_mask")
+    assert results(bench, job_id) == []
+
+
+def test_a_missing_input_is_a_typed_failure(bench: Bench) -> None:
+    job_id = submit(bench)
+    bench.objects.delete(get(bench, job_id).spec.inputs.reference)
+    run_next(bench)
+    record = get(bench, job_id)
+    assert record.error is not None
+    assert record.error.code == "input_missing"
+
+
+def test_no_status_before_its_objects(bench: Bench, objects: ObjectStore, job_settings: JobSettings) -> None:
+    """While the store cannot take the result the job runs on; then it succeeds, and was computed once."""
+    runs: list[int] = []
+    patient = replace(
+        bench,
+        settings=job_settings.model_copy(update={"commit_patience_s": 30.0}),
+        transfer=sleepless(before=lambda: runs.append(1)),
+    )
+    job_id = submit(patient)
+    obstacle = job_settings.data_dir / "objects" / "results"
+    obstacle.write_bytes(b"a file where a folder is needed")
+    worker = threading.Thread(target=run_next, args=(patient,))
+    worker.start()
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        assert not get(bench, job_id).status.terminal
+        time.sleep(0.02)
+    obstacle.unlink()
+    worker.join(20)
+    record = get(bench, job_id)
+    assert record.status is Status.SUCCEEDED
+    assert record.result is not None
+    assert objects.exists(record.result.image_key)
+    assert objects.exists(record.result.matches_key)
+    assert runs == [1]
+
+
+def test_a_store_that_stays_away_fails_the_job(bench: Bench, job_settings: JobSettings) -> None:
+    job_id = submit(bench)
+    (job_settings.data_dir / "objects" / "results").write_bytes(b"a file where a folder is needed")
+    run_next(replace(bench, transfer=sleepless()))
+    record = get(bench, job_id)
+    assert record.error is not None
+    assert (record.status, record.error.code) == (Status.FAILED, "objects_unavailable")
+
+
+def test_a_lost_job_is_neither_finished_nor_littered(bench: Bench, redis: Redis) -> None:
+    def lose() -> None:
+        redis.zadd("plumage:leases", {job_id: 0})
+        redis.delete("plumage:reaper")
+        assert bench.store.reap().requeued == 1
+        assert bench.store.claim("w2") is not None
+
+    job_id = submit(bench)
+    run_next(replace(bench, transfer=sleepless(after=lose)))
+    record = get(bench, job_id)
+    assert (record.status, record.attempt) == (Status.RUNNING, 2)
+    assert results(bench, job_id) == []
+
+
+def test_a_cancel_after_the_last_step_still_counts(bench: Bench) -> None:
+    job_id = submit(bench)
+    cancel = sleepless(after=lambda: bench.store.request_cancel(job_id, tenant="local"))
+    run_next(replace(bench, transfer=cancel))
+    assert get(bench, job_id).status is Status.CANCELED
+    assert results(bench, job_id) == []
+
+
+def test_a_draining_worker_takes_no_job(bench: Bench) -> None:
+    job_id = submit(bench)
+    bench.drain.request()
+    run_next(bench)
+    assert get(bench, job_id).status is Status.QUEUED
+
+
+def test_a_second_stop_hands_the_job_back_at_once(bench: Bench) -> None:
+    def stop_twice() -> None:
+        bench.drain.request()
+        bench.drain.request()
+
+    job_id = submit(bench)
+    run_next(replace(bench, transfer=sleepless(before=stop_twice)))
+    record = get(bench, job_id)
+    assert (record.status, record.attempt) == (Status.QUEUED, 1)
+
+
+def test_a_ticket_without_a_job_and_one_without_redis(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run_next(bench)
+    nowhere = tmp_path_factory.mktemp("nowhere") / "redis.sock"
+    run_next(replace(bench, store=JobStore(connect_redis(f"unix://{nowhere}"), bench.settings)))
+
+
+def test_presence_follows_the_job(bench: Bench, store: JobStore) -> None:
+    seen: list[WorkerState] = []
+
+    def look() -> None:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and (not seen or seen[-1] is not WorkerState.BUSY):
+            seen.extend(worker.state for worker in store.workers())
+            time.sleep(0.01)
+
+    with bench.presence:
+        bench.presence.say(WorkerState.READY, model=bench.identity)
+        submit(bench)
+        run_next(replace(bench, transfer=sleepless(before=look)))
+    assert seen[-1] is WorkerState.BUSY
+    (after,) = store.workers()
+    assert (after.state, after.model) == (WorkerState.READY, bench.identity)
+
+
+def test_running_out_of_memory_has_its_own_code() -> None:
+    assert public_error(torch.OutOfMemoryError("CUDA: 0x7f…")).code == "out_of_memory"
+    assert "0x7f" not in public_error(torch.OutOfMemoryError("CUDA: 0x7f…")).message
+    assert public_error(ValueError("/secret")).model_dump() == {
+        "code": "internal",
+        "message": "The transfer failed. The operator's log tells why.",
+    }

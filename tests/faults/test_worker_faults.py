@@ -1,0 +1,204 @@
+"""Whatever dies, an accepted job ends once, with one result. Everything is real here but the sampler.
+
+Starting a worker costs seconds of processor time, so the tests of the first part share one supervisor.
+"""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from redis import Redis
+
+from jobs.embedded import EmbeddedRedis, start_redis
+from jobs.schema import Record, Status
+from tests.faults.stack import Stack, gone, running_stack, until, worker_of
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+class Shared(NamedTuple):
+    stack: Stack
+    supervisor: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared")
+    with start_redis(folder) as server, running_stack(server, folder, job_timeout_s=4.0, max_attempts=2) as stack:
+        yield Shared(stack, stack.start_worker())
+
+
+def assert_one_result(stack: Stack, record: Record) -> None:
+    """The committed picture is the only one, and it is what the record says."""
+    assert record.status is Status.SUCCEEDED
+    assert record.result is not None
+    stack.collect()
+    assert stack.objects.keys(f"results/local/{record.id}/") == [record.result.image_key, record.result.matches_key]
+    assert hashlib.sha256(stack.objects.get(record.result.image_key)).hexdigest() == record.result.sha256
+
+
+# --- one supervisor -------------------------------------------------------------------------------------------------
+
+
+def test_a_job_succeeds_and_shows_its_progress(shared: Shared) -> None:
+    stack = shared.stack
+    job = stack.submit(steps=10, pause_s=0.1)
+    stack.until_step(job, 1)
+    running = stack.get(job)
+    assert running.status is Status.RUNNING
+    assert running.preview_key is not None
+    assert stack.objects.get(running.preview_key).startswith(b"\xff\xd8\xff")
+    record = stack.until_end(job)
+    assert record.attempt == 1
+    assert_one_result(stack, record)
+    assert record.result is not None
+    assert {"inputs", "outputs", "queue", "total", "sample"} <= record.result.timings.keys()
+
+
+def test_an_error_in_the_sampler_is_a_failure_without_its_text(shared: Shared) -> None:
+    record = shared.stack.until_end(shared.stack.submit(error="secret /path"))
+    assert record.error is not None
+    assert (record.status, record.error.code) == (Status.FAILED, "internal")
+    assert "secret" not in record.model_dump_json(exclude={"spec"})
+
+
+def test_a_running_job_is_canceled_within_a_step(shared: Shared) -> None:
+    stack = shared.stack
+    job = stack.submit(steps=70, pause_s=0.05)
+    stack.until_step(job, 2)
+    assert stack.store.request_cancel(job, tenant="local").status is Status.CANCELING
+    record = stack.until_end(job, 5)
+    assert record.status is Status.CANCELED
+    assert record.progress.step < 70
+    stack.collect()
+    assert stack.objects.keys(f"results/local/{job}/") == []
+    assert stack.objects.keys(f"previews/local/{job}/") == []
+
+
+def test_a_run_past_its_limit_fails_and_the_worker_stays(shared: Shared) -> None:
+    worker = worker_of(shared.supervisor)
+    record = shared.stack.until_end(shared.stack.submit(steps=100, pause_s=0.1))
+    assert record.error is not None
+    assert (record.status, record.error.code, record.attempt) == (Status.FAILED, "timeout", 1)
+    assert_one_result(shared.stack, shared.stack.until_end(shared.stack.submit()))
+    assert worker_of(shared.supervisor) == worker
+
+
+def test_a_killed_worker_is_replaced_and_its_job_finishes_once(shared: Shared, tmp_path: Path) -> None:
+    stack, log = shared.stack, tmp_path / "runs"
+    job = stack.submit(steps=20, pause_s=0.1, log=str(log))
+    stack.until_step(job, 3)
+    first = worker_of(shared.supervisor)
+    os.kill(first, signal.SIGKILL)
+    record = stack.until_end(job)
+    assert record.attempt == 2
+    assert_one_result(stack, record)
+    second = worker_of(shared.supervisor)
+    assert first != second
+    assert [int(line) for line in log.read_text().split()] == [first, second]
+
+
+def test_a_job_that_kills_its_workers_fails_and_the_next_is_served(shared: Shared) -> None:
+    stack = shared.stack
+    poison, healthy = stack.submit(kill_at=2), stack.submit()
+    record = stack.until_end(poison)
+    assert record.error is not None
+    assert (record.status, record.error.code, record.attempt) == (Status.FAILED, "worker_lost", 2)
+    assert_one_result(stack, stack.until_end(healthy))
+
+
+def test_a_hang_in_native_code_is_killed_and_the_next_job_served(shared: Shared) -> None:
+    stack = shared.stack
+    hung, healthy = stack.submit(hang_at=2), stack.submit()
+    record = stack.until_end(hung)
+    assert record.error is not None
+    assert (record.status, record.error.code) == (Status.FAILED, "worker_lost")
+    assert_one_result(stack, stack.until_end(healthy))
+
+
+# --- supervisors and Redis end too ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(redis: Redis, redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Stack]:
+    with running_stack(redis_server, tmp_path, drain_s=2.5) as stack:
+        yield stack
+
+
+def test_a_stop_signal_lets_a_job_finish_and_hands_a_longer_one_back(fresh: Stack) -> None:
+    first = fresh.start_worker()
+    short, long = fresh.submit(steps=10, pause_s=0.1), fresh.submit(steps=50, pause_s=0.1)
+    fresh.until_step(short, 1)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    assert fresh.get(short).status is Status.SUCCEEDED
+    assert (fresh.get(long).status, fresh.get(long).attempt) == (Status.QUEUED, 0)
+
+    second = fresh.start_worker()
+    fresh.until_step(long, 1)
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(30) == 0
+    assert (fresh.get(long).status, fresh.get(long).attempt) == (Status.QUEUED, 1)
+    assert fresh.get(long).queue_position == 1
+
+
+def test_nothing_survives_a_killed_supervisor(fresh: Stack) -> None:
+    supervisor = fresh.start_worker()
+    job = fresh.submit(steps=30, pause_s=0.1)
+    fresh.until_step(job, 1)
+    worker = worker_of(supervisor)
+    supervisor.kill()
+    supervisor.wait()
+    until(lambda: gone(worker), 5, "the worker died with its supervisor")
+    fresh.start_worker()
+    record = fresh.until_end(job)
+    assert record.attempt == 2
+    assert_one_result(fresh, record)
+
+
+def test_a_paused_worker_comes_back_and_its_result_is_refused(
+    redis_server: EmbeddedRedis, redis: Redis, tmp_path: Path
+) -> None:
+    # The supervisor would kill it; its patience is made longer than the pause.
+    with running_stack(redis_server, tmp_path, kill_grace_s=300.0) as stack:
+        first = stack.start_worker()
+        gate = tmp_path / "gate"
+        job = stack.submit(steps=3, gate=str(gate))
+        stack.until_step(job, 1)
+        paused = worker_of(first)
+        os.kill(paused, signal.SIGSTOP)
+        stack.start_worker()
+        gate.touch()
+        record = stack.until_end(job)
+        assert record.attempt == 2
+        os.kill(paused, signal.SIGCONT)
+        until(lambda: len(stack.ready()) == 2, 30, "both workers are there")
+        assert_one_result(stack, stack.until_end(stack.submit()))
+        assert stack.get(job) == record
+        assert_one_result(stack, record)
+
+
+def test_a_result_outlives_an_absence_of_redis(tmp_path: Path) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "runs"
+    with start_redis(tmp_path) as server, running_stack(server, tmp_path) as stack:
+        stack.start_worker()
+        job = stack.submit(steps=3, gate=str(gate), log=str(log))
+        stack.until_step(job, 1)
+        os.kill(server.pid, signal.SIGKILL)
+        server.stop()
+        gate.touch()
+        time.sleep(5)  # three leases: the run ends in this time and finds no Redis
+        with start_redis(tmp_path):
+            record = stack.until_end(job, 15)
+            assert record.attempt == 1
+            assert_one_result(stack, record)
+            assert len(log.read_text().split()) == 1
+            assert_one_result(stack, stack.until_end(stack.submit(), 15))
+            stack.stop()
