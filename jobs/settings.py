@@ -9,7 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class JobSettings(BaseSettings):
     """Each field is the environment variable `PLUMAGE_<FIELD>`. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="PLUMAGE_", env_ignore_empty=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PLUMAGE_", env_ignore_empty=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     redis_url: str | None = None
     """`redis://`, `rediss://` or `unix://` URL. Absent: the one-command stack starts its own server."""

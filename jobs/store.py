@@ -58,6 +58,7 @@ class JobStore:
         self._redis = redis
         self._scripts = Scripts(redis, settings.prefix)
         self._tickets = TicketQueue(redis, settings.prefix)
+        self._claim_nonces: dict[str, str] = {}
 
     # --- the user's side ----------------------------------------------------------------------------------
 
@@ -111,7 +112,10 @@ class JobStore:
     def claim(self, worker_id: str) -> Claim | None:
         """Takes the next job in line and a lease on it. None when nothing waits."""
         _check_name("worker id", worker_id)
-        snapshot = self._scripts.call("claim", worker_id, secrets.token_hex(8), self._lease_ms())
+        # Kept until there is an answer: a claim that took effect although its answer was lost is then found again.
+        nonce = self._claim_nonces.setdefault(worker_id, secrets.token_hex(8))
+        snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms())
+        del self._claim_nonces[worker_id]
         if snapshot is None:
             return None
         assert isinstance(snapshot, list)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from redis import Redis
 
 from jobs.connect import connect_redis
@@ -11,6 +12,16 @@ from jobs.embedded import EmbeddedRedis, start_redis
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
+
+# The default one renders every local variable of a traceback, tensors included, which takes a minute.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,15 @@
 -- prefix, worker, nonce, lease_ms -> snapshot | nil
--- The nonce names one call: when its answer is lost and the call repeated, the same claim is returned.
+-- The nonce names one call: when its answer is lost and the call repeated, the same claim is returned if it holds still.
 local worker, nonce, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local answered = redis.call('HMGET', key('claims', worker), 'nonce', 'id')
-if answered[1] == nonce then return snapshot(answered[2]) end
+local answered = redis.call('HMGET', key('claims', worker), 'nonce', 'id', 'attempt')
+if answered[1] == nonce then
+  local id = answered[2]
+  local status = field(id, 'status')
+  if field(id, 'attempt') == answered[3] and (status == 'running' or status == 'canceling') then
+    redis.call('ZADD', key('leases'), now_ms() + lease_ms, id)
+    return snapshot(id)
+  end
+end
 
 -- Least recently served tenant first; within a tenant by rank.
 local function next_in_line()
@@ -25,9 +32,9 @@ local turn = redis.call('INCR', key('turn'))
 redis.call('SET', key('served', tenant), turn, 'EX', 3600)
 redis.call('ZADD', key('rotation'), 'XX', turn, tenant)
 local now = now_ms()
-redis.call('HINCRBY', key('job', id), 'attempt', 1)
+local attempt = redis.call('HINCRBY', key('job', id), 'attempt', 1)
 redis.call('HSET', key('job', id), 'status', 'running', 'worker', worker, 'started_at', now)
 redis.call('ZADD', key('leases'), now + lease_ms, id)
-redis.call('HSET', key('claims', worker), 'nonce', nonce, 'id', id)
+redis.call('HSET', key('claims', worker), 'nonce', nonce, 'id', id, 'attempt', attempt)
 redis.call('EXPIRE', key('claims', worker), 60)
 return snapshot(id)

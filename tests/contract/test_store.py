@@ -152,7 +152,28 @@ def test_a_repeated_claim_call_returns_the_same_claim(store: JobStore) -> None:
     first = store._scripts.call("claim", "w1", "nonce", 5000)
     again = store._scripts.call("claim", "w1", "nonce", 5000)
     assert first == again
-    assert claim(store).record.id != first[0][first[0].index(b"id") + 1].decode()  # type: ignore[index]
+    assert store.list_jobs(tenant="local").items[0].status is Status.QUEUED
+
+
+def test_a_repeated_claim_call_does_not_revive_a_lost_claim(store: JobStore, redis: Redis) -> None:
+    submit(store)
+    store._scripts.call("claim", "w1", "nonce", 5000)
+    redis.zadd("plumage:leases", {store.list_jobs(tenant="local").items[0].id: 0})
+    reap_now(store, redis)
+    second = claim(store, "w2")
+    assert second.attempt == 2
+    assert store._scripts.call("claim", "w1", "nonce", 5000) is None
+
+
+def test_a_worker_finds_a_claim_again_whose_answer_was_lost(store: JobStore, redis: Redis) -> None:
+    submit(store)
+    submit(store)
+    first = claim(store)
+    nonce = redis.hget("plumage:claims:w1", "nonce")
+    assert isinstance(nonce, bytes)
+    store._claim_nonces["w1"] = nonce.decode()  # as it is after a call that ended in StoreUnavailable
+    assert claim(store).record.id == first.record.id
+    assert claim(store).record.id != first.record.id
 
 
 # --- cancel ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 from redis import Redis
 
 from checkpoints.load import LoadedModels
+from core.correspond import Matches
 from core.pipeline import TransferResult, transfer
 from jobs.connect import connect_redis
 from jobs.objects import ObjectStore
@@ -59,9 +59,7 @@ def sleepless(**hooks: Callable[[], object]) -> Callable[..., TransferResult]:
         for step in (1, 2):
             on_step(step, 2, lambda: torch.zeros(4, 4, 3, dtype=torch.uint8))
         hooks.get("after", int)()
-        matches: Any = SimpleNamespace(
-            positions=torch.zeros(1, 1, 2), similarity=torch.zeros(1, 1), inside=torch.ones(1, 1)
-        )
+        matches = Matches(torch.zeros(1, 1, 2), torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
         return TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches)
 
     return run
