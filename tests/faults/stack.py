@@ -45,11 +45,11 @@ class Stack:
         self.objects = ObjectStore.from_settings(settings)
         self.supervisors: list[subprocess.Popen[bytes]] = []
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, program: str = PROGRAM) -> subprocess.Popen[bytes]:
         """Returns its supervisor when the worker is ready."""
         known = {worker.worker_id for worker in self.store.workers()}
         environment = {**os.environ, **self.settings.environment(), "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(os.getpid())], env=environment)
+        process = subprocess.Popen([sys.executable, "-c", program, str(os.getpid())], env=environment)
         self.supervisors.append(process)
         until(lambda: self.ready() - known, START_TIMEOUT_S, "a new worker is ready")
         return process
