@@ -27,6 +27,9 @@ def main() -> None:
     parser.add_argument("--until", help="end of the training, HH:MM in UTC; the schedule then follows the clock")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--export", type=Path, help="write the newest state as a checkpoint folder and stop")
+    parser.add_argument("--start-from", type=Path, help="go on from this exported checkpoint")
+    parser.add_argument("--batch-seed", type=int, default=1, help="which batches are drawn; change it to go on")
+    parser.add_argument("--small-until", type=float, default=0.5, help="share of the run on half-size pictures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.export is not None:
@@ -38,6 +41,9 @@ def main() -> None:
         steps=options.steps,
         ends_at=None if options.until is None else next_time(options.until),
         threads=options.threads,
+        start_from=options.start_from,
+        batch_seed=options.batch_seed,
+        small_until=options.small_until,
     )
     train(options.out, Plan.smoke() if options.smoke else plan, smoke=options.smoke)
     if options.smoke:

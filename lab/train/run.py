@@ -1,15 +1,18 @@
 """One training run in one folder: render, VAE, UNet and text encoders; every stage resumes or is skipped when done."""
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from transformers import CLIPTokenizer
 
 from lab.scenes import Domain
 from lab.train.architecture import MINI, SMOKE, Size, build_vae
 from lab.train.autoencoder import normalise_latents, train_vae
+from lab.train.curves import draw_curves
 from lab.train.dataset import SceneSet, render_set
 from lab.train.diffusion import BatchSource, Networks, build_networks
 from lab.train.export import assemble, draw_sheet, export
@@ -29,6 +32,11 @@ class Plan:
     steps: int
     ends_at: float | None
     threads: int
+    start_from: Path | None = None
+    """An exported checkpoint to go on from, with a fresh optimiser."""
+    batch_seed: int = 1
+    """Another seed gives other batches: change it when going on from a checkpoint."""
+    small_until: float = 0.5
 
     @staticmethod
     def smoke() -> "Plan":
@@ -41,10 +49,14 @@ def train(folder: Path, plan: Plan, *, smoke: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     size = SMOKE if smoke else MINI
     scenes = render_set(folder / "set", plan.scenes, PICTURE_SIZE, Domain.TRAINING, plan.threads)
+    if plan.start_from is not None and not (folder / "vae").exists():
+        shutil.copytree(plan.start_from / "vae", folder / "vae")
     vae = finished_vae(folder, scenes, size, plan.vae_steps)
     tokenizers = write_tokenizers(folder, caption_words())
     torch.manual_seed(0)
     networks = build_networks(size, len(tokenizers[0]))
+    if plan.start_from is not None:
+        _start_from(networks, plan.start_from)
 
     def sheet(average: Networks, step: int, small: bool) -> None:
         pixels = PICTURE_SIZE // 2 if small else PICTURE_SIZE
@@ -54,10 +66,10 @@ def train(folder: Path, plan: Plan, *, smoke: bool) -> None:
         steps=plan.steps,
         batch_small=4 if smoke else 16,
         batch_full=2 if smoke else 8,
-        small_until=0.5,
+        small_until=plan.small_until,
         ends_at=plan.ends_at,
     )
-    source = BatchSource(scenes, vae, tokenizers, seed=1)
+    source = BatchSource(scenes, vae, tokenizers, seed=plan.batch_seed)
     train_networks(networks, source, folder, recipe, sheet)
 
 
@@ -76,11 +88,26 @@ def finished_vae(folder: Path, scenes: SceneSet, size: Size, steps: int) -> Auto
 
 
 def export_run(folder: Path, target: Path, *, smoke: bool) -> None:
-    """Writes the moving average of the newest state as a pipeline folder in fp16."""
+    """Writes the moving average of the newest state as a pipeline folder in fp16, with how far it was trained
+    (`training.json`), the loss curves and a sample sheet."""
     state = load_state(folder / "unet.pt")
     if state is None:
         raise SystemExit(f"no training state in {folder}")
     tokenizers: tuple[CLIPTokenizer, CLIPTokenizer] = write_tokenizers(folder, caption_words())
     networks = build_networks(SMOKE if smoke else MINI, len(tokenizers[0]))
     networks.modules().load_state_dict(state["average"])
-    export(AutoencoderKL.from_pretrained(folder / "vae"), networks, tokenizers, target)
+    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    export(vae, networks, tokenizers, target)
+    position = {"step": state["step"], "domain": str(Domain.TRAINING)}
+    (target / "training.json").write_text(json.dumps(position, indent=1) + "\n")
+    if not smoke:
+        draw_curves(folder / "unet.csv", ("loss", "contrast"), target / "loss.png")
+        draw_sheet(assemble(vae, networks, tokenizers), PICTURE_SIZE, target / "samples.png")
+
+
+def _start_from(networks: Networks, folder: Path) -> None:
+    """Copies the weights of an exported checkpoint into fresh networks; the optimiser starts anew."""
+    pipeline = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
+    networks.unet.load_state_dict(pipeline.unet.state_dict())
+    networks.text.load_state_dict(pipeline.text_encoder.state_dict())
+    networks.text_pooled.load_state_dict(pipeline.text_encoder_2.state_dict())

@@ -1,8 +1,10 @@
 """Training: the smoke run makes a checkpoint that SDXL's own pipeline loads, and a killed run goes on where it was."""
 
 import csv
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from lab.train.dataset import render_set
 from lab.train.diffusion import BatchSource, build_networks
 from lab.train.loop import Recipe, train_networks
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_state
+from lab.train.run import Plan, train
 from lab.train.tokens import caption_words, encode_captions, write_tokenizers
 
 
@@ -31,6 +34,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 def test_the_smoke_run_loads_as_an_sdxl_pipeline(smoke_run: Path) -> None:
     pipeline = StableDiffusionXLPipeline.from_pretrained(smoke_run / "pipeline", dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -155,3 +159,16 @@ def test_state_files_and_schedules(tmp_path: Path) -> None:
     assert learning_rate(100, 100, 1.0, warmup=10) == pytest.approx(0.05)
     assert Budget(10, None, 0.0).share(5) == 0.5
     assert Budget(10, 1.0, 0.0).share(0) == 1.0
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_an_exported_checkpoint(smoke_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").symlink_to(smoke_run / "set")
+    start = smoke_run / "pipeline"
+    train(tmp_path, replace(Plan.smoke(), steps=1, start_from=start, batch_seed=2), smoke=True)
+    state = load_state(tmp_path / "unet.pt")
+    assert state is not None
+    old = StableDiffusionXLPipeline.from_pretrained(start, dtype=torch.float32).unet.state_dict()
+    for name, weight in old.items():
+        assert float((state["model"][f"unet.{name}"] - weight).abs().max()) < 0.01
+    assert json.loads((start / "training.json").read_text())["step"] == 4
