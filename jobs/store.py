@@ -36,6 +36,7 @@ from jobs.scripts import Scripts
 from jobs.settings import JobSettings
 
 PRIORITY_LIMIT = 1000
+PAGE_LIMIT = 1000
 RETRY_WHEN_FULL_S = 5.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WORKER_LOST = JobError(code="worker_lost", message="The worker died or stalled on every attempt at this job.")
@@ -90,7 +91,12 @@ class JobStore:
         return self._found(self._scripts.call("get", job_id, tenant))
 
     def list_jobs(self, *, tenant: str, limit: int = 50, cursor: str | None = None) -> Page:
-        """Newest first. `cursor` is the `next` of the page before; raises ValueError when it is not one."""
+        """Newest first, `limit` 1 to 1000 at a time. `cursor` is the `next` of the page before.
+
+        Raises ValueError for anything else.
+        """
+        if not 1 <= limit <= PAGE_LIMIT:
+            raise ValueError(f"limit {limit} is outside 1 to {PAGE_LIMIT}")
         if cursor is not None and not re.fullmatch(r"[0-9]{1,15}", cursor):
             raise ValueError("not a cursor of this listing")
         highest = f"({cursor}" if cursor else "+inf"

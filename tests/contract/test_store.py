@@ -477,6 +477,12 @@ def test_listing_goes_through_all_jobs_newest_first(store: JobStore, redis: Redi
     assert store.list_jobs(tenant="nobody").items == []
 
 
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_a_page_has_bounds(store: JobStore, limit: int) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        store.list_jobs(tenant="a", limit=limit)
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "(3", "1 2", "9" * 16])
 def test_a_forged_cursor_is_refused(store: JobStore, cursor: str) -> None:
     with pytest.raises(ValueError, match="cursor"):
@@ -496,14 +502,14 @@ def test_job_ids_sort_by_age_and_do_not_repeat() -> None:
 
 
 def test_workers_say_what_they_do_and_are_forgotten_in_silence(redis: Redis, job_settings: JobSettings) -> None:
-    store = JobStore(redis, job_settings.model_copy(update={"lease_s": 0.2}))
+    store = JobStore(redis, job_settings.model_copy(update={"lease_s": 0.8}))
     model = ModelIdentity(id="mini", revision="1", device="cpu", dtype="float32")
     presence = WorkerPresence(worker_id="w1", state=WorkerState.READY, model=model, detail="")
     assert store.workers() == []
     store.announce(presence)
     store.announce(presence.model_copy(update={"state": WorkerState.BUSY}))
     assert store.workers() == [presence.model_copy(update={"state": WorkerState.BUSY})]
-    time.sleep(0.45)
+    time.sleep(1.7)
     assert store.workers() == []
 
 

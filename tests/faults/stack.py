@@ -95,7 +95,7 @@ class Stack:
 
 @contextmanager
 def running_stack(server: EmbeddedRedis, data_dir: Path, **settings: Any) -> Iterator[Stack]:
-    quick = {"lease_s": 1.5, "reap_every_s": 0.2, "kill_grace_s": 1.0, **settings}
+    quick = {"lease_s": 2.0, "reap_every_s": 0.2, "kill_grace_s": 2.0, **settings}
     stack = Stack(JobSettings(redis_url=server.url, data_dir=data_dir, **quick))
     try:
         yield stack
