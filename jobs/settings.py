@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -58,12 +58,7 @@ class JobSettings(BaseSettings):
     commit_patience_s: float = Field(default=300.0, gt=0, le=86_400)
     """How long a finished result waits for an absent Redis or object store before the worker gives it up."""
 
-    link_secret: SecretStr | None = None
-    """Key of the links that the service signs itself. Absent: one is made and kept in `data_dir`."""
-
     def environment(self) -> dict[str, str]:
-        """The variables from which a child process reads these same settings. Contains secrets."""
+        """The variables from which a child process reads these same settings. URLs may hold passwords."""
         values = self.model_dump(exclude_none=True)
-        if self.link_secret is not None:
-            values["link_secret"] = self.link_secret.get_secret_value()
         return {f"PLUMAGE_{name.upper()}": str(value) for name, value in values.items()}
