@@ -79,7 +79,7 @@ def denoise(
         clean_output, clean_structure = clean[:1], clean[-1:]
 
         if planned.clean_latent_strength and injection.last_map is not None:
-            rearranged = rearrange_latent(pair.reference, injection.last_map)
+            rearranged = rearrange_latent(pair.reference, injection.last_map, pair.target_mask)
             clean_output = move_towards(clean_output, rearranged, planned.clean_latent_strength, pair.target_mask)
 
         mean_output = step_mean(clean_output, noise[:1], step, eta)

@@ -30,7 +30,7 @@ class TransferParams(BaseModel):
     num_steps: int = Field(default=30, ge=2, le=200)
     """Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled."""
 
-    strength: float = Field(default=0.8, gt=0.0, le=1.0)
+    strength: float = Field(default=0.7, gt=0.0, le=1.0)
     """Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise. The paper skips 32 of
     100 steps, which is 0.68."""
 
@@ -73,17 +73,18 @@ class TransferParams(BaseModel):
     """Distance in steps between two structure re-injections; 0 switches them off."""
 
     # --- rearrangement of the predicted clean latent ------------------------------------------------------------
-    clean_latent_strength: float = Field(default=0.4, ge=0.0, le=1.0)
+    clean_latent_strength: float = Field(default=0.8, ge=0.0, le=1.0)
     """How far each step moves the predicted clean latent of the output towards the rearranged clean latent of the
     reference, `x0 + s (x0_ref[c] - x0)`; 0 switches it off."""
 
-    clean_latent_range: NoiseRange = (0.7, 0.2)
-    """Noise levels at which the predicted clean latent is rearranged."""
+    clean_latent_range: NoiseRange = (0.7, 0.1)
+    """Noise levels at which the predicted clean latent is rearranged; below, the network redraws seams and edges."""
 
     # --- statistics and composition -----------------------------------------------------------------------------
-    adain_range: NoiseRange = (0.18, 0.0)
+    adain_range: NoiseRange = (0.0, 0.0)
     """Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
-    mask (AdaIN, arXiv 1703.06868). The paper: t <= 181."""
+    mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. Off by default: where parts cover other shares
+    of the two pictures, the shared moments pull every part's colour off."""
 
     feather_px: float = Field(default=1.0, ge=0.0, le=64.0)
     """Width in working pixels of the inward feather with which the result is set into the target. Outside the

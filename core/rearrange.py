@@ -8,9 +8,11 @@ sees the latent's own resolution and skip connections carry the target's colours
 from enum import Enum, auto
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from core.flow import dense_flow
 from core.match import TokenMap, match_tokens, token_mask
 from core.patch import AttentionInput
 
@@ -90,12 +92,11 @@ def token_grid(latent_size: tuple[int, int], tokens: int) -> tuple[int, int]:
     return grid
 
 
-def rearrange_latent(reference: Latent, matches: TokenMap) -> Latent:
+def rearrange_latent(reference: Latent, matches: TokenMap, target_mask: Mask) -> Latent:
     """The reference's latent with every position moved to where it was matched, `x_ref[c(p)]`."""
-    size = (reference.shape[-2], reference.shape[-1])
-    index = matches.resized(size).index
-    moved: Tensor = reference.flatten(2)[:, :, index].unflatten(2, size)
-    return moved
+    inside = token_mask(target_mask, matches.grid)
+    flow = dense_flow(matches, inside, (reference.shape[-2], reference.shape[-1]))
+    return F.grid_sample(reference, flow[None].to(reference.dtype), padding_mode="border", align_corners=False)
 
 
 def move_towards(clean: Latent, rearranged: Latent, strength: float, weight: Mask) -> Latent:

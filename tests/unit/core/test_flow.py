@@ -1,0 +1,78 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.flow import dense_flow
+from core.match import TokenMap
+
+GRID = (8, 8)
+SIZE = (32, 32)
+
+
+def token_map(index: torch.Tensor) -> TokenMap:
+    """From `[rows, columns]` indices."""
+    return TokenMap((index.shape[0], index.shape[1]), index.flatten(), torch.ones(index.numel()))
+
+
+def warp(picture: torch.Tensor, index: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
+    believed = torch.ones(index.numel(), dtype=torch.bool) if inside is None else inside.flatten()
+    flow = dense_flow(token_map(index), believed, (picture.shape[1], picture.shape[2]))
+    return F.grid_sample(picture[None], flow[None], padding_mode="border", align_corners=False)[0]
+
+
+def smooth_picture() -> torch.Tensor:
+    """A picture that bilinear sampling reproduces: linear in x and y."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 32), torch.linspace(0, 1, 32), indexing="ij")
+    return torch.stack([x, y, x + 2 * y])
+
+
+PLAIN = torch.arange(64).unflatten(0, GRID)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda picture: picture,
+        lambda picture: picture.flip(-1),
+        lambda picture: picture.flip(-2),
+        lambda picture: picture.transpose(-1, -2),
+        lambda picture: picture.rot90(1, (-2, -1)),
+    ],
+    ids=["identity", "mirrored", "upside-down", "transposed", "rotated"],
+)
+def test_the_inside_of_a_token_turns_with_its_neighbours(turn: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Copying whole tokens would leave each one unturned; away from the rim the fit turns it too."""
+    picture = smooth_picture()
+    difference = (warp(picture, turn(PLAIN)) - turn(picture))[:, 4:-4, 4:-4].abs().max()
+    assert difference < 0.012  # a third of a latent position: the prior's pull towards a plain copy
+
+
+def test_neighbours_on_another_surface_do_not_bend_the_map() -> None:
+    """The halves change places; at the seam each side goes on as its own half does."""
+    straight = PLAIN.clone()
+    straight[:, :4] = PLAIN[:, :4] + 4
+    straight[:, 4:] = PLAIN[:, :4]
+    picture = smooth_picture()
+    moved = warp(picture, straight)
+    expected = torch.cat([picture[..., 16:], picture[..., :16]], dim=-1)
+    torch.testing.assert_close(moved[:, 4:-4, 4:-4], expected[:, 4:-4, 4:-4], rtol=0, atol=0.02)
+
+
+def test_tokens_that_may_not_be_believed_continue_their_neighbours() -> None:
+    inside = torch.ones(GRID, dtype=torch.bool)
+    inside[:, :2] = False
+    wild = PLAIN.clone()
+    wild[:, :2] = 63
+    picture = smooth_picture()
+    moved = warp(picture, wild, inside)
+    torch.testing.assert_close(moved[:, 4:-4, 4:-4], picture[:, 4:-4, 4:-4], rtol=0, atol=0.012)
+
+
+def test_a_lonely_match_is_a_plain_copy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scattered = PLAIN.clone()
+    scattered[3, 3] = 63
+    picture = torch.rand(3, 32, 32, generator=generator)
+    torch.testing.assert_close(warp(picture, scattered)[:, 12:16, 12:16], picture[:, 28:32, 28:32], rtol=0, atol=1e-4)
