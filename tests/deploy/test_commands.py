@@ -2,20 +2,19 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 from redis import Redis
 
 from jobs.embedded import EmbeddedRedis, find_server
@@ -122,50 +121,22 @@ def test_redis_starts_as_composed_and_its_health_check_passes(tmp_path: Path) ->
     assert settings["dir"] == str(tmp_path)
 
 
-class FewObjects(BaseHTTPRequestHandler):
-    """The three requests of S3 that a put and a get need, unsigned."""
-
-    protocol_version = "HTTP/1.1"
-    objects: dict[str, bytes]
-
-    def do_PUT(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        taken = self.path in self.objects and self.headers["If-None-Match"] == "*"
-        if not taken:
-            self.objects[self.path] = body
-        self._answer(412 if taken else 200, b"")
-
-    def do_GET(self) -> None:
-        found = self.objects.get(self.path)
-        self._answer(200 if found is not None else 404, found or b"")
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", '"tag"')
-        self.send_header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Quiet."""
-
-
 def test_the_composed_variables_lead_to_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = read_compose()["services"]["api"]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FewObjects)
-    FewObjects.objects = {}
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name, value in service["environment"].items():
+    services = read_compose()["services"]
+    variables = services["api"]["environment"]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    for name, value in variables.items():
         if name.startswith("AWS_"):
-            value = value.replace("http://objects:7070", f"http://127.0.0.1:{server.server_port}")
-            monkeypatch.setenv(name, value.split(":?")[0].strip("${}"))
-    store = ObjectStore.from_settings(JobSettings(objects_url=service["environment"]["PLUMAGE_OBJECTS_URL"]))
+            monkeypatch.setenv(name, value.replace("http://objects:7070", endpoint))
+    # The object service makes the bucket when it starts: a folder below its root.
+    bucket = re.search(r"mkdir -p /data/(\S+) ", services["objects"]["entrypoint"][-1])
+    assert bucket is not None
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{bucket[1]}", method="PUT")).close()
+    store = ObjectStore.from_settings(JobSettings(objects_url=variables["PLUMAGE_OBJECTS_URL"]))
     store.put("inputs/local/a/target.png", b"first", "image/png")
     with pytest.raises(ObjectExists):
         store.put("inputs/local/a/target.png", b"second", "image/png")
-    server.shutdown()
-    server.server_close()
-    assert FewObjects.objects == {"/plumage/objects/inputs/local/a/target.png": b"first"}
-    # The first part of the path is the bucket, which the object service makes when it starts.
-    assert "mkdir -p /data/plumage " in read_compose()["services"]["objects"]["entrypoint"][-1]
+    assert store.get("inputs/local/a/target.png") == b"first"
+    server.stop()

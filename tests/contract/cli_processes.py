@@ -1,0 +1,70 @@
+"""Running `plumage` as a person does, and knowing which processes it left behind."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PATIENCE_S = 120.0
+MARK = "PLUMAGE_TEST_MARK"
+
+
+@dataclass
+class Shell:
+    """An environment whose processes can be told from all others."""
+
+    checkpoint: Path
+    folder: Path
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PLUMAGE_")}
+        threads = {"PLUMAGE_MODEL": str(self.checkpoint), "PLUMAGE_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        return {**clean, **threads, MARK: self.mark}
+
+    def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        with (self.folder / "stderr.txt").open("w") as stderr:
+            return subprocess.Popen(
+                [sys.executable, "-m", "cli", *arguments],
+                cwd=self.folder,
+                env={**self.environment, **(more or {})},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "stderr.txt").read_text()
+
+    def wait_to_hear(self, words: str, process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while words not in self.said:
+            assert process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.1)
+
+    def processes(self) -> dict[int, str]:
+        """Living processes of this environment: process id and command line. Reads /proc, so Linux only."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes():
+                    state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+                    command = (folder / "cmdline").read_text().replace("\0", " ").strip()
+                    if state != "Z":
+                        found[int(folder.name)] = command
+        return found
+
+    def wait_for_silence(self, within_s: float) -> None:
+        """Fails when a process of this environment still lives after `within_s` seconds."""
+        deadline = time.monotonic() + within_s
+        while left := self.processes():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
