@@ -20,17 +20,21 @@ class Shell:
 
     checkpoint: Path
     folder: Path
+    """Working directory, and where stderr goes."""
+    temporary: Path
+    """TMPDIR: a short path, because sockets lie in it."""
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PLUMAGE_")}
         threads = {"PLUMAGE_MODEL": str(self.checkpoint), "PLUMAGE_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        return {**clean, **threads, MARK: self.mark}
+        return {**clean, **threads, "TMPDIR": str(self.temporary), MARK: self.mark}
 
     def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         with (self.folder / "stderr.txt").open("w") as stderr:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "cli", *arguments],
                 cwd=self.folder,
                 env={**self.environment, **(more or {})},
@@ -38,6 +42,15 @@ class Shell:
                 stderr=stderr,
                 text=True,
             )
+        self.started.append(process)
+        return process
+
+    def kill_all(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
     @property
     def said(self) -> str:
@@ -55,11 +68,12 @@ class Shell:
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes():
-                    state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-                    command = (folder / "cmdline").read_text().replace("\0", " ").strip()
-                    if state != "Z":
-                        found[int(folder.name)] = command
+                command = (folder / "cmdline").read_text().replace("\0", " ").strip()
+                marked = f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes()
+                # Redis writes its title over its environment, and names its socket there.
+                places = (str(self.folder), str(self.temporary))
+                if marked or ("redis-server" in command and any(place in command for place in places)):
+                    found[int(folder.name)] = command
         return found
 
     def wait_for_silence(self, within_s: float) -> None:

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shell(checkpoint: Path, tmp_path: Path) -> Shell:
-    return Shell(checkpoint, tmp_path)
+def shell(checkpoint: Path, tmp_path: Path) -> Iterator[Shell]:
+    with tempfile.TemporaryDirectory(prefix="plumage-") as temporary:
+        shell = Shell(checkpoint, tmp_path, Path(temporary))
+        yield shell
+        shell.kill_all()
 
 
 def save_picture(path: Path, size: tuple[int, int], mode: str = "RGB") -> Path:
