@@ -8,6 +8,8 @@ from jobs.store import JobStore
 
 # A worker that lost its job may write for a moment longer; then it removes its objects itself, or has died.
 LEFTOVER_AGE_S = 60.0
+# No submission takes this long: what is reserved and not queued by then was given up without an answer.
+ABANDONED_AGE_S = 3600.0
 
 log = structlog.get_logger()
 
@@ -15,10 +17,18 @@ log = structlog.get_logger()
 class Collector:
     """Work that was begun and not finished is found again, so it may be killed at any time and run anywhere."""
 
-    def __init__(self, store: JobStore, objects: ObjectStore, *, leftover_age_s: float = LEFTOVER_AGE_S) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        objects: ObjectStore,
+        *,
+        leftover_age_s: float = LEFTOVER_AGE_S,
+        abandoned_age_s: float = ABANDONED_AGE_S,
+    ) -> None:
         self._store = store
         self._objects = objects
         self._leftover_age_s = leftover_age_s
+        self._abandoned_age_s = abandoned_age_s
 
     def collect(self, limit: int = 100) -> int:
         """Returns how many objects it deleted. Raises StoreUnavailable and ObjectsUnavailable."""
@@ -26,6 +36,9 @@ class Collector:
         for tenant, job_id in self._store.leftovers(self._leftover_age_s, limit):
             deleted += self._clean(tenant, job_id)
             self._store.forget_leftovers(tenant, job_id)
+        for tenant, job_id in self._store.abandoned(self._abandoned_age_s, limit):
+            deleted += self._objects.delete_prefix(input_prefix(tenant, job_id))
+            self._store.forget_abandoned(tenant, job_id)
         for tenant, job_id in self._store.expired(limit):
             for prefix in (input_prefix(tenant, job_id), *output_prefixes(tenant, job_id)):
                 deleted += self._objects.delete_prefix(prefix)

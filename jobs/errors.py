@@ -6,6 +6,8 @@
     ├── JobNotFound             no such job, or another tenant's
     ├── JobGone                 the job existed, its retention is over
     ├── InvalidTransition       the status machine does not allow it
+    ├── IdempotencyKeyReused    a submission's key came before with another submission
+    ├── IdempotencyKeyInUse     the first submission with this key has not been answered yet
     ├── ObjectNotFound          no object under this key
     ├── ObjectExists            create-only write, and the key is taken
     ├── ObjectsUnavailable      the object store does not answer
@@ -44,6 +46,14 @@ class JobGone(JobsError):
 
 class InvalidTransition(JobsError):
     code = "invalid_transition"
+
+
+class IdempotencyKeyReused(JobsError):
+    code = "idempotency_key_reused"
+
+
+class IdempotencyKeyInUse(JobsError):
+    code = "idempotency_key_in_use"
 
 
 class ObjectNotFound(JobsError):

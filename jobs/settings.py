@@ -55,6 +55,9 @@ class JobSettings(BaseSettings):
     tombstone_s: int = Field(default=604_800, ge=1, le=31_536_000)
     """After retention an id is known to be gone (and not unknown) for this long."""
 
+    idempotency_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    """The first answer to a submission with an `Idempotency-Key` is kept and repeated for this long."""
+
     commit_patience_s: float = Field(default=300.0, gt=0, le=86_400)
     """How long a finished result waits for an absent Redis or object store before the worker gives it up."""
 

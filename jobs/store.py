@@ -17,7 +17,7 @@ from base64 import b32hexencode
 import structlog
 from redis import Redis
 
-from jobs.errors import InvalidTransition, JobGone, JobNotFound, QueueFull, StoreUnavailable
+from jobs.errors import IdempotencyKeyInUse, InvalidTransition, JobGone, JobNotFound, QueueFull, StoreUnavailable
 from jobs.queue import TicketQueue
 from jobs.records import read_record
 from jobs.schema import (
@@ -34,6 +34,7 @@ from jobs.schema import (
 )
 from jobs.scripts import Scripts
 from jobs.settings import JobSettings
+from jobs.submissions import SubmissionKey, Submissions
 
 PRIORITY_LIMIT = 1000
 PAGE_LIMIT = 1000
@@ -58,30 +59,43 @@ class JobStore:
         self._settings = settings
         self._redis = redis
         self._scripts = Scripts(redis, settings.prefix)
+        self.submissions = Submissions(self._scripts)
         self._tickets = TicketQueue(redis, settings.prefix)
         self._claim_nonces: dict[str, str] = {}
 
     # --- the user's side ----------------------------------------------------------------------------------
 
-    def submit(self, spec: JobSpec, *, job_id: str, tenant: str = "local", priority: int = 0) -> Record:
+    def submit(
+        self,
+        spec: JobSpec,
+        *,
+        job_id: str,
+        tenant: str = "local",
+        priority: int = 0,
+        key: SubmissionKey | None = None,
+    ) -> Record:
         """Queues a job and wakes a worker. Higher priority goes first, -1000 to 1000, within the tenant.
 
         The same id again by the same tenant returns the job that is there, so a submission whose answer was
-        lost can be repeated.
-        Raises QueueFull, and InvalidTransition when the id belongs to another job.
+        lost can be repeated. `key` is the one that was reserved with the id.
+        Raises QueueFull, InvalidTransition when the id belongs to another job, and IdempotencyKeyInUse when the
+        reservation of the key ran out and another submission took it.
         """
         _check_name("job id", job_id)
         _check_name("tenant", tenant)
         if abs(priority) > PRIORITY_LIMIT:
             raise ValueError(f"priority {priority} is outside ±{PRIORITY_LIMIT}")
         bound = self._settings.max_queued
-        answer = self._scripts.call("submit", job_id, tenant, priority, spec.model_dump_json(), bound)
+        kept = (key.name if key else "", self._settings.idempotency_s)
+        answer = self._scripts.call("submit", job_id, tenant, priority, spec.model_dump_json(), bound, *kept)
         assert isinstance(answer, list)
         match answer[0]:
             case b"full":
                 raise QueueFull(f"{bound} jobs are waiting already.", retry_after_s=RETRY_WHEN_FULL_S)
             case b"taken":
                 raise InvalidTransition("This job id is in use.")
+            case b"superseded":
+                raise IdempotencyKeyInUse("Another submission took this key meanwhile.")
             case b"created":
                 self._ring()
         return read_record(answer[1])
@@ -203,6 +217,13 @@ class JobStore:
 
     def forget_leftovers(self, tenant: str, job_id: str) -> None:
         self._scripts.call("forget", "leftovers", tenant, job_id)
+
+    def abandoned(self, age_s: float, limit: int) -> list[tuple[str, str]]:
+        """(tenant, job id) of reservations that began `age_s` ago and never became a job."""
+        return self._due("reserved", age_s, limit)
+
+    def forget_abandoned(self, tenant: str, job_id: str) -> None:
+        self._scripts.call("forget", "reserved", tenant, job_id)
 
     def expired(self, limit: int) -> list[tuple[str, str]]:
         """(tenant, job id) of jobs whose retention is over and whose objects may still be there."""

@@ -1,23 +1,34 @@
 """From an uploaded form to a queued job. Everything is checked before anything is stored or queued."""
 
+import hashlib
+import json
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import anyio
 import structlog
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import UploadFile
 
-from jobs.errors import InvalidImage, JobsError
+from jobs.errors import IdempotencyKeyInUse, InvalidImage, JobsError, StoreUnavailable
 from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
 from jobs.objects import ObjectStore, input_key, input_prefix
 from jobs.schema import InputKeys, JobSpec, Record
 from jobs.store import JobStore, new_job_id
+from jobs.submissions import SubmissionKey
 from service.errors import Problem
 from service.schemas import FieldError, TransferForm
 
 RANDOM_SEEDS = 2**53
 """Drawn seeds stay below this, so that clients that read numbers as doubles can send them back."""
+
+WAIT_FOR_OTHER_S = 5.0
+LOOK_EVERY_S = 0.1
+PICTURES = ("target", "reference", "target_mask", "reference_mask")
 
 log = structlog.get_logger()
 
@@ -27,16 +38,56 @@ class Admission:
     store: JobStore
     objects: ObjectStore
     limits: PictureLimits
+    decodes: CapacityLimiter
 
-    def admit(self, form: TransferForm, tenant: str) -> Record:
-        """Queues the job. Blocks: call it in a thread.
+    async def admit(self, form: TransferForm, tenant: str, idempotency_key: str = "") -> tuple[Record, bool]:
+        """Queues the job, or finds the first answer to the same submission; then the second value is true.
 
-        Raises Problem for pictures that are refused, and what the stores raise; then nothing stays behind.
+        Raises Problem for pictures that are refused, and what the stores raise. Whatever was stored is removed, at
+        once or, when it cannot be known whether the job was queued, by the collector.
         """
+        job_id, key = new_job_id(), None
+        if idempotency_key:
+            key = SubmissionKey.named(idempotency_key, await run_sync(fingerprint, form))
+        answered = await self._reserve(partial(self.store.submissions.reserve, job_id, tenant=tenant, key=key))
+        if answered is not None:
+            return answered, True
+        queue = partial(self._queue, form, job_id, tenant, key)
+        return await run_sync(queue, limiter=self.decodes), False
+
+    @staticmethod
+    async def _reserve(reserve: Callable[[], Record | None]) -> Record | None:
+        """Waits a little for another submission with the same key: most are admitted within a second."""
+        deadline = time.monotonic() + WAIT_FOR_OTHER_S
+        while True:
+            try:
+                return await run_sync(reserve)
+            except IdempotencyKeyInUse:
+                if time.monotonic() >= deadline:
+                    raise
+            await anyio.sleep(LOOK_EVERY_S)
+
+    def _queue(self, form: TransferForm, job_id: str, tenant: str, key: SubmissionKey | None) -> Record:
+        try:
+            spec = self._stored(form, job_id, tenant)
+        except BaseException:
+            self._give_up(job_id, tenant, key)
+            raise
+        try:
+            return self.store.submit(spec, job_id=job_id, tenant=tenant, key=key)
+        except StoreUnavailable:
+            raise  # the job may be queued, and then needs its inputs
+        except BaseException:
+            self._give_up(job_id, tenant, key)
+            raise
+
+    def _stored(self, form: TransferForm, job_id: str, tenant: str) -> JobSpec:
+        """Checks the pictures, then puts them where the spec says."""
         pictures = check_pictures(form, self.limits)
-        job_id = new_job_id()
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
-        spec = JobSpec(
+        for name, picture in pictures.items():
+            self.objects.put(keys[name], picture.png, "image/png")
+        return JobSpec(
             kind="transfer",
             inputs=InputKeys(
                 target=keys["target"],
@@ -49,19 +100,26 @@ class Admission:
             negative_prompt=form.negative_prompt,
             seed=secrets.randbelow(RANDOM_SEEDS) if form.seed is None else form.seed,
         )
-        try:
-            for name, picture in pictures.items():
-                self.objects.put(keys[name], picture.png, "image/png")
-            return self.store.submit(spec, job_id=job_id, tenant=tenant)
-        except BaseException:
-            self._forget_inputs(tenant, job_id)
-            raise
 
-    def _forget_inputs(self, tenant: str, job_id: str) -> None:
+    def _give_up(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
         try:
             self.objects.delete_prefix(input_prefix(tenant, job_id))
+            self.store.submissions.withdraw(job_id, tenant=tenant, key=key)
         except JobsError:
-            log.warning("inputs.orphaned", job_id=job_id)
+            log.warning("inputs.orphaned", job_id=job_id)  # the reservation stays, and with it the collector's task
+
+
+def fingerprint(form: TransferForm) -> str:
+    """Equal for submissions that ask for the same, however the parts were ordered, named or encoded."""
+    digests: dict[str, str] = {}
+    for name in PICTURES:
+        upload = getattr(form, name)
+        if upload is not None:
+            upload.file.seek(0)
+            digests[name] = hashlib.file_digest(upload.file, "sha256").hexdigest()
+            upload.file.seek(0)
+    asked = {"pictures": digests, "fields": form.model_dump(mode="json", exclude=set(PICTURES))}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def check_pictures(form: TransferForm, limits: PictureLimits) -> dict[str, CheckedPicture]:

@@ -63,6 +63,8 @@ PROBLEMS: dict[str, Kind] = {
     "invalid_transition": Kind(409, "The state of the job does not allow this."),
     "job_gone": Kind(410, "The job is past its retention."),
     "result_gone": Kind(410, "The picture has been removed from the object store."),
+    "idempotency_key_in_use": Kind(409, "A submission with this key is being admitted."),
+    "idempotency_key_reused": Kind(422, "This key came with another submission before."),
     # the service
     "internal_error": Kind(500, "Something went wrong inside the service."),
     "queue_full": Kind(503, "Too many jobs are waiting."),
@@ -71,6 +73,7 @@ PROBLEMS: dict[str, Kind] = {
     "not_ready": Kind(503, "The service cannot run jobs now."),
 }
 
+_RETRY_AFTER_S = {"idempotency_key_in_use": 1}
 _CODE_BY_STATUS = {
     400: "malformed_body",
     404: "not_found",
@@ -144,7 +147,7 @@ async def _on_jobs_error(request: Request, error: Exception) -> JSONResponse:
     if error.code not in PROBLEMS:
         log.error("http.error", code=error.code, exc_info=error)
         return _answer(request, Problem("internal_error"))
-    wait_s = error.retry_after_s if isinstance(error, QueueFull) else None
+    wait_s = error.retry_after_s if isinstance(error, QueueFull) else _RETRY_AFTER_S.get(error.code)
     return _answer(request, Problem(error.code, str(error), retry_after_s=wait_s))
 
 

@@ -16,8 +16,9 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     return {status: _problem_response(status, found) for status, found in sorted(by_status.items())}
 
 
-def header(name: str, description: str) -> dict[str, Any]:
-    return {"headers": {name: {"schema": {"type": "string"}, "description": description}}}
+def headers(described: dict[str, str]) -> dict[str, Any]:
+    """Of an answer: names and what they say."""
+    return {"headers": {name: {"schema": {"type": "string"}, "description": text} for name, text in described.items()}}
 
 
 def binary(media_type: str, description: str) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def _problem_response(status: int, codes: list[str]) -> dict[str, Any]:
         "description": "; ".join(f"`{code}`: {PROBLEMS[code].title}" for code in codes),
         "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "example": _example(codes[0])}},
     }
-    if status == 503:
+    if status == 503 or "idempotency_key_in_use" in codes:
         wait = {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds to wait before trying again."}
         response["headers"] = {"Retry-After": wait}
     return response

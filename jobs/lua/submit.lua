@@ -1,17 +1,29 @@
--- prefix, id, tenant, priority, spec, bound -> {'created' | 'exists', snapshot} | {'full'} | {'taken'}
+-- prefix, id, tenant, priority, spec, bound, key of the submission or '', seconds to keep the answer
+--   -> {'created' | 'exists', snapshot} | {'full'} | {'taken'} | {'superseded'}
 -- The same id again by the same tenant changes nothing, so a submission whose answer was lost can be repeated.
 local id, tenant, priority, spec, bound = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local name, keep_s = ARGV[7], ARGV[8]
+local submission = name ~= '' and key('submission', tenant, name)
 local owner = field(id, 'tenant') or redis.call('GET', key('tomb', id))
 if owner then
-  local known = owner == tenant and snapshot(id)
+  local answer = owner == tenant and submission and redis.call('HGET', submission, 'answer')
+  local known = answer and cjson.decode(answer) or owner == tenant and snapshot(id)
   if not known then return {'taken'} end
   return {'exists', known}
 end
+if submission and redis.call('HGET', submission, 'id') ~= id then return {'superseded'} end
 if redis.call('ZCARD', key('queued')) >= bound then return {'full'} end
 local now = now_ms()
 local sequence = redis.call('INCR', key('sequence'))
 redis.call('HSET', key('job', id), 'id', id, 'tenant', tenant, 'status', 'queued', 'attempt', 0, 'crashes', 0,
   'spec', spec, 'step', 0, 'steps', 0, 'created_at', now, 'sequence', sequence, 'rank', sequence - priority * 1e12)
 redis.call('ZADD', key('index', tenant), sequence, id)
+redis.call('ZREM', key('reserved'), tenant .. '/' .. id)
 wait_in_line(id, now)
-return {'created', snapshot(id)}
+local created = snapshot(id)
+if submission then
+  redis.call('HSET', submission, 'answer', cjson.encode(created))
+  redis.call('EXPIRE', submission, keep_s)
+  redis.call('HSET', key('job', id), 'submission', name)
+end
+return {'created', created}

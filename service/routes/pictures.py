@@ -8,7 +8,7 @@ from jobs.errors import ObjectNotFound
 from jobs.schema import JobResult, Record
 from service.dependencies import Called, JobId
 from service.errors import PROBLEMS, Problem
-from service.responses import binary, header, problems
+from service.responses import binary, headers, problems
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     response_class=Response,
     responses={
         200: binary("image/png", "The picture, of the target's size.")
-        | header("ETag", "SHA-256 of the bytes, in hex."),
+        | headers({"ETag": "SHA-256 of the bytes, in hex."}),
         304: {"description": "The picture has the ETag of `If-None-Match`."},
         **problems(
             "job_not_found",

@@ -1,12 +1,10 @@
 """Transfers: submit, list, look, cancel."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated
 
-import anyio
-from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response
+from pydantic import AfterValidator
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 
@@ -14,13 +12,30 @@ from jobs.schema import Page, Status
 from service.admission import Admission
 from service.dependencies import Called, Caller, JobId
 from service.errors import Problem, json_pointer
-from service.responses import IMAGE_CODES, header, problems
+from service.responses import IMAGE_CODES, headers, problems
 from service.schemas import FieldError, Transfer, TransferForm, TransferPage, never_null
 
 MULTIPART = "multipart/form-data"
 PAGES_PER_LISTING = 10
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
+
+
+def _unquoted(key: str) -> str:
+    """The draft wants a quoted string and most clients send a bare one: both name the same key."""
+    quoted = len(key) > 2 and key[0] == key[-1] == '"'
+    return key[1:-1] if quoted else key
+
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        description="A word of the client's choice, as random as a UUID and kept for a day. The same submission with "
+        "the same key is run once and always answered alike.",
+        pattern=r"^[!-~]{1,257}$",
+    ),
+    AfterValidator(_unquoted),
+]
 
 
 async def _one_of_each(request: Request) -> None:
@@ -49,13 +64,20 @@ async def _one_of_each(request: Request) -> None:
     response_description="Queued. `Location` is the job's address.",
     dependencies=[Depends(_one_of_each)],
     responses={
-        202: header("Location", "The job's address."),
+        202: headers(
+            {
+                "Location": "The job's address.",
+                "Idempotency-Replayed": "`true` when this is the first answer to the key, given again.",
+            }
+        ),
         **problems(
             "malformed_body",
             "body_too_large",
             "unsupported_media_type",
             "invalid_request",
             *IMAGE_CODES,
+            "idempotency_key_in_use",
+            "idempotency_key_reused",
             "queue_full",
             "store_unavailable",
             "objects_unavailable",
@@ -63,16 +85,23 @@ async def _one_of_each(request: Request) -> None:
     },
 )
 async def create_transfer(
-    form: Annotated[TransferForm, Form(media_type=MULTIPART)], request: Request, response: Response, caller: Called
+    form: Annotated[TransferForm, Form(media_type=MULTIPART)],
+    request: Request,
+    response: Response,
+    caller: Called,
+    idempotency_key: IdempotencyKey = "",
 ) -> Transfer:
     """Repaints `target` with the appearance of `reference`, part by part.
 
     All pictures and fields are checked first; then the job is queued and its record returned. Poll `urls.self`
-    or follow `urls.events` until `status` is final.
+    or follow `urls.events` until `status` is final. With an `Idempotency-Key`, sending the same submission again
+    gives the first answer again.
     """
-    admission = Admission(caller.store, caller.objects, caller.settings.picture_limits)
-    limiter: anyio.CapacityLimiter = request.app.state.decode_limiter
-    record = await run_sync(partial(admission.admit, form, caller.tenant), limiter=limiter)
+    limits, decodes = caller.settings.picture_limits, request.app.state.decode_limiter
+    admission = Admission(caller.store, caller.objects, limits, decodes)
+    record, replayed = await admission.admit(form, caller.tenant, idempotency_key)
+    if replayed:
+        response.headers["Idempotency-Replayed"] = "true"
     answer = caller.show(record)
     response.headers["Location"] = answer.urls.self
     return answer

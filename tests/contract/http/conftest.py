@@ -36,15 +36,15 @@ class Stack:
     objects: ObjectStore
     server: uvicorn.Server
 
-    def submit(self, **fields: Any) -> httpx.Response:
-        """Posts the two pictures and these fields; bytes are files, None leaves a picture away."""
+    def submit(self, headers: Any = None, **fields: Any) -> httpx.Response:
+        """Posts the two pictures and these fields; bytes are files, None leaves one away."""
         given = {"target": TARGET, "reference": REFERENCE, **fields}
         parts = [
             (name, ("a.png", value) if isinstance(value, bytes) else (None, str(value)))
             for name, value in given.items()
             if value is not None
         ]
-        return self.http.post("/v1/transfers", files=parts)
+        return self.http.post("/v1/transfers", files=parts, headers=headers)
 
     def submitted(self, **fields: Any) -> dict[str, Any]:
         response = self.submit(**fields)

@@ -1,0 +1,59 @@
+"""What happens before a job exists: its inputs are being stored, and a client may send the same submission again.
+
+A submission may carry a key of the client's choice. The first one with a key holds it; the job is created and its
+first answer kept under the key in one script, so whoever comes with the key later, also because an answer was lost,
+gets that answer and no second job. A holder that dies loses the key after `HOLD_S`.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from jobs.errors import IdempotencyKeyInUse, IdempotencyKeyReused
+from jobs.records import read_record
+from jobs.schema import Record
+from jobs.scripts import Scripts
+
+HOLD_S = 15.0
+"""A holder that is slower than this and finds the key with another has its job refused."""
+
+
+class SubmissionKey(NamedTuple):
+    name: str
+    """Becomes part of a Redis key: made by `named`."""
+    fingerprint: str
+    """Hash of everything that the client asked for."""
+
+    @classmethod
+    def named(cls, given: str, fingerprint: str) -> "SubmissionKey":
+        """`given` is the client's own word, of any characters."""
+        return cls(hashlib.sha256(given.encode()).hexdigest(), fingerprint)
+
+
+class Submissions:
+    """Every method raises StoreUnavailable when Redis cannot serve."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def reserve(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None) -> Record | None:
+        """Call it before anything is stored under the job's id. Returns the first answer if the key has one; then
+        store nothing.
+
+        Raises IdempotencyKeyInUse while another submission with this key goes on, and IdempotencyKeyReused when it
+        asked for something else.
+        """
+        name, fingerprint = key or ("", "")
+        answer = self._scripts.call("reserve", job_id, tenant, name, fingerprint, int(HOLD_S * 1000))
+        assert isinstance(answer, list)
+        match answer[0]:
+            case b"other":
+                raise IdempotencyKeyReused("This key came with another submission before.")
+            case b"held":
+                raise IdempotencyKeyInUse("A submission with this key is being admitted.")
+            case b"answered":
+                return read_record(answer[1])
+        return None
+
+    def withdraw(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None) -> None:
+        """Gives a reservation up, when nothing is left that was stored for it. A submitted job stays as it is."""
+        self._scripts.call("withdraw", job_id, tenant, key.name if key else "")
