@@ -20,7 +20,7 @@ DRAIN_S = 2.0
 STOP_GRACE_S = 12.0
 """Draining, unloading and closing take less than this. What is left is killed."""
 
-PAUSE_S = 0.2
+PAUSE_S = 0.3
 LAST_LINES = 15
 Report = Callable[[str], None]
 
