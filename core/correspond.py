@@ -13,7 +13,7 @@ from torch import Tensor
 from core.canvas import Canvas
 from core.denoise import LatentPair
 from core.guidance import NoisePredictor
-from core.match import TokenMap, combine_features, match_tokens, token_mask
+from core.match import TokenMap, combine_features, match_consistently, token_mask
 from core.models import Models
 from core.patch import recorded
 from core.rearrange import token_grid
@@ -41,6 +41,7 @@ def match_once(
     *,
     noise_level: float,
     draws: int,
+    smoothness: float,
     seed: int,
 ) -> TokenMap:
     """Match the target's tokens to the reference's by features of `layers` at `noise_level` (t / 1000), averaged over
@@ -61,8 +62,14 @@ def match_once(
     grids = [token_grid(size, features.shape[1]) for features in sums.values()]
     target_features, grid = combine_features([features[0] for features in sums.values()], grids, pair.target_mask)
     reference_features, _ = combine_features([features[1] for features in sums.values()], grids, pair.reference_mask)
-    index, similarity = match_tokens(target_features, reference_features, token_mask(pair.reference_mask, grid))
-    return TokenMap(grid, index, similarity)
+    return match_consistently(
+        target_features,
+        reference_features,
+        grid,
+        token_mask(pair.target_mask, grid),
+        token_mask(pair.reference_mask, grid),
+        smoothness=smoothness,
+    )
 
 
 def describe(token_map: TokenMap, target: Canvas, reference: Canvas) -> Matches:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.consensus import agree_with_neighbours
+
 CHUNK_ELEMENTS = 64 * 1024 * 1024
 """Largest similarity matrix held at once: 256 MiB in float32, four times the one of 4096 x 4096 tokens."""
 
@@ -80,6 +82,27 @@ def match_tokens(
         similarities.append(best.values)
         indices.append(best.indices)
     return torch.cat(indices), torch.cat(similarities)
+
+
+def match_consistently(
+    target: Float[Tensor, "tokens channels"],
+    reference: Float[Tensor, "tokens channels"],
+    grid: tuple[int, int],
+    target_mask: Bool[Tensor, " tokens"],
+    reference_mask: Bool[Tensor, " tokens"],
+    *,
+    smoothness: float,
+) -> TokenMap:
+    """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`.
+
+    Holds a few matrices of tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neighbours are not heard.
+    """
+    if smoothness == 0.0 or len(target) * len(reference) > CHUNK_ELEMENTS:
+        return TokenMap(grid, *match_tokens(target, reference, reference_mask))
+    dtype = torch.promote_types(target.dtype, torch.float32)
+    cosine = F.normalize(target.to(dtype), dim=-1) @ F.normalize(reference.to(dtype), dim=-1).T
+    index = agree_with_neighbours(cosine, grid, target_mask, reference_mask, weight=smoothness).argmax(dim=-1)
+    return TokenMap(grid, index, cosine.gather(1, index[:, None])[:, 0])
 
 
 def combine_features(

@@ -151,6 +151,7 @@ def _match_once(
         select_layers(models.unet, params.match_layers),
         noise_level=params.match_noise_level,
         draws=params.match_draws,
+        smoothness=params.match_smoothness,
         seed=seed,
     )
 
