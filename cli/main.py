@@ -7,6 +7,7 @@ import click
 
 from cli.children import PARENT_VARIABLE
 from cli.demo import demo
+from cli.keys import keys
 from cli.openapi import openapi
 from cli.serve import serve
 from cli.transfer import transfer
@@ -23,5 +24,5 @@ def main() -> None:
         die_with_parent(int(parent))
 
 
-for command in (up, transfer, serve, worker, openapi, demo):
+for command in (up, transfer, serve, worker, keys, openapi, demo):
     main.add_command(command)

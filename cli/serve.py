@@ -11,10 +11,9 @@ def serve(host: str, port: int, fd: int | None) -> None:
     """Run the HTTP API. Redis and the object store come from PLUMAGE_REDIS_URL and PLUMAGE_OBJECTS_URL."""
     import socket
 
+    from cli.settings import explained
     from service.main import app, server
 
-    from cli.settings import explained
-
     with explained():
-        http_server = server(app(), host, port)
+        http_server = server(app(host), host, port)
     http_server.run(None if fd is None else [socket.socket(fileno=fd)])

@@ -113,7 +113,7 @@ def _listen(host: str, port: int) -> socket.socket:
     from service.settings import ServiceSettings
 
     with explained():
-        ServiceSettings().check_binding(host)
+        ServiceSettings()  # the API process reads them too, but cannot say as well what is wrong
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=512)

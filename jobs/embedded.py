@@ -115,6 +115,16 @@ def start_redis(data_dir: Path) -> EmbeddedRedis:
     return server
 
 
+def running_redis(data_dir: Path) -> str | None:
+    """URL of the server that runs on this folder now, started by whomever."""
+    folder = (data_dir / "redis").absolute()
+    if not folder.is_dir():
+        return None
+    url = _url(_socket_path(folder))
+    with connect_redis(url) as client:
+        return url if _answers(client) else None
+
+
 def _url(socket: Path) -> str:
     return f"unix://{quote(str(socket))}"
 

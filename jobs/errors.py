@@ -8,6 +8,8 @@
     ├── InvalidTransition       the status machine does not allow it
     ├── IdempotencyKeyReused    a submission's key came before with another submission
     ├── IdempotencyKeyInUse     the first submission with this key has not been answered yet
+    ├── KeyRefused              an API key is unknown, expired or revoked
+    ├── KeyUnknown              no API key has this id
     ├── ObjectNotFound          no object under this key
     ├── ObjectExists            create-only write, and the key is taken
     ├── ObjectsUnavailable      the object store does not answer
@@ -54,6 +56,14 @@ class IdempotencyKeyReused(JobsError):
 
 class IdempotencyKeyInUse(JobsError):
     code = "idempotency_key_in_use"
+
+
+class KeyRefused(JobsError):
+    code = "key_refused"
+
+
+class KeyUnknown(JobsError):
+    code = "key_unknown"
 
 
 class ObjectNotFound(JobsError):

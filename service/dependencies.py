@@ -13,7 +13,6 @@ from jobs.store import JobStore
 from service.schemas import Transfer
 from service.settings import ServiceSettings
 
-LOCAL_TENANT = "local"
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -36,8 +35,9 @@ class Caller:
 
 def _caller(request: Request) -> Caller:
     state = request.app.state
-    # There is one tenant until there are keys.
-    return Caller(state.store, state.objects, state.settings, LOCAL_TENANT)
+    # The gate has let the request in; what it leaves open, like health, belongs to nobody and has no tenant.
+    tenant = getattr(request.state, "tenant", "")
+    return Caller(state.store, state.objects, state.settings, tenant)
 
 
 def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:

@@ -41,6 +41,12 @@ PROBLEMS: dict[str, Kind] = {
     "unsupported_media_type": Kind(415, "This content type is not accepted."),
     "invalid_request": Kind(422, "A field is missing, unknown or out of range."),
     "http_error": Kind(400, "The request cannot be served."),
+    # who calls
+    "key_missing": Kind(401, "An API key is required."),
+    "key_refused": Kind(401, "This API key is not valid."),
+    "scope_missing": Kind(403, "This API key does not allow this."),
+    "cross_site": Kind(403, "Pages of other sites may not call this API."),
+    "host_refused": Kind(403, "This API does not answer under this name."),
     # pictures
     "image_too_many_bytes": Kind(413, "A picture file is too large."),
     "image_type_unsupported": Kind(415, "A file is not a JPEG, PNG or WebP picture."),
@@ -94,12 +100,14 @@ class Problem(Exception):
         errors: Sequence[FieldError] = (),
         retry_after_s: float | None = None,
         extra: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail or PROBLEMS[code].title)
         self.code = code
         self.detail = str(self)
         self.errors = list(errors)
         self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
         self.retry_after_s = retry_after_s
         if retry_after_s is None and PROBLEMS[code].status == 503:
             self.retry_after_s = RETRY_AFTER_S
@@ -118,7 +126,7 @@ def render(problem: Problem, *, path: str, request_id: str, status: int | None =
         errors=problem.errors,
         request_id=request_id,
     )
-    headers = {}
+    headers = dict(problem.headers)
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
     content = {**details.model_dump(mode="json"), **jsonable_encoder(problem.extra)}

@@ -1,6 +1,6 @@
 """The API process: settings read once, stores opened, the app served by uvicorn.
 
-`uvicorn --factory service.main:app` works too, without the check of the address.
+`uvicorn --factory service.main:app` works too; not knowing its address, it asks for keys.
 """
 
 import socket
@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from jobs.connect import connect_redis
+from jobs.keys import ApiKeys
 from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
@@ -24,14 +25,18 @@ class MissingRedis(ValueError):
     """No URL of a Redis was given."""
 
 
-def app() -> FastAPI:
-    """The app as the environment asks for it. Raises MissingRedis and pydantic's ValidationError."""
+def app(host: str | None = None) -> FastAPI:
+    """The app as the environment asks for it, to listen on `host`.
+
+    Raises MissingRedis and pydantic's ValidationError.
+    """
     configure_logs()
     jobs = JobSettings()
     if jobs.redis_url is None:
         raise MissingRedis("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own.")
-    store = JobStore(connect_redis(jobs.redis_url), jobs)
-    return create_app(ServiceSettings(), store, ObjectStore.from_settings(jobs))
+    settings, redis = ServiceSettings(), connect_redis(jobs.redis_url)
+    keys = ApiKeys(redis, jobs) if settings.asks_for_keys(host) else None
+    return create_app(settings, JobStore(redis, jobs), ObjectStore.from_settings(jobs), keys)
 
 
 class Server(uvicorn.Server):
@@ -47,8 +52,7 @@ class Server(uvicorn.Server):
 
 
 def server(application: FastAPI, host: str, port: int) -> Server:
-    """A server that is ready to run. Raises UnsafeBinding when the address is open to others unasked."""
-    ServiceSettings().check_binding(host)
+    """A server that is ready to run."""
     config = uvicorn.Config(
         application,
         host=host,

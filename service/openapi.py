@@ -8,7 +8,16 @@ from pydantic.json_schema import models_json_schema
 
 from service import examples, schemas
 from service.errors import PROBLEMS
+from service.responses import problems
 
+SECURITY = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, as `plumage keys create` prints it. Not needed where the API listens on loopback "
+        "only, unless its operator wants it. Reading takes the scope `read`, everything else `submit`.",
+    }
+}
 TAGS = [
     {"name": "transfers", "description": "Repaint one picture with the appearance of another."},
     {"name": "health", "description": "For load balancers and operators."},
@@ -34,13 +43,24 @@ def describe(app: FastAPI) -> dict[str, Any]:
         tags=TAGS,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    found["components"] = {"schemas": _models()}
-    for operations in found["paths"].values():
+    found["components"] = {"schemas": _models(), "securitySchemes": SECURITY}
+    for path, operations in found["paths"].items():
         for operation in operations.values():
             # FastAPI promises its own 422 wherever a parameter exists; a path parameter cannot cause one.
+            operation["responses"] = _with_gate(path, operation)
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
     return found
+
+
+def _with_gate(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """The answers of an operation and, where a key may be asked for, those of the gate."""
+    if not path.startswith("/v1/"):
+        return dict(operation["responses"])
+    operation["security"] = [{"key": []}, {}]
+    gate = problems("key_missing", "key_refused", "scope_missing", "cross_site", "host_refused")
+    answers = {str(status): answer for status, answer in gate.items()} | operation["responses"]
+    return dict(sorted(answers.items()))
 
 
 def _models() -> dict[str, Any]:

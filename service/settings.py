@@ -1,15 +1,13 @@
 """Settings of the API process, read from the environment once at process start."""
 
 import ipaddress
+from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.images import PictureLimits
-
-
-class UnsafeBinding(ValueError):
-    """The API would be open to a network without asking who calls."""
 
 
 class ServiceSettings(BaseSettings):
@@ -36,7 +34,10 @@ class ServiceSettings(BaseSettings):
     """Requests whose pictures are decoded at the same time; each may need half a gigabyte. Others wait."""
 
     allow_unauthenticated: bool = False
-    """Lets the API listen on addresses that other machines reach, although it asks nobody for a key."""
+    """Asks nobody for a key, on any address. For an API that only your own proxy can reach."""
+
+    require_keys: bool = False
+    """Asks for a key on loopback addresses too."""
 
     @property
     def picture_limits(self) -> PictureLimits:
@@ -46,16 +47,27 @@ class ServiceSettings(BaseSettings):
             max_side_px=self.max_picture_side_px,
         )
 
-    def check_binding(self, host: str) -> None:
-        """Raises UnsafeBinding unless `host` is a loopback address or the operator has opted in."""
-        if not (self.allow_unauthenticated or _is_loopback(host)):
-            raise UnsafeBinding(
-                f"refusing to listen on {host!r}: the API has no authentication yet, so anybody who reaches it "
-                "may use it. Bind to 127.0.0.1, or set PLUMAGE_ALLOW_UNAUTHENTICATED=1 behind your own proxy."
-            )
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.allow_unauthenticated and self.require_keys:
+            raise ValueError("PLUMAGE_ALLOW_UNAUTHENTICATED and PLUMAGE_REQUIRE_KEYS exclude each other")
+        return self
+
+    def asks_for_keys(self, host: str | None) -> bool:
+        """Whether an API that listens on `host` wants a key with every request; None: on nobody knows what."""
+        local = host is not None and is_loopback(host)
+        return self.require_keys or not (self.allow_unauthenticated or local)
+
+    @property
+    def host_names(self) -> frozenset[str] | None:
+        """Names under which an API that asks for no key answers, beside those of loopback; None: any."""
+        if self.allow_unauthenticated:
+            return None
+        public = urlsplit(self.public_url or "").hostname
+        return frozenset({public} if public else ())
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -9,6 +9,7 @@
 --   queued              zset    all queued jobs by the time they began to wait
 --   leases              zset    all claimed jobs by the time their lease ends
 --   expiring, leftovers zset    work for the collector of objects
+--   key:<id>, keys      hash, zset  API keys
 --   reserved            zset    jobs whose inputs are being stored, by the time that began
 --   submission:<tenant>:<key> hash  a submission that may be sent again: fingerprint, job id, its first snapshot
 local prefix = ARGV[1]

@@ -45,6 +45,13 @@ class Shell:
         self.started.append(process)
         return process
 
+    def run(self, *arguments: str) -> str:
+        """A command beside those that run, to its end. Fails when it does."""
+        command = [sys.executable, "-m", "cli", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
     def kill_all(self) -> None:
         for process in self.started:
             process.kill()

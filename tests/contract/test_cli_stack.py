@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -132,9 +133,21 @@ def test_a_taken_port_is_one_line(shell: Shell) -> None:
     assert "--port 0" in shell.said
 
 
-def test_an_open_address_is_refused_without_consent(shell: Shell) -> None:
+def test_an_open_address_asks_for_keys_and_one_can_be_made_meanwhile(shell: Shell) -> None:
     process = shell.start("up", "--port", "0", "--host", "0.0.0.0")
-    process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 2
-    assert "PLUMAGE_ALLOW_UNAUTHENTICATED" in shell.said
-    assert "Traceback" not in shell.said
+    shell.wait_to_hear("ready on http", process)
+    (port,) = re.findall(r"ready on http://0\.0\.0\.0:(\d+)", shell.said)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        assert client.get("/v1/transfers").status_code == 401
+        token = shell.run("keys", "create", "--tenant", "acme", "--expires-in", "1d").strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        assert client.get("/v1/transfers", headers=headers).status_code == 200
+        (listed,) = shell.run("keys", "list").splitlines()
+        assert listed.split()[1:3] == ["acme", "read,submit"]
+        assert token not in listed
+        shell.run("keys", "revoke", listed.split()[0])
+        assert client.get("/v1/transfers", headers=headers).status_code == 401
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert shell.run("keys", "list") == ""  # with a Redis that runs for this alone
+    shell.wait_for_silence(within_s=0.0)

@@ -15,6 +15,7 @@ from redis import Redis
 
 from jobs.connect import connect_redis
 from jobs.embedded import EmbeddedRedis
+from jobs.keys import ApiKeys
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
@@ -34,6 +35,7 @@ class Stack:
     http: httpx.Client
     store: JobStore
     objects: ObjectStore
+    keys: ApiKeys
     server: uvicorn.Server
 
     def submit(self, headers: Any = None, **fields: Any) -> httpx.Response:
@@ -72,7 +74,8 @@ def plain_logs() -> Iterator[None]:
 def serving(service: ServiceSettings, jobs: JobSettings) -> Iterator[Stack]:
     assert jobs.redis_url is not None
     store, objects = JobStore(connect_redis(jobs.redis_url), jobs), ObjectStore.from_settings(jobs)
-    app = create_app(service, store, objects)
+    keys = ApiKeys(connect_redis(jobs.redis_url), jobs)
+    app = create_app(service, store, objects, keys if service.asks_for_keys("127.0.0.1") else None)
     running = server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=running.run)
     thread.start()
@@ -81,7 +84,7 @@ def serving(service: ServiceSettings, jobs: JobSettings) -> Iterator[Stack]:
         time.sleep(0.005)
     port = running.servers[0].sockets[0].getsockname()[1]
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as http:
-        yield Stack(http, store, objects, running)
+        yield Stack(http, store, objects, keys, running)
     running.should_exit = True
     thread.join(10)
     assert not thread.is_alive()

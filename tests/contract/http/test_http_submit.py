@@ -113,10 +113,11 @@ def test_forged_hosts_do_not_reach_the_links(stack: Stack) -> None:
     response = stack.http.post(
         "/v1/transfers",
         files=[("target", ("a", TARGET)), ("reference", ("b", REFERENCE))],
-        headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"},
+        headers={"Host": "localhost:1", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"},
     )
     assert response.status_code == 202
     assert "evil" not in response.text + response.headers["Location"]
+    assert response.headers["Location"].startswith("/")
 
 
 def test_many_at_once_are_all_taken_once(stack: Stack) -> None:

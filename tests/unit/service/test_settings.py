@@ -1,19 +1,25 @@
 import pytest
 
-from service.settings import ServiceSettings, UnsafeBinding
+from service.settings import ServiceSettings
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])
-def test_loopback_addresses_need_no_opt_in(host: str) -> None:
-    ServiceSettings().check_binding(host)
+def test_loopback_addresses_ask_for_no_key_unless_told_to(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not ServiceSettings().asks_for_keys(host)
+    monkeypatch.setenv("PLUMAGE_REQUIRE_KEYS", "1")
+    assert ServiceSettings().asks_for_keys(host)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.4", "plumage.example", "localhost.example"])
-def test_other_addresses_need_it(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnsafeBinding, match="PLUMAGE_ALLOW_UNAUTHENTICATED"):
-        ServiceSettings().check_binding(host)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.4", "plumage.example", "localhost.example", None])
+def test_other_addresses_ask_for_keys_unless_told_not_to(host: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ServiceSettings().asks_for_keys(host)
     monkeypatch.setenv("PLUMAGE_ALLOW_UNAUTHENTICATED", "1")
-    ServiceSettings().check_binding(host)
+    assert not ServiceSettings().asks_for_keys(host)
+
+
+def test_asking_and_not_asking_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        ServiceSettings(allow_unauthenticated=True, require_keys=True)
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,108 @@
+"""`plumage keys`: who may call an API that asks for keys."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.errors import BadInput, Failed
+from cli.settings import explained
+
+if TYPE_CHECKING:
+    from jobs.keys import ApiKey, ApiKeys
+
+SCOPES = ("submit", "read", "admin")
+UNITS_S = {"h": 3600, "d": 86_400}
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of `plumage up`, whose Redis is used unless PLUMAGE_REDIS_URL names another.",
+)
+
+
+@click.group()
+def keys() -> None:
+    """Create, list and revoke API keys."""
+
+
+@keys.command()
+@click.option("--tenant", required=True, help="Whose jobs the key sees: letters, digits, '-' and '_'.")
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, help="[default: submit and read]")
+@click.option("--label", default="", help="For people: who has the key.")
+@click.option("--expires-in", "lifetime", help="Such as 12h or 90d. [default: never]")
+@data_dir_option
+def create(tenant: str, scopes: tuple[str, ...], label: str, lifetime: str | None, data_dir: Path) -> None:
+    """Make a key and print it. It cannot be shown again."""
+    from jobs.keys import Scope
+
+    granted = [Scope(name) for name in scopes or SCOPES[:2]]
+    ttl_s = _seconds(lifetime)
+    with _opened(data_dir) as found, explained():
+        token, key = found.create(tenant, granted, label=label, ttl_s=ttl_s)
+    click.echo(token)
+    click.echo(f"plumage: key {_line(key)}", err=True)
+
+
+@keys.command("list")
+@data_dir_option
+def list_keys(data_dir: Path) -> None:
+    """Print all keys that can be used, without their secrets."""
+    with _opened(data_dir) as found:
+        for key in found.list_keys():
+            click.echo(_line(key))
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@data_dir_option
+def revoke(key_id: str, data_dir: Path) -> None:
+    """Make a key useless, from the next request on."""
+    from jobs.errors import KeyUnknown
+
+    with _opened(data_dir) as found:
+        try:
+            found.revoke(key_id)
+        except KeyUnknown as error:
+            raise BadInput(str(error), "key_unknown") from error
+    click.echo(f"plumage: key {key_id} is revoked", err=True)
+
+
+@contextmanager
+def _opened(data_dir: Path) -> Iterator["ApiKeys"]:
+    """The keys of the given Redis, of the running stack's, or of one that runs just for this."""
+    from jobs.connect import connect_redis
+    from jobs.embedded import running_redis, start_redis
+    from jobs.errors import JobsError
+    from jobs.keys import ApiKeys
+    from jobs.settings import JobSettings
+
+    with explained():
+        settings = JobSettings(data_dir=data_dir)
+    try:
+        url = settings.redis_url or running_redis(data_dir)
+        if url is not None:
+            yield ApiKeys(connect_redis(url), settings)
+            return
+        with start_redis(data_dir) as server:
+            yield ApiKeys(connect_redis(server.url), settings)
+    except JobsError as error:
+        raise Failed(str(error), error.code) from error
+
+
+def _seconds(lifetime: str | None) -> int | None:
+    if lifetime is None:
+        return None
+    number, unit = lifetime[:-1], lifetime[-1:]
+    if not (number.isascii() and number.isdecimal() and unit in UNITS_S):
+        raise BadInput(f"{lifetime!r} is no lifetime; 12h or 90d would be", "bad_lifetime")
+    return int(number) * UNITS_S[unit]
+
+
+def _line(key: "ApiKey") -> str:
+    ends = f"until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "without end"
+    return "  ".join((key.id, key.tenant, ",".join(sorted(key.scopes)), ends, key.label)).rstrip()

@@ -1,0 +1,111 @@
+"""Who may come in, decided before anything of a request's body is read.
+
+With keys: every path but the open ones wants one, a path that does not exist too. Reading wants the scope `read`,
+every other method `submit`. The key's tenant is the only one whose jobs the request can name.
+
+Without keys, on a loopback address, the danger is a web page in the user's own browser: requests that another site
+has caused are refused, and so are names that are not this machine's (DNS rebinding).
+"""
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import structlog
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from jobs.errors import JobsError, KeyRefused
+from jobs.keys import ApiKeys
+from jobs.keys import Scope as KeyScope
+from service.errors import Problem, render
+from service.settings import is_loopback
+
+LOCAL_TENANT = "local"
+_OPEN_PATHS = ("/", "/docs", "/openapi.json")
+_OPEN_FOLDERS = ("/static/", "/healthz/")
+_CHALLENGE = 'Bearer realm="plumage"'
+
+
+class Guard(Protocol):
+    async def tenant_of(self, method: str, headers: Headers) -> str:
+        """The tenant for whom the request acts. Raises Problem when it may not."""
+
+
+class Gate:
+    """Puts the tenant into the request's state, or answers in the app's place."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        try:
+            state["tenant"] = await self._guard.tenant_of(scope["method"], Headers(scope=scope))
+        except Problem as problem:
+            await render(problem, path=scope["path"], request_id=state["request_id"])(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class KeyGuard:
+    """Wants `Authorization: Bearer <key>`."""
+
+    def __init__(self, keys: ApiKeys) -> None:
+        self._keys = keys
+
+    async def tenant_of(self, method: str, headers: Headers) -> str:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Problem("key_missing", headers={"WWW-Authenticate": _CHALLENGE})
+        try:
+            key = await run_sync(self._keys.authenticate, token.strip())
+        except KeyRefused as error:
+            challenge = f'{_CHALLENGE}, error="invalid_token"'
+            raise Problem("key_refused", headers={"WWW-Authenticate": challenge}) from error
+        except JobsError as error:
+            raise Problem(error.code, str(error)) from error
+        structlog.contextvars.bind_contextvars(tenant=key.tenant, key=key.id)
+        scope = KeyScope.READ if method in ("GET", "HEAD", "OPTIONS") else KeyScope.SUBMIT
+        if not key.allows(scope):
+            challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+            detail = f"This key has no scope `{scope}`."
+            raise Problem("scope_missing", detail, headers={"WWW-Authenticate": challenge})
+        return key.tenant
+
+
+class LocalGuard:
+    """Asks for no key. `host_names` are allowed beside loopback ones; None allows all."""
+
+    def __init__(self, host_names: frozenset[str] | None) -> None:
+        self._host_names = host_names
+
+    async def tenant_of(self, method: str, headers: Headers) -> str:
+        host = headers.get("host", "")
+        name = _host_name(host)
+        if self._host_names is not None and not (is_loopback(name) or name in self._host_names):
+            raise Problem("host_refused")
+        # Browsers tell where a request comes from; the old ones at least for those that can change something.
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if site is not None:
+            foreign = site not in ("same-origin", "none")
+        else:
+            foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        if foreign:
+            raise Problem("cross_site")
+        return LOCAL_TENANT
+
+
+def _open(path: str) -> bool:
+    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS)
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
