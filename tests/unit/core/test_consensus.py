@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from core.consensus import agree_with_neighbours
 from core.match import match_consistently
@@ -9,7 +10,7 @@ ALL = torch.ones(36, dtype=torch.bool)
 
 
 def descriptors(seed: int = 0) -> torch.Tensor:
-    return torch.randn(36, 24, generator=torch.Generator().manual_seed(seed))
+    return F.normalize(torch.randn(36, 24, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
 def test_without_weight_the_order_is_that_of_the_cosines() -> None:
