@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request, Response
 
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore
 from jobs.schema import Record
 from jobs.store import JobStore
+from service.polling import preferred_wait_s, settled
 from service.schemas import Transfer
 from service.settings import ServiceSettings
 
@@ -24,10 +26,26 @@ class Caller:
     objects: ObjectStore
     settings: ServiceSettings
     tenant: str
+    request: Request
 
     def job(self, job_id: str) -> Record:
         """Raises JobNotFound, also for another tenant's job, JobGone and StoreUnavailable."""
         return self.store.get(job_id, tenant=self.tenant)
+
+    async def waited(self, record: Record, prefer: str, response: Response) -> Record:
+        """The record, after waiting for its end as long as the client would have it; says so in the answer."""
+        wait_s = preferred_wait_s(prefer)
+        if not wait_s:
+            return record
+        response.headers["Preference-Applied"] = f"wait={wait_s}"
+        state = self.request.app.state
+        return await settled(
+            record,
+            partial(self.job, record.id),
+            wait_s=wait_s,
+            stopping=lambda: bool(state.stopping),
+            left=self.request.is_disconnected,
+        )
 
     def show(self, record: Record) -> Transfer:
         return Transfer.of(record, self.settings.public_url)
@@ -37,7 +55,7 @@ def _caller(request: Request) -> Caller:
     state = request.app.state
     # The gate has let the request in; what it leaves open, like health, belongs to nobody and has no tenant.
     tenant = getattr(request.state, "tenant", "")
-    return Caller(state.store, state.objects, state.settings, tenant)
+    return Caller(state.store, state.objects, state.settings, tenant, request)
 
 
 def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
@@ -47,5 +65,9 @@ def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
     return id
 
 
+IfNoneMatch = Annotated[str, Header(description="ETags that the client has. If one fits: 304.")]
+Prefer = Annotated[
+    str, Header(description="`wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile.")
+]
 Called = Annotated[Caller, Depends(_caller)]
 JobId = Annotated[str, Depends(_job_id)]

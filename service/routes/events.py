@@ -1,6 +1,5 @@
 """Server-sent events: the record whenever it changes, whole each time, so that nothing need be replayed."""
 
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated
@@ -13,10 +12,10 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
 from service.dependencies import Called, JobId
+from service.polling import LOOK_EVERY_S, version
 from service.responses import event_stream, problems
 from service.schemas import Transfer
 
-LOOK_EVERY_S = 0.3
 HEARTBEAT_S = 10.0
 RECONNECT_MS = 1000
 
@@ -59,10 +58,10 @@ async def snapshots(
     yield b"retry: %d\n\n" % RECONNECT_MS
     while True:
         data = transfer.model_dump_json()
-        version = hashlib.sha256(data.encode()).hexdigest()[:16]
-        if version != seen:
-            seen, spoken = version, time.monotonic()
-            yield format_sse_event(data_str=data, event="transfer", id=version)
+        now = version(transfer)
+        if now != seen:
+            seen, spoken = now, time.monotonic()
+            yield format_sse_event(data_str=data, event="transfer", id=now)
         elif time.monotonic() - spoken >= HEARTBEAT_S:
             spoken = time.monotonic()
             yield KEEPALIVE_COMMENT

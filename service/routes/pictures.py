@@ -1,13 +1,12 @@
 """What a job has made: the finished picture, and the preview of one that runs."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 
 from jobs.errors import ObjectNotFound
 from jobs.schema import JobResult, Record
-from service.dependencies import Called, JobId
+from service.dependencies import Called, IfNoneMatch, JobId
 from service.errors import PROBLEMS, Problem
+from service.polling import names
 from service.responses import binary, headers, problems
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
@@ -38,7 +37,7 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 def get_transfer_result(
     job_id: JobId,
     caller: Called,
-    if_none_match: Annotated[str, Header(description="ETags that the client has. If one fits: 304.")] = "",
+    if_none_match: IfNoneMatch = "",
 ) -> Response:
     """PNG; RGBA when the target has an alpha channel, else RGB."""
     result = _result_of(caller.job(job_id))
@@ -47,7 +46,7 @@ def get_transfer_result(
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'attachment; filename="plumage-{job_id}.png"',
     }
-    if _names(if_none_match, result.sha256):
+    if names(if_none_match, result.sha256):
         return Response(status_code=304, headers=headers)
     try:
         data = caller.objects.get(result.image_key)
@@ -65,11 +64,6 @@ def _result_of(record: Record) -> JobResult:
     if code in PROBLEMS:
         raise Problem(code, record.error.message if record.error else None, extra=extra)
     raise Problem("not_finished", f"The job is {record.status}.", extra=extra)
-
-
-def _names(if_none_match: str, sha256: str) -> bool:
-    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
-    return any(tag in ("*", f'"{sha256}"') for tag in tags)
 
 
 @router.get(

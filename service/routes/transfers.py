@@ -1,22 +1,26 @@
 """Transfers: submit, list, look, cancel."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response
 from pydantic import AfterValidator
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 
-from jobs.schema import Page, Status
+from jobs.schema import Page, Record, Status
 from service.admission import Admission
-from service.dependencies import Called, Caller, JobId
+from service.dependencies import Called, Caller, IfNoneMatch, JobId, Prefer
 from service.errors import Problem, json_pointer
+from service.polling import names, retry_after_s, version
 from service.responses import IMAGE_CODES, headers, problems
 from service.schemas import FieldError, Transfer, TransferForm, TransferPage, never_null
 
 MULTIPART = "multipart/form-data"
 PAGES_PER_LISTING = 10
+RETRY_HINT = "Seconds until looking again makes sense. Absent when the job is over."
+WAIT_HINT = "The `wait` that was taken from `Prefer`, in seconds."
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 
@@ -67,9 +71,13 @@ async def _one_of_each(request: Request) -> None:
         202: headers(
             {
                 "Location": "The job's address.",
-                "Idempotency-Replayed": "`true` when this is the first answer to the key, given again.",
+                "Idempotency-Replayed": "`true` when the key was used before.",
+                "Retry-After": RETRY_HINT,
+                "Preference-Applied": WAIT_HINT,
             }
         ),
+        200: {"model": Transfer, "description": "The job has ended within the time that `Prefer` gave it."}
+        | headers({"Location": "The job's address.", "Preference-Applied": WAIT_HINT}),
         **problems(
             "malformed_body",
             "body_too_large",
@@ -90,21 +98,30 @@ async def create_transfer(
     response: Response,
     caller: Called,
     idempotency_key: IdempotencyKey = "",
+    prefer: Prefer = "",
 ) -> Transfer:
     """Repaints `target` with the appearance of `reference`, part by part.
 
     All pictures and fields are checked first; then the job is queued and its record returned. Poll `urls.self`
     or follow `urls.events` until `status` is final. With an `Idempotency-Key`, sending the same submission again
-    gives the first answer again.
+    gives the first answer again, or with `Prefer: wait` the job as it is by then.
     """
     limits, decodes = caller.settings.picture_limits, request.app.state.decode_limiter
     admission = Admission(caller.store, caller.objects, limits, decodes)
     record, replayed = await admission.admit(form, caller.tenant, idempotency_key)
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
+    record = await caller.waited(record, prefer, response)
+    response.status_code = 200 if record.status.terminal else 202
     answer = caller.show(record)
     response.headers["Location"] = answer.urls.self
+    _hint(response, record)
     return answer
+
+
+def _hint(response: Response, record: Record) -> None:
+    if (wait_s := retry_after_s(record)) is not None:
+        response.headers["Retry-After"] = str(wait_s)
 
 
 @router.get(
@@ -151,12 +168,30 @@ def _pages(caller: Caller, limit: int, cursor: str | None) -> Iterator[Page]:
     "/{id}",
     operation_id="get_transfer",
     summary="Look at a transfer",
+    response_model=Transfer,
     response_description="The record, as it is now.",
-    responses=problems("job_not_found", "job_gone", "store_unavailable"),
+    responses={
+        200: headers({"ETag": "Changes with the record.", "Retry-After": RETRY_HINT, "Preference-Applied": WAIT_HINT}),
+        304: {"description": "The record has the ETag of `If-None-Match`."} | headers({"Retry-After": RETRY_HINT}),
+        **problems("job_not_found", "job_gone", "store_unavailable"),
+    },
 )
-def get_transfer(job_id: JobId, caller: Called) -> Transfer:
-    """The record: state, place in the queue, progress, error or result."""
-    return caller.show(caller.job(job_id))
+async def get_transfer(
+    job_id: JobId, response: Response, caller: Called, if_none_match: IfNoneMatch = "", prefer: Prefer = ""
+) -> Any:
+    """The record: state, place in the queue, progress, error or result.
+
+    To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds. With
+    `Prefer: wait=N` the answer comes when the job ends or after N seconds.
+    """
+    record = await caller.waited(await run_sync(caller.job, job_id), prefer, response)
+    answer = caller.show(record)
+    tag = version(answer)
+    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
+    _hint(response, record)
+    if names(if_none_match, tag):
+        return Response(status_code=304, headers=dict(response.headers))
+    return answer
 
 
 @router.post(
