@@ -54,6 +54,7 @@ FROM base AS worker
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     HF_HOME=/models/hub \
+    HOME=/tmp \
     PLUMAGE_MODEL=/app/models/mini
 RUN install --directory --owner=plumage --group=plumage /models
 COPY --from=build-worker /opt/plumage /opt/plumage
