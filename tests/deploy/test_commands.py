@@ -74,6 +74,7 @@ def test_the_api_image_serves_and_its_health_check_passes(
 ) -> None:
     api = read_stages()["api"]
     environment = install(read_stages()["build-api"], tmp_path) | stores(redis_server.url, tmp_path)
+    environment |= {"PLUMAGE_REQUIRE_KEYS": "true"}
     port = free_port()
     command = [here(word, port) for word in plumage(api.command("ENTRYPOINT") + api.command("CMD"))]
     health = [here(word, port) for word in api.health_command()]
@@ -84,6 +85,16 @@ def test_the_api_image_serves_and_its_health_check_passes(
             urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz/ready", timeout=5)
         checks = {check["name"]: check["ok"] for check in json.load(not_ready.value)["checks"]}
         not_ready.value.close()
+        create = [*plumage(api.command("ENTRYPOINT")), "keys", "create", "--tenant", "me"]
+        key = subprocess.check_output(create, env=environment, text=True).strip()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/transfers", timeout=5)
+        refused.value.close()
+        headers = {"Authorization": f"Bearer {key}"}
+        listing = urllib.request.Request(f"http://127.0.0.1:{port}/v1/transfers", headers=headers)
+        with urllib.request.urlopen(listing, timeout=5) as answer:
+            assert json.load(answer) == {"items": [], "next": None}
+    assert refused.value.code == 401
     assert checks == {"redis": True, "objects": True, "worker": False}
 
 
