@@ -71,13 +71,28 @@ def _share_of_second(appearance: Appearance, u: Floats, v: Floats, half_size: tu
     share: Floats
     cos, sin = np.float32(np.cos(appearance.angle)), np.float32(np.sin(appearance.angle))
     if appearance.texture is Texture.GRADIENT:
-        ramp = np.clip(0.5 + 0.6 * (cos * u + sin * v), 0.0, 1.0)
-        share = (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
-        return share
+        return ramp_share(cos * u + sin * v)
     x, y = u * np.float32(half_size[0] / appearance.pitch), v * np.float32(half_size[1] / appearance.pitch)
     across = cos * x + sin * y + np.float32(appearance.phase[0])
     along = cos * y - sin * x + np.float32(appearance.phase[1])
-    match appearance.texture:
+    if appearance.texture in (Texture.STRIPES, Texture.CHECKS, Texture.DOTS):
+        return pattern_share(appearance.texture, across, along)
+    noise = _lattice_noise(across * 1.3, along * 1.3, appearance.lattice_seed)
+    share = np.clip((noise - 0.5) * 6.0 + 0.5, 0.0, 1.0)
+    return share
+
+
+def ramp_share(along: Floats) -> Floats:
+    """The second colour's share in a gradient, by the canonical coordinate along it."""
+    ramp = np.clip(0.5 + 0.6 * along, 0.0, 1.0)
+    share: Floats = (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
+    return share
+
+
+def pattern_share(texture: Texture, across: Floats, along: Floats) -> Floats:
+    """The second colour's share, 0 or 1, in stripes, checks or dots; coordinates in pitches, of any shape."""
+    share: Floats
+    match texture:
         case Texture.STRIPES:
             share = ((across - np.floor(across)) < 0.5).astype(np.float32)
         case Texture.CHECKS:
@@ -85,8 +100,7 @@ def _share_of_second(appearance: Appearance, u: Floats, v: Floats, half_size: tu
         case Texture.DOTS:
             share = (_distance_to_dots(across, along) < 0.33).astype(np.float32)
         case _:
-            noise = _lattice_noise(across * 1.3, along * 1.3, appearance.lattice_seed)
-            share = np.clip((noise - 0.5) * 6.0 + 0.5, 0.0, 1.0)
+            raise ValueError(f"{texture} is no regular pattern")
     return share
 
 
