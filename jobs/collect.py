@@ -3,7 +3,7 @@
 import structlog
 
 from jobs.errors import JobGone, JobNotFound
-from jobs.objects import ObjectStore, input_prefix, output_prefixes
+from jobs.objects import ObjectStore, all_prefixes, input_prefix, output_prefixes
 from jobs.store import JobStore
 
 # A worker that lost its job may write for a moment longer; then it removes its objects itself, or has died.
@@ -40,7 +40,7 @@ class Collector:
             deleted += self._objects.delete_prefix(input_prefix(tenant, job_id))
             self._store.forget_abandoned(tenant, job_id)
         for tenant, job_id in self._store.expired(limit):
-            for prefix in (input_prefix(tenant, job_id), *output_prefixes(tenant, job_id)):
+            for prefix in all_prefixes(tenant, job_id):
                 deleted += self._objects.delete_prefix(prefix)
             self._store.forget(tenant, job_id)
         if deleted:
@@ -48,11 +48,11 @@ class Collector:
         return deleted
 
     def _clean(self, tenant: str, job_id: str) -> int:
-        """All outputs of a terminal job but the committed ones."""
+        """All outputs of a terminal job but the committed ones. Of one that is gone, all."""
         try:
             result = self._store.get(job_id, tenant=tenant).result
         except (JobNotFound, JobGone):
-            return 0
+            result = None
         kept = {result.image_key, result.matches_key} if result else set()
         deleted = 0
         for prefix in output_prefixes(tenant, job_id):

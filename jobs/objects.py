@@ -43,6 +43,11 @@ def output_prefixes(tenant: str, job_id: str) -> tuple[str, str]:
     return f"results/{tenant}/{job_id}/", f"previews/{tenant}/{job_id}/"
 
 
+def all_prefixes(tenant: str, job_id: str) -> tuple[str, ...]:
+    """Under these lies everything that belongs to a job."""
+    return input_prefix(tenant, job_id), *output_prefixes(tenant, job_id)
+
+
 def input_prefix(tenant: str, job_id: str) -> str:
     return f"inputs/{tenant}/{job_id}/"
 

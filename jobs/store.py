@@ -38,6 +38,7 @@ from jobs.submissions import SubmissionKey, Submissions
 
 PRIORITY_LIMIT = 1000
 PAGE_LIMIT = 1000
+LOOKED_AT_MOST = 2000
 RETRY_WHEN_FULL_S = 5.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WORKER_LOST = JobError(code="worker_lost", message="The worker died or stalled on every attempt at this job.")
@@ -104,8 +105,12 @@ class JobStore:
         """Raises JobNotFound (also for another tenant's job) and JobGone."""
         return self._found(self._scripts.call("get", job_id, tenant))
 
-    def list_jobs(self, *, tenant: str, limit: int = 50, cursor: str | None = None) -> Page:
+    def list_jobs(
+        self, *, tenant: str, limit: int = 50, cursor: str | None = None, status: Status | None = None
+    ) -> Page:
         """Newest first, `limit` 1 to 1000 at a time. `cursor` is the `next` of the page before.
+
+        With a status a page may be short, even empty, and not be the last: a bounded number of jobs is looked at.
 
         Raises ValueError for anything else.
         """
@@ -114,7 +119,7 @@ class JobStore:
         if cursor is not None and not re.fullmatch(r"[0-9]{1,15}", cursor):
             raise ValueError("not a cursor of this listing")
         highest = f"({cursor}" if cursor else "+inf"
-        answer = self._scripts.call("list", tenant, highest, limit)
+        answer = self._scripts.call("list", tenant, highest, limit, status or "", LOOKED_AT_MOST)
         assert isinstance(answer, list)
         last, snapshots = answer
         items = [read_record(snapshot) for snapshot in snapshots]
@@ -126,6 +131,18 @@ class JobStore:
         Raises JobNotFound and JobGone.
         """
         return self._found(self._scripts.call("cancel", job_id, tenant, *self._keeping()))
+
+    def delete(self, job_id: str, *, tenant: str) -> None:
+        """Forgets a job that waits or is over; its objects are the caller's to delete, then `forget` it, or the
+        collector's.
+
+        Raises InvalidTransition while a worker has the job, JobNotFound and JobGone.
+        """
+        answer = self._scripts.call("delete", job_id, tenant, self._settings.tombstone_s)
+        if answer not in (b"deleted", b"gone", None):
+            raise InvalidTransition("A worker has this job; cancel it first.")
+        if answer != b"deleted":
+            self._found(answer)
 
     # --- the worker's side --------------------------------------------------------------------------------
 
@@ -262,7 +279,7 @@ class JobStore:
     @staticmethod
     def _found(answer: object) -> Record:
         if answer == b"gone":
-            raise JobGone("This job is past its retention.")
+            raise JobGone("This job is past its retention, or was deleted.")
         if answer is None:
             raise JobNotFound("There is no such job.")
         assert isinstance(answer, list)

@@ -8,7 +8,7 @@ gets that answer and no second job. A holder that dies loses the key after `HOLD
 import hashlib
 from typing import NamedTuple
 
-from jobs.errors import IdempotencyKeyInUse, IdempotencyKeyReused
+from jobs.errors import IdempotencyKeyInUse, IdempotencyKeyReused, JobGone
 from jobs.records import read_record
 from jobs.schema import Record
 from jobs.scripts import Scripts
@@ -39,8 +39,8 @@ class Submissions:
         """Call it before anything is stored under the job's id. Returns the first answer if the key has one; then
         store nothing.
 
-        Raises IdempotencyKeyInUse while another submission with this key goes on, and IdempotencyKeyReused when it
-        asked for something else.
+        Raises IdempotencyKeyInUse while another submission with this key goes on, IdempotencyKeyReused when it asked
+        for something else, and JobGone when its job has been deleted.
         """
         name, fingerprint = key or ("", "")
         answer = self._scripts.call("reserve", job_id, tenant, name, fingerprint, int(HOLD_S * 1000))
@@ -48,6 +48,8 @@ class Submissions:
         match answer[0]:
             case b"other":
                 raise IdempotencyKeyReused("This key came with another submission before.")
+            case b"gone":
+                raise JobGone("The job of this submission has been deleted.")
             case b"held":
                 raise IdempotencyKeyInUse("A submission with this key is being admitted.")
             case b"answered":

@@ -14,10 +14,10 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import UploadFile
 
-from jobs.errors import IdempotencyKeyInUse, InvalidImage, JobsError, StoreUnavailable
+from jobs.errors import IdempotencyKeyInUse, InvalidImage, JobsError, ObjectNotFound, StoreUnavailable
 from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
 from jobs.objects import ObjectStore, input_key, input_prefix
-from jobs.schema import InputKeys, JobSpec, Record
+from jobs.schema import InputKeys, JobSpec, Record, Status
 from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
 from service.errors import Problem
@@ -29,6 +29,10 @@ RANDOM_SEEDS = 2**53
 WAIT_FOR_OTHER_S = 5.0
 LOOK_EVERY_S = 0.1
 PICTURES = ("target", "reference", "target_mask", "reference_mask")
+
+RETRIED = (Status.FAILED, Status.CANCELED, Status.EXPIRED)
+Storing = Callable[[str, str], JobSpec]
+"""Puts the inputs of the job with this id and tenant where the returned spec says."""
 
 log = structlog.get_logger()
 
@@ -46,13 +50,28 @@ class Admission:
         Raises Problem for pictures that are refused, and what the stores raise. Whatever was stored is removed, at
         once or, when it cannot be known whether the job was queued, by the collector.
         """
-        job_id, key = new_job_id(), None
+        key = None
         if idempotency_key:
             key = SubmissionKey.named(idempotency_key, await run_sync(fingerprint, form))
+        return await self._admit(partial(self._stored, form), tenant, key)
+
+    async def again(self, record: Record, idempotency_key: str = "") -> tuple[Record, bool]:
+        """Queues a new job that does what an unsuccessful one should have done.
+
+        Raises Problem when the job may still succeed or has, or when its inputs are gone; else as `admit`.
+        """
+        if record.status not in RETRIED:
+            state = "has succeeded" if record.status.terminal else "has not ended"
+            raise Problem("invalid_transition", f"The job {state}.", extra={"job_status": record.status})
+        key = SubmissionKey.named(idempotency_key, f"retry of {record.id}") if idempotency_key else None
+        return await self._admit(partial(self._copied, record.spec), record.tenant, key)
+
+    async def _admit(self, store: Storing, tenant: str, key: SubmissionKey | None) -> tuple[Record, bool]:
+        job_id = new_job_id()
         answered = await self._reserve(partial(self.store.submissions.reserve, job_id, tenant=tenant, key=key))
         if answered is not None:
             return answered, True
-        queue = partial(self._queue, form, job_id, tenant, key)
+        queue = partial(self._queue, store, job_id, tenant, key)
         return await run_sync(queue, limiter=self.decodes), False
 
     @staticmethod
@@ -67,9 +86,9 @@ class Admission:
                     raise
             await anyio.sleep(LOOK_EVERY_S)
 
-    def _queue(self, form: TransferForm, job_id: str, tenant: str, key: SubmissionKey | None) -> Record:
+    def _queue(self, store: Storing, job_id: str, tenant: str, key: SubmissionKey | None) -> Record:
         try:
-            spec = self._stored(form, job_id, tenant)
+            spec = store(job_id, tenant)
         except BaseException:
             self._give_up(job_id, tenant, key)
             raise
@@ -100,6 +119,18 @@ class Admission:
             negative_prompt=form.negative_prompt,
             seed=secrets.randbelow(RANDOM_SEEDS) if form.seed is None else form.seed,
         )
+
+    def _copied(self, spec: JobSpec, job_id: str, tenant: str) -> JobSpec:
+        """The same with inputs of its own, which live as long as the new job."""
+        keys: dict[str, str] = {}
+        for name, key in spec.inputs:
+            if key is not None:
+                keys[name] = input_key(tenant, job_id, f"{name}.png")
+                try:
+                    self.objects.put(keys[name], self.objects.get(key), "image/png")
+                except ObjectNotFound as error:
+                    raise Problem("inputs_gone") from error
+        return spec.model_copy(update={"inputs": spec.inputs.model_copy(update=keys)})
 
     def _give_up(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
         try:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request, Response
+from pydantic import AfterValidator
 
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore
@@ -65,6 +66,21 @@ def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
     return id
 
 
+def _unquoted(key: str) -> str:
+    """The draft wants a quoted string and most clients send a bare one: both name the same key."""
+    quoted = len(key) > 2 and key[0] == key[-1] == '"'
+    return key[1:-1] if quoted else key
+
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        description="A word of the client's choice, as random as a UUID and kept for a day. The same submission with "
+        "the same key is run once and always answered alike.",
+        pattern=r"^[!-~]{1,257}$",
+    ),
+    AfterValidator(_unquoted),
+]
 IfNoneMatch = Annotated[str, Header(description="ETags that the client has. If one fits: 304.")]
 Prefer = Annotated[
     str, Header(description="`wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile.")

@@ -68,6 +68,7 @@ PROBLEMS: dict[str, Kind] = {
     "job_expired": Kind(409, "The job expired before it started and has no result."),
     "invalid_transition": Kind(409, "The state of the job does not allow this."),
     "job_gone": Kind(410, "The job is past its retention."),
+    "inputs_gone": Kind(410, "The pictures have been removed from the object store."),
     "result_gone": Kind(410, "The picture has been removed from the object store."),
     "idempotency_key_in_use": Kind(409, "A submission with this key is being admitted."),
     "idempotency_key_reused": Kind(422, "This key came with another submission before."),

@@ -1,45 +1,43 @@
 """Transfers: submit, list, look, cancel."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
+import structlog
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 
-from jobs.schema import Page, Record, Status
+from jobs.errors import JobsError
+from jobs.objects import all_prefixes
+from jobs.schema import Record, Status
 from service.admission import Admission
-from service.dependencies import Called, Caller, IfNoneMatch, JobId, Prefer
+from service.dependencies import Called, Caller, IdempotencyKey, IfNoneMatch, JobId, Prefer
 from service.errors import Problem, json_pointer
 from service.polling import names, retry_after_s, version
 from service.responses import IMAGE_CODES, headers, problems
 from service.schemas import FieldError, Transfer, TransferForm, TransferPage, never_null
 
+log = structlog.get_logger()
 MULTIPART = "multipart/form-data"
-PAGES_PER_LISTING = 10
 RETRY_HINT = "Seconds until looking again makes sense. Absent when the job is over."
 WAIT_HINT = "The `wait` that was taken from `Prefer`, in seconds."
 
-router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
-
-
-def _unquoted(key: str) -> str:
-    """The draft wants a quoted string and most clients send a bare one: both name the same key."""
-    quoted = len(key) > 2 and key[0] == key[-1] == '"'
-    return key[1:-1] if quoted else key
-
-
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        description="A word of the client's choice, as random as a UUID and kept for a day. The same submission with "
-        "the same key is run once and always answered alike.",
-        pattern=r"^[!-~]{1,257}$",
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: headers(
+        {
+            "Location": "The job's address.",
+            "Idempotency-Replayed": "`true` when the key was used before.",
+            "Retry-After": RETRY_HINT,
+            "Preference-Applied": WAIT_HINT,
+        }
     ),
-    AfterValidator(_unquoted),
-]
+    200: {"model": Transfer, "description": "The job has ended within the time that `Prefer` gave it."}
+    | headers({"Location": "The job's address.", "Preference-Applied": WAIT_HINT}),
+}
+
+router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 
 
 async def _one_of_each(request: Request) -> None:
@@ -68,16 +66,7 @@ async def _one_of_each(request: Request) -> None:
     response_description="Queued. `Location` is the job's address.",
     dependencies=[Depends(_one_of_each)],
     responses={
-        202: headers(
-            {
-                "Location": "The job's address.",
-                "Idempotency-Replayed": "`true` when the key was used before.",
-                "Retry-After": RETRY_HINT,
-                "Preference-Applied": WAIT_HINT,
-            }
-        ),
-        200: {"model": Transfer, "description": "The job has ended within the time that `Prefer` gave it."}
-        | headers({"Location": "The job's address.", "Preference-Applied": WAIT_HINT}),
+        **ACCEPTED,
         **problems(
             "malformed_body",
             "body_too_large",
@@ -94,7 +83,6 @@ async def _one_of_each(request: Request) -> None:
 )
 async def create_transfer(
     form: Annotated[TransferForm, Form(media_type=MULTIPART)],
-    request: Request,
     response: Response,
     caller: Called,
     idempotency_key: IdempotencyKey = "",
@@ -106,9 +94,17 @@ async def create_transfer(
     or follow `urls.events` until `status` is final. With an `Idempotency-Key`, sending the same submission again
     gives the first answer again, or with `Prefer: wait` the job as it is by then.
     """
-    limits, decodes = caller.settings.picture_limits, request.app.state.decode_limiter
-    admission = Admission(caller.store, caller.objects, limits, decodes)
-    record, replayed = await admission.admit(form, caller.tenant, idempotency_key)
+    found = await _admission(caller).admit(form, caller.tenant, idempotency_key)
+    return await _accepted(*found, caller, response, prefer)
+
+
+def _admission(caller: Caller) -> Admission:
+    decodes: CapacityLimiter = caller.request.app.state.decode_limiter
+    return Admission(caller.store, caller.objects, caller.settings.picture_limits, decodes)
+
+
+async def _accepted(record: Record, replayed: bool, caller: Caller, response: Response, prefer: str) -> Transfer:
+    """The answer to a submission: 202, or 200 when the job has ended while the client was ready to wait."""
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     record = await caller.waited(record, prefer, response)
@@ -144,24 +140,11 @@ def list_transfers(
 ) -> TransferPage:
     """One page of jobs. Go on with `cursor` while `next` is not null."""
     try:
-        for page in _pages(caller, limit, cursor):
-            items = [record for record in page.items if status in (None, record.status)]
-            if items:
-                break
+        page = caller.store.list_jobs(tenant=caller.tenant, limit=limit, cursor=cursor, status=status)
     except ValueError as error:
         wrong = FieldError(pointer="/query/cursor", code="invalid_cursor", message="Not a cursor of this list.")
         raise Problem("invalid_request", "The cursor is not one of this list.", errors=[wrong]) from error
-    return TransferPage(items=[caller.show(item) for item in items], next=page.next)
-
-
-def _pages(caller: Caller, limit: int, cursor: str | None) -> Iterator[Page]:
-    """Pages from the cursor on, at most so many that one request stays short."""
-    for _ in range(PAGES_PER_LISTING):
-        page = caller.store.list_jobs(tenant=caller.tenant, limit=limit, cursor=cursor)
-        yield page
-        if page.next is None:
-            return
-        cursor = page.next
+    return TransferPage(items=[caller.show(item) for item in page.items], next=page.next)
 
 
 @router.get(
@@ -210,3 +193,54 @@ def cancel_transfer(job_id: JobId, response: Response, caller: Called) -> Transf
     record = caller.store.request_cancel(job_id, tenant=caller.tenant)
     response.status_code = 200 if record.status.terminal else 202
     return caller.show(record)
+
+
+@router.post(
+    "/{id}/retry",
+    status_code=202,
+    operation_id="retry_transfer",
+    summary="Run a transfer once more",
+    response_description="A new job is queued. `Location` is its address.",
+    responses={
+        **ACCEPTED,
+        **problems(
+            "job_not_found",
+            "invalid_transition",
+            "idempotency_key_in_use",
+            "job_gone",
+            "inputs_gone",
+            "invalid_request",
+            "idempotency_key_reused",
+            "queue_full",
+            "store_unavailable",
+            "objects_unavailable",
+        ),
+    },
+)
+async def retry_transfer(
+    job_id: JobId, response: Response, caller: Called, idempotency_key: IdempotencyKey = "", prefer: Prefer = ""
+) -> Transfer:
+    """Queues a new job with the pictures, parameters and seed of one that failed, expired or was canceled. That one
+    stays as it is."""
+    found = await _admission(caller).again(await run_sync(caller.job, job_id), idempotency_key)
+    return await _accepted(*found, caller, response, prefer)
+
+
+@router.delete(
+    "/{id}",
+    status_code=204,
+    operation_id="delete_transfer",
+    summary="Delete a transfer",
+    response_description="The record is gone, and so are its pictures.",
+    responses=problems("job_not_found", "invalid_transition", "job_gone", "store_unavailable"),
+)
+def delete_transfer(job_id: JobId, caller: Called) -> None:
+    """Removes the record, the uploaded pictures and everything that was made of them. A job that waits is taken out of
+    the line; one that runs has to be canceled first. From then on its id is a 410."""
+    caller.store.delete(job_id, tenant=caller.tenant)
+    try:
+        for prefix in all_prefixes(caller.tenant, job_id):
+            caller.objects.delete_prefix(prefix)
+        caller.store.forget(caller.tenant, job_id)
+    except JobsError:
+        log.warning("objects.left", job_id=job_id)  # the collector has them on its list

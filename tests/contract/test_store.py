@@ -547,3 +547,18 @@ def test_scripts_survive_a_restarted_server(store: JobStore, redis: Redis, redis
     submit(store)
     redis.script_flush()
     assert claim(store).attempt == 1
+
+
+def test_a_listing_of_one_status_looks_at_a_bounded_number_of_jobs(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.store.LOOKED_AT_MOST", 150)
+    ids = [submit(store).id for _ in range(160)]
+    store.request_cancel(ids[0], tenant="local")
+    first = store.list_jobs(tenant="local", status=Status.CANCELED)
+    assert (first.items, first.next is not None) == ([], True)
+    second = store.list_jobs(tenant="local", status=Status.CANCELED, cursor=first.next)
+    assert ([record.id for record in second.items], second.next) == ([ids[0]], None)
+    unfiltered = store.list_jobs(tenant="local", limit=100)
+    assert len(unfiltered.items) == 100
+    assert len(store.list_jobs(tenant="local", limit=100, cursor=unfiltered.next).items) == 60

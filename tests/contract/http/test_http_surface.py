@@ -24,7 +24,7 @@ def test_unknown_paths(stack: Stack, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("DELETE", "/v1/transfers", {"GET", "POST"}),
-        ("PUT", "/v1/transfers/abc", {"GET"}),
+        ("PUT", "/v1/transfers/abc", {"GET", "DELETE"}),
         ("GET", "/v1/transfers/abc/cancel", {"POST"}),
         ("POST", "/v1/transfers/abc/result", {"GET"}),
         ("TRACE", "/v1/transfers", {"GET", "POST"}),

@@ -1,0 +1,20 @@
+-- prefix, id, tenant, tombstone -> 'deleted' | status of a job that runs | 'gone' | nil
+-- The objects go after the record: until they have, the job is among those of the collector.
+local id, tenant, tombstone = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local owner = field(id, 'tenant')
+if owner ~= tenant then
+  if not owner and redis.call('GET', key('tomb', id)) == tenant then return 'gone' end
+  return false
+end
+local status = field(id, 'status')
+if status == 'running' or status == 'canceling' then return status end
+leave_line(id, tenant)
+local name = field(id, 'submission')
+if name and redis.call('HDEL', key('submission', tenant, name), 'answer') == 1 then
+  redis.call('HSET', key('submission', tenant, name), 'deleted', 1)
+end
+redis.call('DEL', key('job', id))
+redis.call('ZREM', key('index', tenant), id)
+redis.call('SET', key('tomb', id), tenant, 'EX', tombstone)
+redis.call('ZADD', key('expiring'), now_ms(), tenant .. '/' .. id)
+return 'deleted'
