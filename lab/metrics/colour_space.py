@@ -1,4 +1,4 @@
-"""sRGB to CIE Lab, and the colour difference CIEDE2000.
+"""sRGB to CIE Lab and back, and the colour difference CIEDE2000.
 
 Sharma, Wu, Dalal, "The CIEDE2000 color-difference formula" (Color Research and Application 30, 2005); the numbers in
 comments are their equations.
@@ -25,6 +25,17 @@ def srgb_to_lab(colours: NDArray[np.generic]) -> Reals:
     root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio * (29 / 6) ** 2 / 3 + 4 / 29)
     x, y, z = np.moveaxis(root, -1, 0)
     return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)], axis=-1)
+
+
+def lab_to_srgb(colours: Reals) -> Reals:
+    """The inverse of `srgb_to_lab`, `[..., 3]` in 0..1; colours that sRGB has not are clipped."""
+    lightness, a, b = np.moveaxis(colours, -1, 0)
+    y = (lightness + 16.0) / 116.0
+    root = np.stack([y + a / 500.0, y, y - b / 200.0], axis=-1)
+    ratio = np.where(root > 6 / 29, root**3, (root - 4 / 29) * 3 * (6 / 29) ** 2)
+    linear = np.clip(ratio * WHITE @ np.linalg.inv(TO_XYZ).T, 0.0, 1.0)
+    encoded: Reals = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.clip(encoded, 0.0, 1.0)
 
 
 def ciede2000(first: Reals, second: Reals) -> Reals:

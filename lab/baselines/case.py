@@ -1,0 +1,102 @@
+"""One pair in the network's terms, shared by all methods."""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from core.canvas import compose
+from core.denoise import LatentPair
+from core.guidance import NoisePredictor
+from core.latents import decode_latent
+from core.match import TokenMap
+from core.models import Models
+from core.params import TransferParams
+from core.pipeline import Canvases, Masks, correspond, encode, prepare, sample
+from lab.matching import Grid, at_tokens
+from lab.pairs import Pair
+from lab.scenes import Correspondence, Rendering
+
+Bytes = NDArray[np.uint8]
+
+
+class Case:
+    """What a method is given. Encoded and matched once, when a method first asks for it.
+
+    `params` are ours; other methods take their schedule from them and change what makes them another method. The truth
+    in `pair` is for the upper bounds only.
+    """
+
+    def __init__(self, models: Models, pair: Pair, params: TransferParams, seed: int, *, masked: bool = True) -> None:
+        self.models = models
+        self.pair = pair
+        self.params = params
+        self.seed = seed
+        self.target, self.reference = picture(pair.target), picture(pair.reference)
+        self.masks = Masks(figure(pair.target), figure(pair.reference)) if masked else Masks()
+
+    @cached_property
+    def canvases(self) -> Canvases:
+        return prepare(self.models, self.target, self.reference, self.masks, self.params)
+
+    @cached_property
+    def _encoded(self) -> tuple[LatentPair, NoisePredictor]:
+        return encode(self.models, self.canvases, "", "", self.params)
+
+    @property
+    def latents(self) -> LatentPair:
+        return self._encoded[0]
+
+    @cached_property
+    def own_map(self) -> TokenMap:
+        """The correspondence that the network finds, in one look at both pictures."""
+        pair, predict = self._encoded
+        one_shot = self.params.model_copy(update={"match_source": "one_shot"})
+        found = correspond(self.models, pair, predict, one_shot, self.seed)
+        assert found is not None
+        return found
+
+    @cached_property
+    def true_map(self) -> TokenMap:
+        """The renderer's correspondence on the grid of `own_map`."""
+        return true_token_map(self.pair.correspondence, self.own_map.grid)
+
+    def repaint(self, params: TransferParams, token_map: TokenMap | None) -> Bytes:
+        """The sampler's result with the given map, or where it is None, as each layer matches for itself."""
+        pair, predict = self._encoded
+        latent, _ = sample(self.models, self.canvases, pair, predict, token_map, params, self.seed, None)
+        return self.finish(decode_latent(self.models.vae, latent))
+
+    def finish(self, generated: Tensor) -> Bytes:
+        """A generated picture `[3, height, width]` set into the target, as ours is."""
+        return compose(generated, self.target, self.canvases.target_mask, self.params.feather_px).cpu().numpy()
+
+
+def picture(rendering: Rendering) -> Tensor:
+    """RGB `[3, height, width]` in 0..1."""
+    return torch.from_numpy(rendering.image.copy()).permute(2, 0, 1).float() / 255.0
+
+
+def figure(rendering: Rendering) -> Tensor:
+    """The figure's mask `[height, width]`, 0 or 1."""
+    return torch.from_numpy((rendering.part > 0).astype(np.float32))
+
+
+def true_token_map(true: Correspondence, grid: Grid) -> TokenMap:
+    """For every target token the reference token under its true counterpart.
+
+    Tokens without one (background, or a part that the reference lacks) take their nearest neighbour's, so that the map
+    has no holes. Both pictures are square and of one size.
+    """
+    size = len(true.row)
+    row, column = (at_tokens(plane, grid).reshape(grid).astype(np.int64) for plane in (true.row, true.column))
+    missing = row < 0
+    if not missing.all():
+        nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+        row, column = row[tuple(nearest)], column[tuple(nearest)]
+    index = (row * grid[0] // size) * grid[1] + column * grid[1] // size
+    tokens = torch.from_numpy(np.maximum(index, 0).ravel())
+    return TokenMap(grid, tokens, torch.ones(len(tokens)))
