@@ -70,15 +70,22 @@ class BatchSource:
         self._scenes = scenes
         self._vae = vae
         self._seed = seed
+        categories = np.array([caption.split()[1] for caption in scenes.captions])
+        self._members = [np.flatnonzero(categories == category) for category in np.unique(categories)]
         captions = [*scenes.captions, ""]
         first, second = (encode_captions(tokenizer, captions).to(torch.int16) for tokenizer in tokenizers)
         self._ids = (first, second)
 
     @torch.no_grad()
     def draw(self, step: int, count: int, half_size: bool) -> Batch:
-        """`count` random scenes, at half the rendered size where `half_size` is set."""
+        """`count` random scenes of one random category, at half the rendered size where `half_size` is set.
+
+        One category, because the contrastive term finds its positives in the other pictures of the batch.
+        """
         rng = np.random.default_rng((self._seed, step))
-        chosen = np.sort(rng.choice(len(self._scenes.images), count, replace=False))
+        members = self._members[rng.integers(len(self._members))]
+        chosen = np.sort(rng.choice(members, min(count, len(members)), replace=False))
+        count = len(chosen)
         images = self._scenes.images[chosen]
         images = halved(images) if half_size else images
         posterior = self._vae.encode(to_signed(images)).latent_dist
