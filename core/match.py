@@ -34,6 +34,11 @@ class TokenMap:
         y = (torch.div(self.index, columns, rounding_mode="floor") + 0.5) / rows
         return torch.stack([x, y], dim=-1).to(self.similarity.dtype)
 
+    def mirrored(self) -> "TokenMap":
+        """The same correspondence for the reference flipped left to right."""
+        columns = self.grid[1]
+        return TokenMap(self.grid, self.index + columns - 1 - 2 * (self.index % columns), self.similarity)
+
     def resized(self, grid: tuple[int, int]) -> "TokenMap":
         """The same correspondence on a finer or coarser token grid.
 

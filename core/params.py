@@ -61,6 +61,9 @@ class TransferParams(BaseModel):
     match_smoothness: float = Field(default=6.0, ge=0.0, le=100.0)
     """Say of a token's neighbours in its one-shot match: 0 matches every token for itself, as the paper does."""
 
+    match_mirrored: bool = True
+    """Whether the one-shot match also tries the reference flipped left to right and keeps the better map."""
+
     # --- feature injection (the paper, section 3) ---------------------------------------------------------------
     injection_layers: tuple[LayerName, ...] = Field(default=("up_blocks.0", "up_blocks.1"), max_length=64)
     """Self-attention layers whose input is rearranged before Q, K and V, by name or by block. Empty: none."""

@@ -12,7 +12,7 @@ Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; where 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -23,7 +23,7 @@ from core.correspond import Matches, describe, match_once
 from core.denoise import LatentPair, PlannedStep, denoise
 from core.guidance import NoisePredictor, make_predictor
 from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
-from core.match import TokenMap
+from core.match import TokenMap, token_mask
 from core.models import Models
 from core.params import TransferParams
 from core.patch import patched, select_layers
@@ -82,7 +82,7 @@ def transfer(
     with phase("encode"):
         pair, predict = encode(models, canvases, prompt, negative_prompt, params)
     with phase("correspond"):
-        token_map = correspond(models, pair, predict, params, seed)
+        token_map = correspond(models, canvases, pair, predict, params, seed)
     with phase("sample"):
         latent, token_map = sample(models, canvases, pair, predict, token_map, params, seed, on_step)
     with phase("finish"):
@@ -133,12 +133,23 @@ def encode(
 
 
 def correspond(
-    models: Models, pair: LatentPair, predict: NoisePredictor, params: TransferParams, seed: int
+    models: Models, canvases: Canvases, pair: LatentPair, predict: NoisePredictor, params: TransferParams, seed: int
 ) -> TokenMap | None:
-    """One map for all steps, or None where every layer matches for itself at every step, as in the paper."""
+    """One map for all steps, or None where every layer matches for itself at every step, as in the paper.
+
+    The network tells left from right badly: a reference that looks the other way is matched as its mirror image too,
+    and the map whose matches are more alike is kept.
+    """
     if params.match_source == "layer":
         return None
-    return _match_once(models, pair, predict, params, seed)
+    upright = _match_once(models, pair, predict, params, seed)
+    if not params.match_mirrored:
+        return upright
+    flipped = encode_picture(models.vae, canvases.reference.picture.flip(-1), pair.reference.dtype)
+    flipped_pair = replace(pair, reference=flipped, reference_mask=pair.reference_mask.flip(-1))
+    mirrored = _match_once(models, flipped_pair, predict, params, seed).mirrored()
+    inside = token_mask(pair.target_mask, upright.grid)
+    return max(upright, mirrored, key=lambda token_map: float(token_map.similarity[inside].mean()))
 
 
 def _match_once(

@@ -151,3 +151,16 @@ def test_the_papers_plan_falls_on_the_papers_steps(models: Models) -> None:
     assert [i for i, p in enumerate(plan) if p.injection is not Injection.NONE] == list(range(11, 68))
     assert [i for i, p in enumerate(plan) if p.injection is Injection.STRUCTURE] == [11, 16, 21, 26, 31, 36]
     assert [i for i, p in enumerate(plan) if p.adain] == list(range(49, 68))
+
+
+def test_a_reference_that_looks_the_other_way_is_matched_as_its_mirror_image(models: Models) -> None:
+    """A picture against its own mirror image: every token finds its counterpart on the other side."""
+    picture = (
+        torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    )
+    params = changed(FAST, match_noise_level=0.0)
+    flipped = transfer(models, picture, picture.flip(-1), params, seed=0).matches
+    upright = transfer(models, picture, picture, params, seed=0).matches
+    x = (torch.arange(16) + 0.5) / 16
+    assert (flipped.positions[..., 0] - (1.0 - x)).abs().mean() < 0.02
+    assert (upright.positions[..., 0] - x).abs().mean() < 0.02
