@@ -3,6 +3,7 @@
     JobsError
     ├── StoreUnavailable        Redis does not answer, is loading, read-only, or out of memory
     ├── QueueFull               the bound on queued jobs is reached; carries `retry_after_s`
+    │   └── TooManyJobs         the bound on one tenant's unfinished jobs is reached
     ├── JobNotFound             no such job, or another tenant's
     ├── JobGone                 the job existed, its retention is over
     ├── InvalidTransition       the status machine does not allow it
@@ -36,6 +37,10 @@ class QueueFull(JobsError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(QueueFull):
+    code = "too_many_jobs"
 
 
 class JobNotFound(JobsError):

@@ -15,14 +15,13 @@ from enum import StrEnum
 from redis import Redis
 
 from jobs.errors import KeyRefused, KeyUnknown
-from jobs.schema import Carried
+from jobs.schema import Carried, check_name
 from jobs.scripts import Scripts
 from jobs.settings import JobSettings
 
 LABEL_MAX = 100
 _TOKEN = re.compile(r"plumage_([0-9a-f]{16})_[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{16}")
-_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOBODY = "no digest"
 
 
@@ -64,8 +63,7 @@ class ApiKeys:
         Raises ValueError for a tenant, a label, scopes or a time that cannot be.
         """
         granted = sorted(set(scopes))
-        if not _TENANT.fullmatch(tenant):
-            raise ValueError(f"tenant {tenant!r}: 1 to 64 letters, digits, '-' or '_' expected")
+        check_name("tenant", tenant)
         if not granted:
             raise ValueError("a key without a scope would be of no use")
         if len(label) > LABEL_MAX or not label.isprintable():

@@ -7,6 +7,7 @@
 A running job whose worker died goes back to queued with the next attempt number. Terminal states are final.
 """
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -15,9 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.params import TransferParams
 
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SEED_MAX = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Prompt = Annotated[str, Field(max_length=2000)]
+
+
+def check_name(what: str, name: str) -> None:
+    """Raises ValueError unless `name` can be part of a Redis key and of an object key."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{what} {name!r}: 1 to 64 letters, digits, '-' or '_' expected")
 
 
 class Status(StrEnum):

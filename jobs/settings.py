@@ -49,6 +49,9 @@ class JobSettings(BaseSettings):
     max_queued: int = Field(default=1000, ge=1, le=10_000_000)
     """Jobs that may wait at a time, all tenants together."""
 
+    max_active_per_tenant: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Jobs that one tenant may have waiting and running at a time. Absent: as many as may wait at all."""
+
     retention_s: int = Field(default=86_400, ge=1, le=31_536_000)
     """A terminal record and its objects are kept for this long."""
 

@@ -17,7 +17,15 @@ from base64 import b32hexencode
 import structlog
 from redis import Redis
 
-from jobs.errors import IdempotencyKeyInUse, InvalidTransition, JobGone, JobNotFound, QueueFull, StoreUnavailable
+from jobs.errors import (
+    IdempotencyKeyInUse,
+    InvalidTransition,
+    JobGone,
+    JobNotFound,
+    QueueFull,
+    StoreUnavailable,
+    TooManyJobs,
+)
 from jobs.queue import TicketQueue
 from jobs.records import read_record
 from jobs.schema import (
@@ -31,6 +39,7 @@ from jobs.schema import (
     Record,
     Status,
     WorkerPresence,
+    check_name,
 )
 from jobs.scripts import Scripts
 from jobs.settings import JobSettings
@@ -40,7 +49,6 @@ PRIORITY_LIMIT = 1000
 PAGE_LIMIT = 1000
 LOOKED_AT_MOST = 2000
 RETRY_WHEN_FULL_S = 5.0
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WORKER_LOST = JobError(code="worker_lost", message="The worker died or stalled on every attempt at this job.")
 
 log = structlog.get_logger()
@@ -79,20 +87,22 @@ class JobStore:
 
         The same id again by the same tenant returns the job that is there, so a submission whose answer was
         lost can be repeated. `key` is the one that was reserved with the id.
-        Raises QueueFull, InvalidTransition when the id belongs to another job, and IdempotencyKeyInUse when the
-        reservation of the key ran out and another submission took it.
+        Raises QueueFull or TooManyJobs, InvalidTransition when the id belongs to another job, and IdempotencyKeyInUse
+        when the reservation of the key ran out and another submission took it.
         """
-        _check_name("job id", job_id)
-        _check_name("tenant", tenant)
+        check_name("job id", job_id)
+        check_name("tenant", tenant)
         if abs(priority) > PRIORITY_LIMIT:
             raise ValueError(f"priority {priority} is outside ±{PRIORITY_LIMIT}")
         bound = self._settings.max_queued
-        kept = (key.name if key else "", self._settings.idempotency_s)
+        kept = (key.name if key else "", self._settings.idempotency_s, self._settings.max_active_per_tenant or 0)
         answer = self._scripts.call("submit", job_id, tenant, priority, spec.model_dump_json(), bound, *kept)
         assert isinstance(answer, list)
         match answer[0]:
             case b"full":
                 raise QueueFull(f"{bound} jobs are waiting already.", retry_after_s=RETRY_WHEN_FULL_S)
+            case b"tenant full":
+                raise TooManyJobs("This tenant has too many unfinished jobs.", retry_after_s=RETRY_WHEN_FULL_S)
             case b"taken":
                 raise InvalidTransition("This job id is in use.")
             case b"superseded":
@@ -148,7 +158,7 @@ class JobStore:
 
     def claim(self, worker_id: str) -> Claim | None:
         """Takes the next job in line and a lease on it. None when nothing waits."""
-        _check_name("worker id", worker_id)
+        check_name("worker id", worker_id)
         # Kept until there is an answer: a claim that took effect although its answer was lost is then found again.
         nonce = self._claim_nonces.setdefault(worker_id, secrets.token_hex(8))
         snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms())
@@ -220,7 +230,7 @@ class JobStore:
 
     def announce(self, presence: WorkerPresence) -> None:
         """Says what a worker is doing. Forgotten after two lease times unless said again."""
-        _check_name("worker id", presence.worker_id)
+        check_name("worker id", presence.worker_id)
         self._scripts.call("announce", presence.worker_id, presence.model_dump_json(), 2 * self._lease_ms())
 
     def workers(self) -> list[WorkerPresence]:
@@ -288,8 +298,3 @@ class JobStore:
 
 def _lease(status: object) -> Lease:
     return Lease(held=status is not None, cancel_requested=status == b"canceling")
-
-
-def _check_name(what: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{what} {name!r}: 1 to 64 letters, digits, '-' or '_' expected")

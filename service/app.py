@@ -5,12 +5,11 @@ from functools import cache, partial
 import anyio
 from fastapi import FastAPI
 
-from jobs.keys import ApiKeys
 from jobs.objects import ObjectStore
 from jobs.store import JobStore
 from service import errors
 from service.access import Access
-from service.gate import Gate, KeyGuard, LocalGuard
+from service.gate import Gate, Guard
 from service.openapi import describe
 from service.routes import events, health, pages, pictures, transfers
 from service.settings import ServiceSettings
@@ -47,18 +46,15 @@ def bare_app() -> FastAPI:
     return app
 
 
-def create_app(
-    settings: ServiceSettings, store: JobStore, objects: ObjectStore, keys: ApiKeys | None = None
-) -> FastAPI:
+def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore, guard: Guard) -> FastAPI:
     """The app in front of these stores. Nothing is sent to them before the first request.
 
-    Without `keys` it asks nobody for one, and everything belongs to one tenant.
+    The guard decides who comes in.
     """
     app = bare_app()
     app.state.settings, app.state.store, app.state.objects = settings, store, objects
     app.state.stopping = False
     app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
-    guard = LocalGuard(settings.host_names) if keys is None else KeyGuard(keys)
     app.add_middleware(Gate, guard=guard)
     app.add_middleware(Access, max_body_bytes=settings.max_body_bytes)
     return app

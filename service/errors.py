@@ -47,6 +47,7 @@ PROBLEMS: dict[str, Kind] = {
     "scope_missing": Kind(403, "This API key does not allow this."),
     "cross_site": Kind(403, "Pages of other sites may not call this API."),
     "host_refused": Kind(403, "This API does not answer under this name."),
+    "rate_limited": Kind(429, "Too many requests with this API key."),
     # pictures
     "image_too_many_bytes": Kind(413, "A picture file is too large."),
     "image_type_unsupported": Kind(415, "A file is not a JPEG, PNG or WebP picture."),
@@ -74,6 +75,7 @@ PROBLEMS: dict[str, Kind] = {
     "idempotency_key_reused": Kind(422, "This key came with another submission before."),
     # the service
     "internal_error": Kind(500, "Something went wrong inside the service."),
+    "too_many_jobs": Kind(429, "This tenant has too many unfinished jobs."),
     "queue_full": Kind(503, "Too many jobs are waiting."),
     "store_unavailable": Kind(503, "The job store does not answer."),
     "objects_unavailable": Kind(503, "The object store does not answer."),

@@ -7,18 +7,20 @@ Without keys, on a loopback address, the danger is a web page in the user's own 
 has caused are refused, and so are names that are not this machine's (DNS rebinding).
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 from anyio.to_thread import run_sync
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.errors import JobsError, KeyRefused
 from jobs.keys import ApiKeys
 from jobs.keys import Scope as KeyScope
 from service.errors import Problem, render
+from service.rates import Rates
 from service.settings import is_loopback
 
 LOCAL_TENANT = "local"
@@ -27,9 +29,18 @@ _OPEN_FOLDERS = ("/static/", "/healthz/")
 _CHALLENGE = 'Bearer realm="plumage"'
 
 
+class Entry(NamedTuple):
+    """A request that may come in."""
+
+    tenant: str
+    """For whom it acts."""
+    headers: Mapping[str, str]
+    """What its answer tells besides."""
+
+
 class Guard(Protocol):
-    async def tenant_of(self, method: str, headers: Headers) -> str:
-        """The tenant for whom the request acts. Raises Problem when it may not."""
+    async def admit(self, method: str, headers: Headers) -> Entry:
+        """Raises Problem when the request may not come in."""
 
 
 class Gate:
@@ -45,37 +56,48 @@ class Gate:
             return
         state = scope.setdefault("state", {})
         try:
-            state["tenant"] = await self._guard.tenant_of(scope["method"], Headers(scope=scope))
+            entry = await self._guard.admit(scope["method"], Headers(scope=scope))
         except Problem as problem:
             await render(problem, path=scope["path"], request_id=state["request_id"])(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        state["tenant"] = entry.tenant
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(entry.headers)
+            await send(message)
+
+        await self._app(scope, receive, send_marked)
 
 
 class KeyGuard:
-    """Wants `Authorization: Bearer <key>`."""
+    """Wants `Authorization: Bearer <key>`, and not too often."""
 
-    def __init__(self, keys: ApiKeys) -> None:
+    def __init__(self, keys: ApiKeys, rates: Rates) -> None:
         self._keys = keys
+        self._rates = rates
 
-    async def tenant_of(self, method: str, headers: Headers) -> str:
+    async def admit(self, method: str, headers: Headers) -> Entry:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Problem("key_missing", headers={"WWW-Authenticate": _CHALLENGE})
         try:
             key = await run_sync(self._keys.authenticate, token.strip())
+            standing = await run_sync(self._rates.count, key.id)
         except KeyRefused as error:
             challenge = f'{_CHALLENGE}, error="invalid_token"'
             raise Problem("key_refused", headers={"WWW-Authenticate": challenge}) from error
         except JobsError as error:
             raise Problem(error.code, str(error)) from error
         structlog.contextvars.bind_contextvars(tenant=key.tenant, key=key.id)
+        if not standing.allowed:
+            raise Problem("rate_limited", retry_after_s=standing.reset_s, headers=standing.headers)
         scope = KeyScope.READ if method in ("GET", "HEAD", "OPTIONS") else KeyScope.SUBMIT
         if not key.allows(scope):
             challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
             detail = f"This key has no scope `{scope}`."
-            raise Problem("scope_missing", detail, headers={"WWW-Authenticate": challenge})
-        return key.tenant
+            raise Problem("scope_missing", detail, headers={"WWW-Authenticate": challenge, **standing.headers})
+        return Entry(key.tenant, standing.headers)
 
 
 class LocalGuard:
@@ -84,7 +106,7 @@ class LocalGuard:
     def __init__(self, host_names: frozenset[str] | None) -> None:
         self._host_names = host_names
 
-    async def tenant_of(self, method: str, headers: Headers) -> str:
+    async def admit(self, method: str, headers: Headers) -> Entry:
         host = headers.get("host", "")
         name = _host_name(host)
         if self._host_names is not None and not (is_loopback(name) or name in self._host_names):
@@ -97,7 +119,7 @@ class LocalGuard:
             foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
         if foreign:
             raise Problem("cross_site")
-        return LOCAL_TENANT
+        return Entry(LOCAL_TENANT, {})
 
 
 def _open(path: str) -> bool:

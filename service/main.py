@@ -7,6 +7,7 @@ import socket
 
 import uvicorn
 from fastapi import FastAPI
+from redis import Redis
 
 from jobs.connect import connect_redis
 from jobs.keys import ApiKeys
@@ -15,6 +16,8 @@ from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
 from service.app import create_app
+from service.gate import Guard, KeyGuard, LocalGuard
+from service.rates import Rates
 from service.settings import ServiceSettings
 
 DRAIN_S = 10
@@ -35,8 +38,15 @@ def app(host: str | None = None) -> FastAPI:
     if jobs.redis_url is None:
         raise MissingRedis("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own.")
     settings, redis = ServiceSettings(), connect_redis(jobs.redis_url)
-    keys = ApiKeys(redis, jobs) if settings.asks_for_keys(host) else None
-    return create_app(settings, JobStore(redis, jobs), ObjectStore.from_settings(jobs), keys)
+    guard = guard_for(host, settings, jobs, redis)
+    return create_app(settings, JobStore(redis, jobs), ObjectStore.from_settings(jobs), guard)
+
+
+def guard_for(host: str | None, settings: ServiceSettings, jobs: JobSettings, redis: Redis) -> Guard:
+    """Who may come in to an API that listens on `host`; None: on nobody knows what."""
+    if settings.asks_for_keys(host):
+        return KeyGuard(ApiKeys(redis, jobs), Rates(redis, jobs.prefix, settings.rate_limit))
+    return LocalGuard(settings.host_names)
 
 
 class Server(uvicorn.Server):

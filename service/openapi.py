@@ -8,8 +8,12 @@ from pydantic.json_schema import models_json_schema
 
 from service import examples, schemas
 from service.errors import PROBLEMS
-from service.responses import problems
+from service.responses import headers, problems
 
+RATE_HEADERS = {
+    "RateLimit-Policy": "With a key: requests that are allowed, `q`, in a window of `w` seconds.",
+    "RateLimit": "With a key: requests that remain, `r`, and seconds until there are more, `t`.",
+}
 SECURITY = {
     "key": {
         "type": "http",
@@ -58,8 +62,11 @@ def _with_gate(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     if not path.startswith("/v1/"):
         return dict(operation["responses"])
     operation["security"] = [{"key": []}, {}]
-    gate = problems("key_missing", "key_refused", "scope_missing", "cross_site", "host_refused")
+    gate = problems("key_missing", "key_refused", "scope_missing", "cross_site", "host_refused", "rate_limited")
     answers = {str(status): answer for status, answer in gate.items()} | operation["responses"]
+    for status in answers:
+        if status.startswith("2"):
+            answers[status].setdefault("headers", {}).update(headers(RATE_HEADERS)["headers"])
     return dict(sorted(answers.items()))
 
 

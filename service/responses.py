@@ -34,7 +34,7 @@ def _problem_response(status: int, codes: list[str]) -> dict[str, Any]:
         "description": "; ".join(f"`{code}`: {PROBLEMS[code].title}" for code in codes),
         "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "example": _example(codes[0])}},
     }
-    if status == 503 or "idempotency_key_in_use" in codes:
+    if status in (429, 503) or "idempotency_key_in_use" in codes:
         wait = {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds to wait before trying again."}
         response["headers"] = {"Retry-After": wait}
     return response

@@ -4,7 +4,8 @@ import ipaddress
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from limits import parse
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.images import PictureLimits
@@ -38,6 +39,15 @@ class ServiceSettings(BaseSettings):
 
     require_keys: bool = False
     """Asks for a key on loopback addresses too."""
+
+    rate_limit: str = "600/minute"
+    """Requests that one API key may make, such as `600/minute` or `20/second`."""
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        parse(value)
+        return value
 
     @property
     def picture_limits(self) -> PictureLimits:

@@ -9,6 +9,7 @@
 --   queued              zset    all queued jobs by the time they began to wait
 --   leases              zset    all claimed jobs by the time their lease ends
 --   expiring, leftovers zset    work for the collector of objects
+--   active:<tenant>     set     jobs of a tenant that are not over
 --   key:<id>, keys      hash, zset  API keys
 --   reserved            zset    jobs whose inputs are being stored, by the time that began
 --   submission:<tenant>:<key> hash  a submission that may be sent again: fingerprint, job id, its first snapshot
@@ -56,6 +57,7 @@ local function finish(id, status, retention, tombstone, name, value)
   local now = now_ms()
   local tenant = field(id, 'tenant')
   redis.call('ZREM', key('leases'), id)
+  redis.call('SREM', key('active', tenant), id)
   redis.call('HSET', key('job', id), 'status', status, 'finished_at', now)
   if name then redis.call('HSET', key('job', id), name, value) end
   redis.call('EXPIRE', key('job', id), retention)

@@ -1,8 +1,9 @@
--- prefix, id, tenant, priority, spec, bound, key of the submission or '', seconds to keep the answer
---   -> {'created' | 'exists', snapshot} | {'full'} | {'taken'} | {'superseded'}
+-- prefix, id, tenant, priority, spec, bound, key of the submission or '', seconds to keep the answer,
+--   bound on the tenant's jobs or 0
+--   -> {'created' | 'exists', snapshot} | {'full'} | {'tenant full'} | {'taken'} | {'superseded'}
 -- The same id again by the same tenant changes nothing, so a submission whose answer was lost can be repeated.
 local id, tenant, priority, spec, bound = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local name, keep_s = ARGV[7], ARGV[8]
+local name, keep_s, own_bound = ARGV[7], ARGV[8], tonumber(ARGV[9])
 local submission = name ~= '' and key('submission', tenant, name)
 local owner = field(id, 'tenant') or redis.call('GET', key('tomb', id))
 if owner then
@@ -13,11 +14,13 @@ if owner then
 end
 if submission and redis.call('HGET', submission, 'id') ~= id then return {'superseded'} end
 if redis.call('ZCARD', key('queued')) >= bound then return {'full'} end
+if own_bound > 0 and redis.call('SCARD', key('active', tenant)) >= own_bound then return {'tenant full'} end
 local now = now_ms()
 local sequence = redis.call('INCR', key('sequence'))
 redis.call('HSET', key('job', id), 'id', id, 'tenant', tenant, 'status', 'queued', 'attempt', 0, 'crashes', 0,
   'spec', spec, 'step', 0, 'steps', 0, 'created_at', now, 'sequence', sequence, 'rank', sequence - priority * 1e12)
 redis.call('ZADD', key('index', tenant), sequence, id)
+redis.call('SADD', key('active', tenant), id)
 redis.call('ZREM', key('reserved'), tenant .. '/' .. id)
 wait_in_line(id, now)
 local created = snapshot(id)

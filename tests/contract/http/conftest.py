@@ -20,7 +20,7 @@ from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
 from service.app import create_app
-from service.main import server
+from service.main import guard_for, server
 from service.settings import ServiceSettings
 from tests.pictures import encoded, gradient
 
@@ -74,8 +74,9 @@ def plain_logs() -> Iterator[None]:
 def serving(service: ServiceSettings, jobs: JobSettings) -> Iterator[Stack]:
     assert jobs.redis_url is not None
     store, objects = JobStore(connect_redis(jobs.redis_url), jobs), ObjectStore.from_settings(jobs)
-    keys = ApiKeys(connect_redis(jobs.redis_url), jobs)
-    app = create_app(service, store, objects, keys if service.asks_for_keys("127.0.0.1") else None)
+    redis = connect_redis(jobs.redis_url)
+    keys = ApiKeys(redis, jobs)
+    app = create_app(service, store, objects, guard_for("127.0.0.1", service, jobs, redis))
     running = server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=running.run)
     thread.start()
