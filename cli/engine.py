@@ -65,7 +65,7 @@ def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: 
     """The finished PNG, with a progress bar on stderr. Raises Failed when the weights or the transfer fail."""
     with progress_bar() as bar:
         bar.say("loading the model")
-        loaded = _load()
+        loaded = load_models()
         bar.say("transfer")
 
         def on_step(step: int, steps: int, preview: Preview) -> None:
@@ -91,7 +91,8 @@ def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: 
     return png.getvalue()
 
 
-def _load() -> LoadedModels:
+def load_models() -> LoadedModels:
+    """The weights that the environment chooses. Raises BadInput when they cannot be used."""
     with explained():
         settings = ModelSettings()
     try:

@@ -7,6 +7,7 @@ import click
 
 from cli.children import PARENT_VARIABLE
 from cli.demo import demo
+from cli.evaluate import evaluate
 from cli.keys import keys
 from cli.openapi import openapi
 from cli.serve import serve
@@ -24,5 +25,5 @@ def main() -> None:
         die_with_parent(int(parent))
 
 
-for command in (up, transfer, serve, worker, keys, openapi, demo):
+for command in (up, transfer, serve, worker, keys, openapi, demo, evaluate):
     main.add_command(command)

@@ -1,0 +1,79 @@
+"""The run: pair by pair, every method; each pair is written when it is whole, and never computed again."""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from checkpoints.load import LoadedModels
+from lab.baselines import METHODS, Case
+from lab.evaluation.plan import Plan, claim_folder, describe_run, token_pitch_px
+from lab.evaluation.sheet import SHEET_PAIRS, strip
+from lab.matching import MatchScore, nearest_position, score_matches
+from lab.metrics import Judge
+from lab.pairs import sample_pair
+
+Row = dict[str, Any]
+"""One pair: seed, category, figures of methods as `[value, weight]`, scores of matches."""
+OnPair = Callable[[int, int], None]
+
+
+def evaluate(loaded: LoadedModels, plan: Plan, folder: Path, on_pair: OnPair = lambda done, total: None) -> list[Row]:
+    """Runs the plan and keeps every finished pair in `folder`, where a run that was stopped goes on.
+
+    `on_pair(done, total)` is called after every pair. Raises ResultsOfAnotherRun, KeyError for an unknown method, and
+    the errors of `core.errors`.
+    """
+    methods = {name: METHODS[name] for name in plan.methods}
+    run = describe_run(plan, loaded)
+    claim_folder(folder, run)
+    rows = []
+    for done, seed in enumerate(plan.seeds, start=1):
+        path, picture = folder / f"{seed}.json", folder / f"{seed}.png"
+        if not path.exists() or (done <= SHEET_PAIRS and not picture.exists()):
+            pair = sample_pair(plan.domain, seed, run["size"], plan.kind)
+            case = Case(loaded.models, pair, plan.params, seed=seed % 2**63)
+            results = {name: method(case) for name, method in methods.items()}
+            if done <= SHEET_PAIRS:
+                Image.fromarray(strip(case, results)).save(picture)
+            _write_whole(path, judge_pair(case, results, token_pitch_px(loaded), seed))
+        rows.append(json.loads(path.read_text()))
+        on_pair(done, plan.pairs)
+    return rows
+
+
+def judge_pair(case: Case, results: dict[str, Any], pitch_px: int, seed: int) -> Row:
+    """All figures of one pair."""
+    judge = Judge(case.pair, token_pitch_px=pitch_px)
+    figures = {name: judge(result) for name, result in results.items()}
+    grid = case.own_map.grid
+    matched = {
+        "sampler": case.own_map.index.cpu().numpy(),
+        "nearest_position": nearest_position(case.pair, grid),
+        "oracle": case.true_map.index.numpy(),
+    }
+    return {
+        "seed": seed,
+        "category": str(case.pair.target_scene.category),
+        "methods": {
+            name: {figure: [score.value, score.weight] for figure, score in scores.items()}
+            for name, scores in figures.items()
+        },
+        "matching": {name: _shares(score_matches(case.pair, index, grid)) for name, index in matched.items()},
+    }
+
+
+def _shares(score: MatchScore) -> dict[str, list[float]]:
+    values = {"right_part": score.right_part, "pck_0.1": score.pck_10, "pck_0.05": score.pck_05}
+    return {name: [0.0, 0.0] if math.isnan(value) else [value, 1.0] for name, value in values.items()}
+
+
+def _write_whole(path: Path, row: Row) -> None:
+    """In one step, so that a pair is there whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(row))
+    os.replace(part, path)

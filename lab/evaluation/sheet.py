@@ -1,0 +1,43 @@
+"""The contact sheet: one row per pair with target, reference, truth, matches and every method's result."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from lab.baselines import Case
+from lab.metrics.regions import Bytes
+
+SHEET_PAIRS = 24
+"""Rows of a sheet: the first pairs of a run, unselected."""
+HEADER_PX = 20
+GIVEN = ("target", "reference", "truth", "matches")
+
+
+def strip(case: Case, results: Mapping[str, Bytes]) -> Bytes:
+    """One row, `[size, size * columns, 3]`."""
+    pair = case.pair
+    given = [pair.target.image, pair.reference.image, pair.truth.image, draw_matches(case)]
+    return np.concatenate(given + [results[name] for name in results if name not in GIVEN], axis=1)
+
+
+def draw_matches(case: Case) -> Bytes:
+    """The reference's pixels at the places that the target's tokens matched, unfiltered, on grey."""
+    size = case.pair.target.part.shape[0]
+    index = case.own_map.resized((size, size)).index.cpu().numpy()
+    moved = case.pair.reference.image.reshape(-1, 3)[index].reshape(size, size, 3)
+    drawn: Bytes = np.where((case.pair.target.part > 0)[..., None], moved, np.uint8(200))
+    return drawn
+
+
+def draw_sheet(folder: Path, seeds: Sequence[int], methods: Sequence[str], out: Path) -> None:
+    """Puts the rows that a run kept in `folder` under each other, under the names of the columns, into a PNG."""
+    rows = [np.asarray(Image.open(folder / f"{seed}.png")) for seed in seeds[:SHEET_PAIRS]]
+    columns = [*GIVEN, *(name for name in methods if name not in GIVEN)]
+    side = rows[0].shape[0]
+    header = Image.new("RGB", (rows[0].shape[1], HEADER_PX), "white")
+    pen = ImageDraw.Draw(header)
+    for place, name in enumerate(columns):
+        pen.text((place * side + 2, 3), name, fill="black", font=ImageFont.load_default(11))
+    Image.fromarray(np.concatenate([np.asarray(header), *rows])).save(out, "PNG")

@@ -1,0 +1,118 @@
+"""A whole evaluation on tiny networks: it goes on where it stopped, repeats itself, and refuses to mix runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from checkpoints.load import LoadedModels
+from core.params import TransferParams
+from lab.evaluation import Plan, ResultsOfAnotherRun, describe_run, draw_sheet, evaluate, summarise, table
+from lab.evaluation.plan import token_pitch_px
+from lab.evaluation.sheet import HEADER_PX
+from lab.evaluation.summary import mean_with_interval
+from lab.metrics import FIGURES
+from lab.pairs import PairSet
+from lab.scenes import Domain
+from tests.tiny import tiny_models
+
+PARAMS = TransferParams(num_steps=3, match_draws=1)
+METHODS = ("adain", "identity", "truth")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModels:
+    return LoadedModels(tiny_models(), id="tiny", revision="0", device="cpu", dtype="float32")
+
+
+def plan(pairs: int, methods: tuple[str, ...] = METHODS) -> Plan:
+    return Plan(pairs, 6, methods, PairSet.SAME, PARAMS, Domain.TUNING)
+
+
+@pytest.fixture(scope="module")
+def finished(loaded: LoadedModels, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a run of two pairs, and its report."""
+    folder = tmp_path_factory.mktemp("run")
+    rows = evaluate(loaded, plan(2), folder)
+    return folder, json.dumps(summarise(describe_run(plan(2), loaded), rows))
+
+
+def test_the_report_has_every_figure_of_every_method(finished: tuple[Path, str]) -> None:
+    report = json.loads(finished[1])
+    assert tuple(report["methods"]) == METHODS
+    for figures in report["methods"].values():
+        assert tuple(figures) == FIGURES
+        for figure in figures.values():
+            assert set(figure) == {"mean", "ci95", "weight"}
+    assert report["methods"]["truth"]["colour_accuracy"]["mean"] == 1.0
+    assert report["methods"]["identity"]["background_psnr"] == {"mean": 99.0, "ci95": [99.0, 99.0], "weight": 2.0}
+    assert report["matching"]["oracle"]["pck_0.1"] == 1.0
+    assert set(report["matching"]["sampler"]) == {"right_part", "pck_0.1", "pck_0.05"}
+    assert set(report["categories"]) == {"bird", "fish"}
+    assert [pair["seed"] for pair in report["pairs"]] == [6, 7]
+    assert "colour_accuracy" in table(report)
+
+
+def test_a_second_run_repeats_the_report_to_the_digit(
+    loaded: LoadedModels, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    rows = evaluate(loaded, plan(2), tmp_path)
+    assert json.dumps(summarise(describe_run(plan(2), loaded), rows)) == finished[1]
+
+
+def test_a_stopped_run_computes_only_what_is_missing(
+    loaded: LoadedModels, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        evaluate(loaded, plan(2), tmp_path, stop)
+    first = tmp_path / "6.json"
+    assert not (tmp_path / "7.json").exists()
+    written = first.stat().st_mtime_ns
+    rows = evaluate(loaded, plan(2), tmp_path)
+    assert first.stat().st_mtime_ns == written
+    assert json.dumps(summarise(describe_run(plan(2), loaded), rows)) == finished[1]
+
+
+def test_pairs_of_another_run_are_not_mixed_in(loaded: LoadedModels, finished: tuple[Path, str]) -> None:
+    with pytest.raises(ResultsOfAnotherRun, match="methods"):
+        evaluate(loaded, plan(2, ("truth",)), finished[0])
+    other = LoadedModels(loaded.models, id="tiny", revision="1", device="cpu", dtype="float32")
+    with pytest.raises(ResultsOfAnotherRun, match="model"):
+        evaluate(other, plan(2), finished[0])
+
+
+def test_the_sheet_has_a_row_per_pair_and_a_column_per_picture(finished: tuple[Path, str], tmp_path: Path) -> None:
+    draw_sheet(finished[0], plan(2).seeds, METHODS, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (HEADER_PX + 2 * 64, 6 * 64, 3)
+    target, identity = sheet[HEADER_PX:, :64], sheet[HEADER_PX:, 5 * 64 :]
+    assert np.array_equal(target, identity)
+
+
+def test_tokens_of_the_finest_attention_are_four_pixels_wide(loaded: LoadedModels) -> None:
+    assert token_pitch_px(loaded) == 4, "64 px picture, tokens of 16 x 16"
+
+
+def test_means_are_weighted_and_intervals_hold_them() -> None:
+    assert mean_with_interval([[0.5, 2.0], [1.0, 0.0]]) == {"mean": 0.5, "ci95": [0.5, 0.5], "weight": 2.0}
+    assert mean_with_interval([[1.0, 1.0], [0.0, 3.0]])["mean"] == 0.25
+    assert mean_with_interval([[0.0, 0.0]]) == {"mean": None, "ci95": None, "weight": 0.0}
+    values = np.random.default_rng(0).normal(0.0, 1.0, 400)
+    low, high = mean_with_interval([[value, 1.0] for value in values])["ci95"]
+    half_width = 1.96 * values.std() / 20.0
+    assert low == pytest.approx(values.mean() - half_width, abs=0.02)
+    assert high == pytest.approx(values.mean() + half_width, abs=0.02)
+
+
+@pytest.mark.parametrize(("pairs", "methods"), [(0, METHODS), (1, ())])
+def test_an_empty_plan_is_refused(pairs: int, methods: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        plan(pairs, methods)
