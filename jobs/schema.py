@@ -57,6 +57,13 @@ class InputKeys(Carried):
     reference_mask: str | None
 
 
+Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+Metadata = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+
+
 class JobSpec(Carried):
     """What a worker is asked to do. Small: pictures travel by object key."""
 
@@ -66,6 +73,12 @@ class JobSpec(Carried):
     prompt: Prompt
     negative_prompt: Prompt
     seed: Seed
+    metadata: Metadata = {}
+    """The client's own words. Nobody reads them here."""
+    deadline_s: Seconds | None = None
+    """The job expires unless a worker has started it by then, counted from its submission."""
+    ttl_s: Seconds | None = None
+    """Once over, the job is kept for this long, and never longer than the configured retention."""
 
 
 class Progress(Carried):
@@ -181,5 +194,7 @@ class ReapReport(Carried):
     """Jobs that lost their last attempt."""
     canceled: int = 0
     """Jobs whose worker died after a cancel had been asked for."""
+    expired: int = 0
+    """Jobs that did not start in time."""
     tickets: int = 0
     """RQ tickets issued in place of lost ones."""

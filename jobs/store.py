@@ -66,7 +66,6 @@ class JobStore:
 
     def __init__(self, redis: Redis, settings: JobSettings) -> None:
         self._settings = settings
-        self._redis = redis
         self._scripts = Scripts(redis, settings.prefix)
         self.submissions = Submissions(self._scripts)
         self._tickets = TicketQueue(redis, settings.prefix)
@@ -95,8 +94,9 @@ class JobStore:
         if abs(priority) > PRIORITY_LIMIT:
             raise ValueError(f"priority {priority} is outside ±{PRIORITY_LIMIT}")
         bound = self._settings.max_queued
-        kept = (key.name if key else "", self._settings.idempotency_s, self._settings.max_active_per_tenant or 0)
-        answer = self._scripts.call("submit", job_id, tenant, priority, spec.model_dump_json(), bound, *kept)
+        kept = (key.name if key else "", self._settings.idempotency_s)
+        terms = (*kept, self._settings.max_active_per_tenant or 0, spec.deadline_s or 0, spec.ttl_s or 0)
+        answer = self._scripts.call("submit", job_id, tenant, priority, spec.model_dump_json(), bound, *terms)
         assert isinstance(answer, list)
         match answer[0]:
             case b"full":
@@ -161,7 +161,7 @@ class JobStore:
         check_name("worker id", worker_id)
         # Kept until there is an answer: a claim that took effect although its answer was lost is then found again.
         nonce = self._claim_nonces.setdefault(worker_id, secrets.token_hex(8))
-        snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms())
+        snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms(), *self._keeping())
         del self._claim_nonces[worker_id]
         if snapshot is None:
             return None
@@ -209,7 +209,7 @@ class JobStore:
     # --- upkeep -------------------------------------------------------------------------------------------
 
     def reap(self) -> ReapReport:
-        """Takes jobs from dead or stalled workers and replaces lost tickets. One process at a time works."""
+        """Takes jobs from dead workers, expires late ones, replaces lost tickets. One process at a time works."""
         pause_ms = int(self._settings.reap_every_s * 500)
         answer = self._scripts.call(
             "reap",
@@ -223,10 +223,10 @@ class JobStore:
         if answer is None:
             return ReapReport()
         assert isinstance(answer, list)
-        requeued, failed, canceled, missing = answer
+        requeued, failed, canceled, missing, expired = answer
         if missing:
             self._tickets.issue(missing)
-        return ReapReport(requeued=requeued, failed=failed, canceled=canceled, tickets=missing)
+        return ReapReport(requeued=requeued, failed=failed, canceled=canceled, tickets=missing, expired=expired)
 
     def announce(self, presence: WorkerPresence) -> None:
         """Says what a worker is doing. Forgotten after two lease times unless said again."""
@@ -239,7 +239,7 @@ class JobStore:
         return [WorkerPresence.model_validate_json(presence) for presence in answer]
 
     def leftovers(self, age_s: float, limit: int) -> list[tuple[str, str]]:
-        """(tenant, job id) of terminal jobs that may have outputs of unsuccessful attempts, ended `age_s` ago."""
+        """(tenant, job id) of jobs that ended `age_s` ago and may have outputs of unsuccessful attempts."""
         return self._due("leftovers", age_s, limit)
 
     def forget_leftovers(self, tenant: str, job_id: str) -> None:

@@ -118,6 +118,9 @@ class Admission:
             prompt=form.prompt,
             negative_prompt=form.negative_prompt,
             seed=secrets.randbelow(RANDOM_SEEDS) if form.seed is None else form.seed,
+            metadata=form.metadata,
+            deadline_s=form.deadline,
+            ttl_s=form.ttl,
         )
 
     def _copied(self, spec: JobSpec, job_id: str, tenant: str) -> JobSpec:

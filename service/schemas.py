@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile as ReceivedFile
 
 from core.params import TransferParams
-from jobs.schema import SEED_MAX, JobError, ModelIdentity, Progress, Prompt, Record, Seed, Status
+from jobs.schema import SEED_MAX, JobError, Metadata, ModelIdentity, Progress, Prompt, Record, Seconds, Seed, Status
 
 # --- what comes in ---------------------------------------------------------------------------------------
 
@@ -35,10 +35,8 @@ def _no_constants(name: str) -> float:
     raise PydanticCustomError("json_invalid", "{name} is no JSON number.", {"name": name})
 
 
-def _read_params(value: object) -> object:
-    """JSON in the strict sense: no NaN, no key twice, and no string where a number belongs."""
-    if not isinstance(value, str):
-        return value
+def _read_object(value: str) -> dict[str, Any]:
+    """JSON in the strict sense: no NaN, and no key twice."""
     try:
         found = json.loads(value, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
     except (ValueError, RecursionError) as error:
@@ -48,6 +46,18 @@ def _read_params(value: object) -> object:
         raise PydanticCustomError("json_invalid", "Not valid JSON: {reason}.", {"reason": reason}) from error
     if not isinstance(found, dict):
         raise PydanticCustomError("json_object_expected", "A JSON object is expected.")
+    return found
+
+
+def _read_metadata(value: object) -> object:
+    return _read_object(value) if isinstance(value, str) else value
+
+
+def _read_params(value: object) -> object:
+    """Also no string where a number belongs."""
+    if not isinstance(value, str):
+        return value
+    _read_object(value)
     return TransferParams.model_validate_json(value, strict=True)
 
 
@@ -88,6 +98,15 @@ class TransferForm(BaseModel):
 
     params: Annotated[TransferParams, BeforeValidator(_read_params)] = Field(default_factory=TransferParams)
     """How the transfer is computed: a JSON object. Absent fields take their defaults."""
+
+    metadata: Annotated[Metadata, BeforeValidator(_read_metadata)] = Field(default_factory=dict)
+    """A JSON object of strings that comes back with the record; at most 16 of up to 512 characters."""
+
+    deadline: Seconds | None = Field(default=None, json_schema_extra=never_null)
+    """Seconds. A job that no worker has started by then is `expired`."""
+
+    ttl: Seconds | None = Field(default=None, json_schema_extra=never_null)
+    """Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them."""
 
 
 # --- what goes out ---------------------------------------------------------------------------------------
@@ -153,6 +172,12 @@ class Transfer(Answer):
     prompt: str
     negative_prompt: str
     params: EffectiveParams
+    metadata: dict[str, str]
+    """As given."""
+    deadline: int | None
+    """As given: seconds from `created_at` within which the job has to start."""
+    ttl: int | None
+    """As given: seconds from `finished_at` after which the job is gone, if the service keeps it that long."""
 
     @classmethod
     def of(cls, record: Record, public_url: str | None) -> Self:
@@ -169,6 +194,9 @@ class Transfer(Answer):
             prompt=spec.prompt,
             negative_prompt=spec.negative_prompt,
             params=EffectiveParams(**spec.params.model_dump()),
+            metadata=spec.metadata,
+            deadline=spec.deadline_s,
+            ttl=spec.ttl_s,
         )
 
 

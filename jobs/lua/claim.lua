@@ -1,4 +1,4 @@
--- prefix, worker, nonce, lease_ms -> snapshot | nil
+-- prefix, worker, nonce, lease_ms, retention, tombstone -> snapshot | nil
 -- The nonce names one call: when its answer is lost and the call repeated, the same claim is returned if it holds still.
 local worker, nonce, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local answered = redis.call('HMGET', key('claims', worker), 'nonce', 'id', 'attempt')
@@ -21,7 +21,11 @@ local function next_in_line()
       redis.call('ZREM', key('rotation'), tenant)
     else
       leave_line(id, tenant)
-      if field(id, 'status') == 'queued' then return id, tenant end
+      local deadline = tonumber(redis.call('ZSCORE', key('deadlines'), id) or math.huge)
+      if field(id, 'status') == 'queued' then
+        if now_ms() <= deadline then return id, tenant end
+        finish(id, 'expired', tonumber(ARGV[5]), tonumber(ARGV[6]))
+      end
     end
   end
 end
@@ -32,6 +36,7 @@ local turn = redis.call('INCR', key('turn'))
 redis.call('SET', key('served', tenant), turn, 'EX', 3600)
 redis.call('ZADD', key('rotation'), 'XX', turn, tenant)
 local now = now_ms()
+redis.call('ZREM', key('deadlines'), id)
 local attempt = redis.call('HINCRBY', key('job', id), 'attempt', 1)
 redis.call('HSET', key('job', id), 'status', 'running', 'worker', worker, 'started_at', now)
 redis.call('ZADD', key('leases'), now + lease_ms, id)

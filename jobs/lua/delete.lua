@@ -14,6 +14,7 @@ if name and redis.call('HDEL', key('submission', tenant, name), 'answer') == 1 t
   redis.call('HSET', key('submission', tenant, name), 'deleted', 1)
 end
 redis.call('DEL', key('job', id))
+redis.call('ZREM', key('deadlines'), id)
 redis.call('SREM', key('active', tenant), id)
 redis.call('ZREM', key('index', tenant), id)
 redis.call('SET', key('tomb', id), tenant, 'EX', tombstone)

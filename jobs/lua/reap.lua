@@ -1,5 +1,5 @@
 -- prefix, pause_ms, lease_ms, max attempts, retention, tombstone, error, RQ queue key
---   -> {requeued, failed, canceled, missing tickets} | nil when another process reaps
+--   -> {requeued, failed, canceled, missing tickets, expired} | nil when another process reaps
 -- One round at a time: the lock frees itself, so a reaper that dies delays the next round and nothing else.
 local pause_ms, lease_ms, max_attempts = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local retention, tombstone = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -31,5 +31,11 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIM
     requeued = requeued + 1
   end
 end
+local expired = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', '(' .. now, 'LIMIT', 0, 100)) do
+  leave_line(id, field(id, 'tenant'))
+  finish(id, 'expired', retention, tombstone)
+  expired = expired + 1
+end
 local missing = redis.call('ZCARD', key('queued')) - redis.call('LLEN', ARGV[8])
-return {requeued, failed, canceled, math.max(0, missing)}
+return {requeued, failed, canceled, math.max(0, missing), expired}

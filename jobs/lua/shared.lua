@@ -9,6 +9,7 @@
 --   queued              zset    all queued jobs by the time they began to wait
 --   leases              zset    all claimed jobs by the time their lease ends
 --   expiring, leftovers zset    work for the collector of objects
+--   deadlines           zset    jobs that never started by the time until which they may
 --   active:<tenant>     set     jobs of a tenant that are not over
 --   key:<id>, keys      hash, zset  API keys
 --   reserved            zset    jobs whose inputs are being stored, by the time that began
@@ -52,12 +53,14 @@ local function requeue(id)
   wait_in_line(id, now_ms())
 end
 
--- retention and tombstone in seconds; a name and value of one more field may follow
+-- retention, shortened by the job's own time to live, and tombstone in seconds; a name and value of one more field may follow
 local function finish(id, status, retention, tombstone, name, value)
   local now = now_ms()
   local tenant = field(id, 'tenant')
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('active', tenant), id)
+  redis.call('ZREM', key('deadlines'), id)
+  retention = math.min(retention, tonumber(field(id, 'ttl') or retention))
   redis.call('HSET', key('job', id), 'status', status, 'finished_at', now)
   if name then redis.call('HSET', key('job', id), name, value) end
   redis.call('EXPIRE', key('job', id), retention)

@@ -1,9 +1,10 @@
 -- prefix, id, tenant, priority, spec, bound, key of the submission or '', seconds to keep the answer,
---   bound on the tenant's jobs or 0
+--   bound on the tenant's jobs or 0, seconds until it must have started or 0, time to live once over in seconds or 0
 --   -> {'created' | 'exists', snapshot} | {'full'} | {'tenant full'} | {'taken'} | {'superseded'}
 -- The same id again by the same tenant changes nothing, so a submission whose answer was lost can be repeated.
 local id, tenant, priority, spec, bound = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local name, keep_s, own_bound = ARGV[7], ARGV[8], tonumber(ARGV[9])
+local deadline_s, ttl_s = tonumber(ARGV[10]), tonumber(ARGV[11])
 local submission = name ~= '' and key('submission', tenant, name)
 local owner = field(id, 'tenant') or redis.call('GET', key('tomb', id))
 if owner then
@@ -20,6 +21,8 @@ local sequence = redis.call('INCR', key('sequence'))
 redis.call('HSET', key('job', id), 'id', id, 'tenant', tenant, 'status', 'queued', 'attempt', 0, 'crashes', 0,
   'spec', spec, 'step', 0, 'steps', 0, 'created_at', now, 'sequence', sequence, 'rank', sequence - priority * 1e12)
 redis.call('ZADD', key('index', tenant), sequence, id)
+if ttl_s > 0 then redis.call('HSET', key('job', id), 'ttl', ttl_s) end
+if deadline_s > 0 then redis.call('ZADD', key('deadlines'), now + deadline_s * 1000, id) end
 redis.call('SADD', key('active', tenant), id)
 redis.call('ZREM', key('reserved'), tenant .. '/' .. id)
 wait_in_line(id, now)

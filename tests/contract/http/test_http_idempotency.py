@@ -73,6 +73,9 @@ def test_fifty_at_once_run_one_job_and_get_equal_answers(stack: Stack) -> None:
         {"prompt": "b"},
         {"negative_prompt": "a"},
         {"params": '{"eta": 0.5}'},
+        {"metadata": '{"a": "b"}'},
+        {"deadline": 5},
+        {"ttl": 5},
         {"target": encoded(gradient(), "JPEG")},
         {"reference": TARGET},
         {"target_mask": MASK},
@@ -140,7 +143,13 @@ def test_one_that_waits_goes_on_when_the_first_gives_up(stack: Stack) -> None:
 def _held_elsewhere(stack: Stack, name: str) -> SubmissionKey:
     """Another process holds the key for what `submit` sends by default."""
     pictures = {name: hashlib.sha256(data).hexdigest() for name, data in (("target", TARGET), ("reference", REFERENCE))}
-    fields = {"seed": None, "prompt": "", "negative_prompt": "", "params": TransferParams().model_dump(mode="json")}
+    fields: dict[str, Any] = {
+        "seed": None,
+        "prompt": "",
+        "negative_prompt": "",
+        "params": TransferParams().model_dump(mode="json"),
+    }
+    fields |= {"metadata": {}, "deadline": None, "ttl": None}
     asked = json.dumps({"pictures": pictures, "fields": fields}, sort_keys=True)
     key = SubmissionKey.named(name, hashlib.sha256(asked.encode()).hexdigest())
     assert stack.store.submissions.reserve("elsewhere", tenant="local", key=key) is None
