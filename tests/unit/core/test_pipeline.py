@@ -158,7 +158,7 @@ def test_a_reference_that_looks_the_other_way_is_matched_as_its_mirror_image(mod
     picture = (
         torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     )
-    params = changed(FAST, match_noise_level=0.0)
+    params = changed(FAST, match_noise_level=0.0, match_mirrored=True)
     flipped = transfer(models, picture, picture.flip(-1), params, seed=0).matches
     upright = transfer(models, picture, picture, params, seed=0).matches
     x = (torch.arange(16) + 0.5) / 16
