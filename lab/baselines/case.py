@@ -55,7 +55,7 @@ class Case:
         """The correspondence that the network finds, in one look at both pictures."""
         pair, predict = self._encoded
         one_shot = self.params.model_copy(update={"match_source": "one_shot"})
-        found = correspond(self.models, pair, predict, one_shot, self.seed)
+        found = correspond(self.models, self.canvases, pair, predict, one_shot, self.seed)
         assert found is not None
         return found
 
