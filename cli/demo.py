@@ -46,11 +46,18 @@ def demo(
         report = make_one(pair.target, pair.reference, out, seed, port or 0)
     except (Failed, KeyboardInterrupt) as error:
         failure = error if isinstance(error, Failed) else Failed("stopped by a signal", "interrupted")
-        seconds = round(time.monotonic() - started, 2)
-        line = {"id": None, "status": "failed", "seconds": seconds, "seed": seed, "model": None, "out": None}
-        click.echo(json.dumps(line | {"error": {"code": failure.code, "message": failure.message}}))
+        report_failure(failure, started, seed)
         raise failure from error
+    except Exception as error:  # a fault of ours: its traceback is wanted, and so is the line
+        report_failure(Failed(f"{type(error).__name__}: {error}", "internal_error"), started, seed)
+        raise
     click.echo(json.dumps(report))
+
+
+def report_failure(failure: Failed, started: float, seed: int | None) -> None:
+    seconds = round(time.monotonic() - started, 2)
+    line = {"id": None, "status": "failed", "seconds": seconds, "seed": seed, "model": None, "out": None}
+    click.echo(json.dumps(line | {"error": {"code": failure.code, "message": failure.message}}))
 
 
 def choose_pair(target: Path | None, reference: Path | None) -> Pair:
