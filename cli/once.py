@@ -16,7 +16,7 @@ from cli.signals import stop_on_signals
 from cli.stack import Stack, running_stack
 
 
-def make_one(target: Path, reference: Path, out: Path, seed: int | None, port: int) -> dict[str, Any]:
+def make_one(pictures: dict[str, Path], out: Path, seed: int | None, port: int) -> dict[str, Any]:
     """Starts a stack in a folder of its own, makes the picture, stops the stack. Returns what is reported."""
     check_writable(out)
     with ExitStack() as exits:
@@ -27,7 +27,7 @@ def make_one(target: Path, reference: Path, out: Path, seed: int | None, port: i
         )
         started = time.monotonic()
         fields = {} if seed is None else {"seed": str(seed)}
-        record, png = repaint(stack, {"target": target, "reference": reference}, fields)
+        record, png = repaint(stack, pictures, fields)
         replace_file(out, png)
         result = record["result"]
     return {

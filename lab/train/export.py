@@ -50,7 +50,9 @@ def export(
 ) -> None:
     """Writes a checkpoint folder; the networks given stay as they are."""
     halves = Networks(*(copy.deepcopy(part).to(dtype) for part in (networks.unet, networks.text, networks.text_pooled)))
-    assemble(copy.deepcopy(vae).to(dtype), halves, tokenizers).save_pretrained(folder)
+    vae = copy.deepcopy(vae).to(dtype)
+    vae.register_to_config(_name_or_path="")  # else the folder that it was trained in goes along
+    assemble(vae, halves, tokenizers).save_pretrained(folder)
 
 
 @torch.no_grad()
