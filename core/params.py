@@ -80,11 +80,11 @@ class TransferParams(BaseModel):
     """Distance in steps between two structure re-injections; 0 switches them off."""
 
     # --- rearrangement of the predicted clean latent ------------------------------------------------------------
-    clean_latent_strength: float = Field(default=0.8, ge=0.0, le=1.0)
+    clean_latent_strength: float = Field(default=0.6, ge=0.0, le=1.0)
     """How far each step moves the predicted clean latent of the output towards the rearranged clean latent of the
     reference, `x0 + s (x0_ref[c] - x0)`; 0 switches it off."""
 
-    clean_latent_range: NoiseRange = (0.7, 0.1)
+    clean_latent_range: NoiseRange = (0.7, 0.35)
     """Noise levels at which the predicted clean latent is rearranged; below, the network redraws seams and edges."""
 
     # --- statistics and composition -----------------------------------------------------------------------------
