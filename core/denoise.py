@@ -67,19 +67,21 @@ def denoise(
     structure = add_noise(pair.target, target_draws.like(pair.target), first)
     reference = add_noise(pair.reference, reference_draws.like(pair.reference), first)
     output = structure.clone()
-    injection.mode = Injection.NONE
+    rearranged, rearranged_by = pair.reference, None
 
     for done, planned in enumerate(plan, start=1):
         step = planned.step
         injection.mode = planned.injection
         matched = planned.injection is Injection.MATCHED
-        rows = [output, reference, structure] if matched else [output, structure]
-        predicted = predict_noise(torch.cat(rows), step.timestep)
-        clean, noise = predict_clean(torch.cat(rows), predicted, step.alpha_bar, prediction_type)
+        noisy = torch.cat([output, reference, structure] if matched else [output, structure])
+        predicted = predict_noise(noisy, step.timestep)
+        clean, noise = predict_clean(noisy, predicted, step.alpha_bar, prediction_type)
         clean_output, clean_structure = clean[:1], clean[-1:]
 
         if planned.clean_latent_strength and injection.last_map is not None:
-            rearranged = rearrange_latent(pair.reference, injection.last_map, pair.target_mask)
+            if injection.last_map is not rearranged_by:
+                rearranged_by = injection.last_map
+                rearranged = rearrange_latent(pair.reference, rearranged_by, pair.target_mask)
             clean_output = move_towards(clean_output, rearranged, planned.clean_latent_strength, pair.target_mask)
 
         mean_output = step_mean(clean_output, noise[:1], step, eta)

@@ -20,14 +20,13 @@ def make_predictor(
     unconditional: Conditioning | None,
     guidance_scale: float,
 ) -> NoisePredictor:
-    """Classifier-free guidance (arXiv 2207.12598) over all rows alike.
+    """Classifier-free guidance (arXiv 2207.12598) over all rows alike; without an unconditional half, none.
 
     With guidance the batch is the unconditional half followed by the conditional one, each with all rows in the same
     order, so that an edit of attention inputs finds every row in both halves. Every row sees the same prompts, the
     same scale and the same sizes: that is what makes the structure row reconstruct its picture.
     """
-    guided = unconditional is not None and guidance_scale != 1.0
-    halves = [unconditional, conditional] if guided and unconditional is not None else [conditional]
+    halves = [conditional] if unconditional is None else [unconditional, conditional]
     tokens = torch.cat([half.tokens for half in halves])
     pooled = torch.cat([half.pooled for half in halves])
     sizes = torch.cat([half.sizes for half in halves])
@@ -45,7 +44,7 @@ def make_predictor(
             },
         ).sample
         output = output.to(rows.dtype)
-        if not guided:
+        if unconditional is None:
             return output
         without, with_prompt = output.chunk(2)
         return without + guidance_scale * (with_prompt - without)

@@ -127,7 +127,9 @@ def encode(
         for c in (canvases.target, canvases.reference)
     ]
     conditional = encode_prompt(models, prompt, height=height, width=width)
-    unconditional = encode_prompt(models, negative_prompt, height=height, width=width, negative=True)
+    unconditional = None
+    if params.guidance_scale != 1.0:
+        unconditional = encode_prompt(models, negative_prompt, height=height, width=width, negative=True)
     predict = make_predictor(models.unet, conditional, unconditional, params.guidance_scale)
     return LatentPair(target, reference, masks[0], masks[1]), predict
 

@@ -31,7 +31,9 @@ def make_pair(dtype: torch.dtype, *, masked: bool = True) -> LatentPair:
 
 def predictor(models: Models, guidance_scale: float) -> NoisePredictor:
     conditional = encode_prompt(models, "a bird", height=32, width=48)
-    unconditional = encode_prompt(models, "", height=32, width=48, negative=True)
+    unconditional = None
+    if guidance_scale != 1.0:
+        unconditional = encode_prompt(models, "", height=32, width=48, negative=True)
     return make_predictor(models.unet, conditional, unconditional, guidance_scale)
 
 
