@@ -23,7 +23,7 @@ HELD_OUT = ("petals", "centre", "stem", "near leaf", "far leaf", "pot")
 TEMPERATURE = 0.1
 REACH = 0.12
 """Standard deviation, in figure units, of the weight of a positive pair: about two tokens of the finest grid."""
-TOKENS_PER_PICTURE = 40
+TOKENS_PER_PICTURE = 128
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lab.train.contrast import captured_tokens, part_contrast
 from lab.train.dataset import GRID, SceneSet
 from lab.train.tokens import encode_captions
 
-CONTRAST_WEIGHT = 0.3
+CONTRAST_WEIGHT = 0.5
 CONTRAST_BELOW = 700
 """Timestep from which on the contrastive loss is off: there is too little left to see."""
 NO_TEXT_SHARE, EMPTY_TEXT_SHARE = 0.07, 0.06
