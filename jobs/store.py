@@ -17,6 +17,7 @@ from base64 import b32hexencode
 import structlog
 from redis import Redis
 
+from jobs.chores import Chores
 from jobs.errors import (
     IdempotencyKeyInUse,
     InvalidTransition,
@@ -68,6 +69,7 @@ class JobStore:
         self._settings = settings
         self._scripts = Scripts(redis, settings.prefix)
         self.submissions = Submissions(self._scripts)
+        self.chores = Chores(self._scripts)
         self._tickets = TicketQueue(redis, settings.prefix)
         self._claim_nonces: dict[str, str] = {}
 
@@ -238,35 +240,7 @@ class JobStore:
         assert isinstance(answer, list)
         return [WorkerPresence.model_validate_json(presence) for presence in answer]
 
-    def leftovers(self, age_s: float, limit: int) -> list[tuple[str, str]]:
-        """(tenant, job id) of jobs that ended `age_s` ago and may have outputs of unsuccessful attempts."""
-        return self._due("leftovers", age_s, limit)
-
-    def forget_leftovers(self, tenant: str, job_id: str) -> None:
-        self._scripts.call("forget", "leftovers", tenant, job_id)
-
-    def abandoned(self, age_s: float, limit: int) -> list[tuple[str, str]]:
-        """(tenant, job id) of reservations that began `age_s` ago and never became a job."""
-        return self._due("reserved", age_s, limit)
-
-    def forget_abandoned(self, tenant: str, job_id: str) -> None:
-        self._scripts.call("forget", "reserved", tenant, job_id)
-
-    def expired(self, limit: int) -> list[tuple[str, str]]:
-        """(tenant, job id) of jobs whose retention is over and whose objects may still be there."""
-        return self._due("expiring", 0, limit)
-
-    def forget(self, tenant: str, job_id: str) -> None:
-        """Call it when the objects of an expired job are deleted."""
-        self._scripts.call("forget", "expiring", tenant, job_id)
-
     # --- inside -------------------------------------------------------------------------------------------
-
-    def _due(self, kind: str, age_s: float, limit: int) -> list[tuple[str, str]]:
-        answer = self._scripts.call("due", kind, int(age_s * 1000), limit)
-        assert isinstance(answer, list)
-        pairs = (member.decode().split("/", 1) for member in answer)
-        return [(tenant, job_id) for tenant, job_id in pairs]
 
     def _ring(self) -> None:
         # The job is accepted already; without a ticket it only waits for the reaper's next round.

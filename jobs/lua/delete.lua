@@ -1,11 +1,8 @@
 -- prefix, id, tenant, tombstone -> 'deleted' | status of a job that runs | 'gone' | nil
 -- The objects go after the record: until they have, the job is among those of the collector.
 local id, tenant, tombstone = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local owner = field(id, 'tenant')
-if owner ~= tenant then
-  if not owner and redis.call('GET', key('tomb', id)) == tenant then return 'gone' end
-  return false
-end
+local mine, answer = belongs(id, tenant)
+if not mine then return answer end
 local status = field(id, 'status')
 if status == 'running' or status == 'canceling' then return status end
 leave_line(id, tenant)

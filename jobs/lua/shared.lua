@@ -90,6 +90,13 @@ local function queue_position(id, tenant)
   return ahead + 1
 end
 
+-- Whether the tenant may see the job; when not, also what to answer: 'gone' for one that it had, else nil.
+local function belongs(id, tenant)
+  local owner = field(id, 'tenant')
+  if owner == tenant then return true end
+  return false, not owner and redis.call('GET', key('tomb', id)) == tenant and 'gone'
+end
+
 -- The record as the store reads it: its fields, and its place in the line or false.
 local function snapshot(id)
   local fields = redis.call('HGETALL', key('job', id))

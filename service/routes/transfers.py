@@ -245,6 +245,6 @@ def delete_transfer(job_id: JobId, caller: Called) -> None:
     try:
         for prefix in all_prefixes(caller.tenant, job_id):
             caller.objects.delete_prefix(prefix)
-        caller.store.forget(caller.tenant, job_id)
+        caller.store.chores.forget(caller.tenant, job_id)
     except JobsError:
         log.warning("objects.left", job_id=job_id)  # the collector has them on its list

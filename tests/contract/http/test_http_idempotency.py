@@ -196,4 +196,4 @@ def test_inputs_of_a_submission_that_never_arrived_are_collected(stack: Stack) -
     assert len(stack.inputs()) == 3
     Collector(stack.store, stack.objects, abandoned_age_s=0).collect()
     assert sorted(stack.inputs()) == [f"inputs/local/{kept}/{name}.png" for name in ("reference", "target")]
-    assert stack.store.abandoned(0, 10) == []
+    assert stack.store.chores.abandoned(0, 10) == []

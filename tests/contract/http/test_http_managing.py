@@ -51,7 +51,7 @@ def test_of_a_deleted_job_nothing_is_left(stack: Stack, redis: Redis, bring_abou
         problem(stack.http.request(method, url + path), 410, "job_gone")
     assert stack.http.get("/v1/transfers").json()["items"] == []
     assert stack.store.claim("w1") is None
-    assert stack.store.expired(10) == []
+    assert stack.store.chores.expired(10) == []
     problem(stack.submit({"Idempotency-Key": "k"}, prompt=SECRET), 410, "job_gone")
 
 
