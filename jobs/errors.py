@@ -15,6 +15,10 @@
     ├── ObjectExists            create-only write, and the key is taken
     ├── ObjectsUnavailable      the object store does not answer
     ├── EmbeddedRedisError      no server binary, or it did not start
+    ├── UrlError                a URL of the caller's
+    │   ├── UrlRefused          its form is not one that is followed
+    │   ├── UrlUnreachable      nothing there that may be reached and answers; no more than that is told
+    │   └── UrlTooLarge         the answer is larger than allowed
     └── InvalidImage            an uploaded picture is refused; carries a stable `code`
 
 Messages are fit for people outside: no addresses, no secrets, no tracebacks.
@@ -85,6 +89,25 @@ class ObjectsUnavailable(JobsError):
 
 class EmbeddedRedisError(JobsError):
     code = "embedded_redis_error"
+
+
+class UrlError(JobsError):
+    code = "url_error"
+
+
+class UrlRefused(UrlError):
+    code = "url_refused"
+
+
+class UrlUnreachable(UrlError):
+    code = "url_unreachable"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing answers at this URL.")
+
+
+class UrlTooLarge(UrlError):
+    code = "url_too_large"
 
 
 class InvalidImage(JobsError):
