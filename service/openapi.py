@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from service import examples, schemas
+from service.admission import PICTURES
 from service.errors import PROBLEMS
 from service.responses import headers, problems
 
@@ -48,6 +49,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     found["components"] = {"schemas": _models(), "securitySchemes": SECURITY}
+    form = found["paths"]["/v1/transfers"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    form["encoding"] = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in PICTURES}
     for path, operations in found["paths"].items():
         for operation in operations.values():
             # FastAPI promises its own 422 wherever a parameter exists; a path parameter cannot cause one.
@@ -61,7 +64,7 @@ def _with_gate(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     """The answers of an operation and, where a key may be asked for, those of the gate."""
     if not path.startswith("/v1/"):
         return dict(operation["responses"])
-    operation["security"] = [{"key": []}, {}]
+    operation["security"] = [{"key": []}]
     gate = problems("key_missing", "key_refused", "scope_missing", "cross_site", "host_refused", "rate_limited")
     answers = {str(status): answer for status, answer in gate.items()} | operation["responses"]
     for status in answers:

@@ -25,8 +25,19 @@ def binary(media_type: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
 
 
-def event_stream(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+def event_stream(description: str, event: str, model: str) -> dict[str, Any]:
+    """The schema is that of one event, and says what is in its `data`."""
+    data = {"type": "string", "contentMediaType": "application/json"}
+    fields = {
+        "event": {"const": event},
+        "id": {"type": "string"},
+        "data": data | {"contentSchema": {"$ref": f"#/components/schemas/{model}"}},
+        "retry": {"type": "integer", "minimum": 0},
+    }
+    return {
+        "description": description,
+        "content": {"text/event-stream": {"schema": {"type": "object", "properties": fields}}},
+    }
 
 
 def _problem_response(status: int, codes: list[str]) -> dict[str, Any]:

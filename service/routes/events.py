@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     summary="Follow a transfer",
     response_class=StreamingResponse,
     responses={
-        200: event_stream("Events named `transfer`; the data of each is the whole record."),
+        200: event_stream("Events named `transfer`; the data of each is the whole record.", "transfer", "Transfer"),
         **problems("job_not_found", "job_gone", "store_unavailable"),
     },
 )

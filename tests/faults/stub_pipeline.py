@@ -43,11 +43,20 @@ class TransferResult:
     matches: Matches
 
 
+def _asked(prompt: str) -> dict[str, Any]:
+    """Of a prompt that means a picture: nothing."""
+    try:
+        found = json.loads(prompt)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def transfer(
     models: Any, target: Tensor, reference: Tensor, params: Any, *, prompt: str, seed: int, on_step: Any, **_: Any
 ) -> TransferResult:
     """The target itself, after as many steps as the prompt says."""
-    behaviour = {"steps": 2, "pause_s": 0.01, **json.loads(prompt or "{}")}
+    behaviour = {"steps": 2, "pause_s": 0.01, **_asked(prompt)}
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as file:
             file.write(f"{os.getpid()}\n")
