@@ -19,6 +19,7 @@
     │   ├── UrlRefused          its form is not one that is followed
     │   ├── UrlUnreachable      nothing there that may be reached and answers; no more than that is told
     │   └── UrlTooLarge         the answer is larger than allowed
+    ├── DecoderUnavailable      a picture could not be decoded here and now; another time it may
     └── InvalidImage            an uploaded picture is refused; carries a stable `code`
 
 Messages are fit for people outside: no addresses, no secrets, no tracebacks.
@@ -108,6 +109,10 @@ class UrlUnreachable(UrlError):
 
 class UrlTooLarge(UrlError):
     code = "url_too_large"
+
+
+class DecoderUnavailable(JobsError):
+    code = "decoder_unavailable"
 
 
 class InvalidImage(JobsError):

@@ -65,12 +65,15 @@ def check_picture(data: bytes, limits: PictureLimits) -> CheckedPicture:
     `image_unreadable`, `image_animated`, `image_too_many_pixels`, `image_too_large_side`, `image_too_small`
     or `image_too_narrow`.
     """
-    with _open(data, limits) as image:
-        pixels, alpha = _split_alpha(_decode(image))
-        pixels = _to_srgb(pixels, image.info.get("icc_profile"))
-        if alpha is not None:
-            pixels.putalpha(alpha)
-        return _encode(_upright(pixels, image))
+    image = _open(data, limits)
+    profile, turn = image.info.get("icc_profile"), _turn(image)
+    pixels, alpha = _split_alpha(_decode(image))
+    del image  # large pictures: hold few copies at a time
+    pixels = _to_srgb(pixels, profile)
+    if alpha is not None:
+        pixels.putalpha(alpha)
+        del alpha
+    return _encode(pixels if turn is None else pixels.transpose(turn))
 
 
 def check_mask(data: bytes, limits: PictureLimits, size: tuple[int, int]) -> CheckedPicture:
@@ -79,12 +82,15 @@ def check_mask(data: bytes, limits: PictureLimits, size: tuple[int, int]) -> Che
     `size` is the (width, height) of the picture it belongs to. Raises InvalidImage as `check_picture` does,
     and with `mask_size_mismatch` or `mask_empty`.
     """
-    with _open(data, limits) as image:
-        pixels, alpha = _split_alpha(_decode(image))
-        inside = pixels.convert("L")
-        if alpha is not None:
-            inside = Image.composite(inside, Image.new("L", inside.size, 0), alpha)
-        inside = _upright(inside, image)
+    image = _open(data, limits)
+    turn = _turn(image)
+    pixels, alpha = _split_alpha(_decode(image))
+    del image
+    inside = pixels.convert("L")
+    if alpha is not None:
+        inside = Image.composite(inside, Image.new("L", inside.size, 0), alpha)
+    if turn is not None:
+        inside = inside.transpose(turn)
     if inside.size != size:
         raise InvalidImage(
             "mask_size_mismatch",
@@ -155,10 +161,11 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if isinstance(key, int | tuple) and image.mode != "P":
         image.info["transparency"] = _eight_bit_key(key)
     if key is not None or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
-        image = image.convert("RGBA")
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
         return image.convert("RGB"), image.getchannel("A")
     if image.mode in PROFILE_SPACES:
-        return image.copy(), None
+        return image.copy(), None  # a file's own image would carry more than pixels
     return image.convert("L" if image.mode == "1" else "RGB"), None
 
 
@@ -191,15 +198,15 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             pass
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _upright(pixels: Image.Image, source: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What sets the picture upright."""
     try:
-        orientation = source.getexif().get(0x0112)
+        return UPRIGHT.get(image.getexif().get(0x0112))
     except Exception:  # damaged EXIF is no reason to refuse sound pixels
-        return pixels
-    return pixels.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else pixels
+        return None
 
 
 def _encode(pixels: Image.Image) -> CheckedPicture:

@@ -14,8 +14,9 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import UploadFile
 
+from jobs.decoders import Decoders
 from jobs.errors import IdempotencyKeyInUse, InvalidImage, JobsError, ObjectNotFound, StoreUnavailable
-from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
+from jobs.images import CheckedPicture
 from jobs.objects import ObjectStore, input_key, input_prefix
 from jobs.schema import InputKeys, JobSpec, Record, Status
 from jobs.store import JobStore, new_job_id
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 class Admission:
     store: JobStore
     objects: ObjectStore
-    limits: PictureLimits
+    decoders: Decoders
     decodes: CapacityLimiter
 
     async def admit(self, form: TransferForm, tenant: str, idempotency_key: str = "") -> tuple[Record, bool]:
@@ -102,7 +103,7 @@ class Admission:
 
     def _stored(self, form: TransferForm, job_id: str, tenant: str) -> JobSpec:
         """Checks the pictures, then puts them where the spec says."""
-        pictures = check_pictures(form, self.limits)
+        pictures = check_pictures(form, self.decoders)
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
         for name, picture in pictures.items():
             self.objects.put(keys[name], picture.png, "image/png")
@@ -156,7 +157,7 @@ def fingerprint(form: TransferForm) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def check_pictures(form: TransferForm, limits: PictureLimits) -> dict[str, CheckedPicture]:
+def check_pictures(form: TransferForm, decoders: Decoders) -> dict[str, CheckedPicture]:
     """The given pictures by field name. Raises one Problem that names every refused one."""
     pictures: dict[str, CheckedPicture] = {}
     refused: list[FieldError] = []
@@ -164,16 +165,16 @@ def check_pictures(form: TransferForm, limits: PictureLimits) -> dict[str, Check
     def check(name: str, upload: UploadFile, judge: Callable[[bytes], CheckedPicture]) -> None:
         try:
             # One byte over the cap is enough to refuse a file without reading all of it.
-            pictures[name] = judge(upload.file.read(limits.max_bytes + 1))
+            pictures[name] = judge(upload.file.read(decoders.limits.max_bytes + 1))
         except InvalidImage as error:
             refused.append(FieldError(pointer=f"/{name}", code=error.code, message=str(error)))
 
-    check("target", form.target, lambda data: check_picture(data, limits))
-    check("reference", form.reference, lambda data: check_picture(data, limits))
+    check("target", form.target, decoders.check_picture)
+    check("reference", form.reference, decoders.check_picture)
     for name, mask in (("target", form.target_mask), ("reference", form.reference_mask)):
         if mask is not None and name in pictures:
             size = (pictures[name].width, pictures[name].height)
-            check(f"{name}_mask", mask, partial(check_mask, limits=limits, size=size))
+            check(f"{name}_mask", mask, partial(decoders.check_mask, size=size))
     if refused:
         first = refused[0]
         raise Problem(first.code, f"{first.pointer}: {first.message}", errors=refused)

@@ -1,10 +1,14 @@
 """The ASGI application: routes, the shape of errors, and the layer around every request."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache, partial
 
 import anyio
+from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
+from jobs.decoders import Decoders
 from jobs.objects import ObjectStore
 from jobs.store import JobStore
 from service import errors
@@ -34,6 +38,7 @@ def bare_app() -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=_decoding,
         # Two pictures, two masks, four text fields; a few more, so that an unknown one is named and not counted.
         form_limits={"max_files": 8, "max_fields": 16, "max_part_size": 64 * 1024},
     )
@@ -46,6 +51,15 @@ def bare_app() -> FastAPI:
     return app
 
 
+@asynccontextmanager
+async def _decoding(app: FastAPI) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        decoders: Decoders = app.state.decoders
+        await run_sync(decoders.close)
+
+
 def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore, guard: Guard) -> FastAPI:
     """The app in front of these stores. Nothing is sent to them before the first request.
 
@@ -54,6 +68,7 @@ def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore,
     app = bare_app()
     app.state.settings, app.state.store, app.state.objects = settings, store, objects
     app.state.stopping = False
+    app.state.decoders = Decoders(settings.picture_limits, at_once=settings.decodes_at_once)
     app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
     app.add_middleware(Gate, guard=guard)
     app.add_middleware(Access, max_body_bytes=settings.max_body_bytes)

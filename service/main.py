@@ -39,7 +39,9 @@ def app(host: str | None = None) -> FastAPI:
         raise MissingRedis("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own.")
     settings, redis = ServiceSettings(), connect_redis(jobs.redis_url)
     guard = guard_for(host, settings, jobs, redis)
-    return create_app(settings, JobStore(redis, jobs), ObjectStore.from_settings(jobs), guard)
+    application = create_app(settings, JobStore(redis, jobs), ObjectStore.from_settings(jobs), guard)
+    application.state.decoders.start()  # warm by the time the server is
+    return application
 
 
 def guard_for(host: str | None, settings: ServiceSettings, jobs: JobSettings, redis: Redis) -> Guard:

@@ -26,13 +26,14 @@ class ServiceSettings(BaseSettings):
     """Largest uploaded file."""
 
     max_picture_pixels: int = Field(default=40_000_000, ge=256, le=80_000_000)
-    """Most pixels of an uploaded picture, width times height."""
+    """Most pixels of an uploaded picture, width times height. A decoder may take 20 bytes of memory for each."""
 
     max_picture_side_px: int = Field(default=8192, ge=16, le=16_383)
     """Longest side of an uploaded picture."""
 
     decodes_at_once: int = Field(default=2, ge=1, le=64)
-    """Requests whose pictures are decoded at the same time; each may need half a gigabyte. Others wait."""
+    """Requests whose pictures are decoded at the same time, each in a process of its own that may need half a gigabyte.
+    Others wait."""
 
     allow_unauthenticated: bool = False
     """Asks nobody for a key, on any address. For an API that only your own proxy can reach."""

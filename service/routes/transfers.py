@@ -80,6 +80,7 @@ async def _one_of_each(request: Request) -> None:
             "queue_full",
             "store_unavailable",
             "objects_unavailable",
+            "decoder_unavailable",
         ),
     },
 )
@@ -102,7 +103,7 @@ async def create_transfer(
 
 def _admission(caller: Caller) -> Admission:
     decodes: CapacityLimiter = caller.request.app.state.decode_limiter
-    return Admission(caller.store, caller.objects, caller.settings.picture_limits, decodes)
+    return Admission(caller.store, caller.objects, caller.request.app.state.decoders, decodes)
 
 
 async def _accepted(record: Record, replayed: bool, caller: Caller, response: Response, prefer: str) -> Transfer:
