@@ -3,7 +3,7 @@
 CheckpointError
 ├── CheckpointNotFound      no such folder, or the hub does not give it
 ├── RevisionNotPinned       a hub id without a full commit hash
-├── CheckpointUnsupported   readable, but not an SDXL base model in safetensors
+├── CheckpointUnsupported   readable, but not a model of the needed kind in safetensors
 └── DeviceUnavailable       the chosen device or dtype is not to be had here
 """
 

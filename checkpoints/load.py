@@ -6,17 +6,20 @@ Safetensors only, and no code from the checkpoint is ever run: pickled weights a
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline
 
-from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, DeviceUnavailable, RevisionNotPinned
+from checkpoints.errors import CheckpointUnsupported, DeviceUnavailable
+from checkpoints.segmenters import load_segmenter, load_text_segmenter
 from checkpoints.settings import ModelSettings
+from checkpoints.sources import is_folder, pinned
 from core.models import Models
+from core.optional import OptionalModel
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -32,31 +35,36 @@ class LoadedModels:
     device: str
     dtype: str
 
+    @property
+    def held(self) -> tuple[OptionalModel, ...]:
+        """The optional models that were loaded as well."""
+        return self.models.held
+
 
 def load(settings: ModelSettings) -> LoadedModels:
-    """Load an SDXL checkpoint.
+    """Load an SDXL checkpoint, and the optional models that are configured.
 
     The VAE runs in float32 where its configuration says `force_upcast` (SDXL's own overflows in float16), else in the
     UNet's precision. Raises the errors of `checkpoints.errors`.
     """
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
-    revision = _pinned(settings.model, settings.model_revision, "PLUMAGE_MODEL_REVISION")
+    revision = pinned(settings.model, settings.model_revision, "PLUMAGE_MODEL_REVISION")
     _require_sdxl(settings.model)
     variant = settings.model_variant or _only_variant(settings.model)
     arguments = {"dtype": dtype, "use_safetensors": True}
     try:
         replacement = {}
         if settings.vae is not None:
-            vae_revision = _pinned(settings.vae, settings.vae_revision, "PLUMAGE_VAE_REVISION")
+            vae_revision = pinned(settings.vae, settings.vae_revision, "PLUMAGE_VAE_REVISION")
             replacement["vae"] = AutoencoderKL.from_pretrained(settings.vae, revision=vae_revision, **arguments)
         pipeline = StableDiffusionXLPipeline.from_pretrained(
             settings.model, revision=revision, variant=variant, add_watermarker=False, **replacement, **arguments
         )
     except (OSError, ValueError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_MODEL={settings.model}: cannot be loaded: {error}") from error
-    models = _assemble(pipeline, device)
-    name = Path(settings.model).resolve().name if _is_folder(settings.model) else settings.model
+    models = replace(_assemble(pipeline, device), **_load_optional(settings, device))
+    name = Path(settings.model).resolve().name if is_folder(settings.model) else settings.model
     return LoadedModels(
         models,
         id=name if settings.vae is None else f"{name}+{Path(settings.vae).name}",
@@ -100,6 +108,17 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _load_optional(settings: ModelSettings, device: torch.device) -> dict[str, Any]:
+    """The optional models that are configured, by their names in `Models`."""
+    loaders = {"segmenter": load_segmenter, "text_segmenter": load_text_segmenter}
+    held = {}
+    for name, load_one in loaders.items():
+        source = getattr(settings, name)
+        if source is not None:
+            held[name] = load_one(source, getattr(settings, f"{name}_revision"), device)
+    return held
+
+
 def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Models:
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
         part.requires_grad_(False).eval()
@@ -118,23 +137,9 @@ def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Mode
     )
 
 
-def _is_folder(source: str) -> bool:
-    return Path(source).is_dir()
-
-
-def _pinned(source: str, revision: str | None, setting: str) -> str | None:
-    if _is_folder(source):
-        return None
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        raise CheckpointNotFound(f"{source} is neither a folder here nor a hub id (owner/name)")
-    if revision is None or not COMMIT.fullmatch(revision):
-        raise RevisionNotPinned(f"{source}: set {setting} to the full commit hash (40 hex digits) that you trust")
-    return revision
-
-
 def _require_sdxl(source: str) -> None:
     """Folders only: what the hub sends is checked by loading it."""
-    if not _is_folder(source):
+    if not is_folder(source):
         return
     index = Path(source) / "model_index.json"
     if not index.is_file():
@@ -151,7 +156,7 @@ def _require_sdxl(source: str) -> None:
 
 def _only_variant(source: str) -> str | None:
     """The variant of a folder that holds no plain UNet weights but one variant of them."""
-    if not _is_folder(source):
+    if not is_folder(source):
         return None
     names = [path.name for path in (Path(source) / "unet").glob("*.safetensors")]
     variants = set()

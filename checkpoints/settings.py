@@ -27,6 +27,16 @@ class ModelSettings(BaseSettings):
     """Replacement VAE: folder or hub id, such as `madebyollin/sdxl-vae-fp16-fix`."""
     vae_revision: str | None = None
     """Commit of the replacement VAE's hub id."""
+    segmenter: str | None = None
+    """SAM 2, SAM-HQ or SAM, for masks from a box or from points: folder or hub id, such as
+    `facebook/sam2.1-hiera-small`. Absent: jobs that need it are refused."""
+    segmenter_revision: str | None = None
+    """Commit of the segmentation model's hub id."""
+    text_segmenter: str | None = None
+    """CLIPSeg, for masks from a text: folder or hub id, such as `CIDAS/clipseg-rd64-refined`. Absent: jobs that need it
+    are refused."""
+    text_segmenter_revision: str | None = None
+    """Commit of the text segmentation model's hub id."""
     device: str = "auto"
     """`auto`, `cuda`, `cuda:1`, `mps` or `cpu`. Auto takes the first that is there."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

@@ -17,9 +17,10 @@ from core.errors import CoreError
 from core.params import TransferParams
 from core.pipeline import Masks, Preview
 from core.pipeline import transfer as run_transfer
-from core.pixels import from_pil, to_pil
+from core.pixels import from_pil
 from jobs.errors import InvalidImage
 from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
+from worker.pictures import encode_result
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class Pictures:
     reference: CheckedPicture
     target_mask: CheckedPicture | None
     reference_mask: CheckedPicture | None
+
+
+@dataclass(frozen=True)
+class Repainted:
+    png: bytes
+    masks: dict[str, bytes]
+    """PNGs of the masks that were used, by the picture's name."""
 
 
 def read_pictures(target: Path, reference: Path, target_mask: Path | None, reference_mask: Path | None) -> Pictures:
@@ -61,8 +69,8 @@ def _read(path: Path, masked: CheckedPicture | None = None) -> CheckedPicture:
         raise BadInput(f"{path}: {error}", error.code) from error
 
 
-def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: int) -> bytes:
-    """The finished PNG, with a progress bar on stderr. Raises Failed when the weights or the transfer fail."""
+def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: int) -> Repainted:
+    """The finished picture, with a progress bar on stderr. Raises Failed when the weights or the transfer fail."""
     with progress_bar() as bar:
         bar.say("loading the model")
         loaded = load_models()
@@ -86,9 +94,8 @@ def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: 
             )
         except CoreError as error:
             raise Failed(str(error), error.code) from error
-    png = io.BytesIO()
-    to_pil(result.image).save(png, "PNG")
-    return png.getvalue()
+    encoded = encode_result(result)
+    return Repainted(encoded.png, {name: mask.png for name, mask in encoded.masks.items()})
 
 
 def load_models() -> LoadedModels:

@@ -16,6 +16,7 @@ PICTURE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--negative-prompt", default="", help="What to stay away from; works with guidance only.")
 @click.option("--target-mask", type=PICTURE, help="White = what to repaint; of the target's size.")
 @click.option("--reference-mask", type=PICTURE, help="White = where appearance may come from; of the reference's size.")
+@click.option("--masks-out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the masks used.")
 @click.option("--param", "assignments", multiple=True, metavar="KEY=VALUE", help="A parameter; may be repeated.")
 @click.option("--list-params", is_flag=True, is_eager=True, expose_value=False, callback=lambda *a: list_params(*a))
 def transfer(
@@ -27,6 +28,7 @@ def transfer(
     negative_prompt: str,
     target_mask: Path | None,
     reference_mask: Path | None,
+    masks_out: Path | None,
     assignments: tuple[str, ...],
 ) -> None:
     """Repaint TARGET with the appearance of REFERENCE, part by part, in this process.
@@ -40,11 +42,16 @@ def transfer(
     from cli.params import read_params
 
     check_writable(out)
+    if masks_out is not None:
+        check_writable(masks_out / "target-mask.png")
     params = read_params(assignments)
     pictures = read_pictures(target, reference, target_mask, reference_mask)
     chosen = secrets.randbelow(2**32) if seed is None else seed
-    png = repaint(pictures, params, Prompts(prompt, negative_prompt), chosen)
-    replace_file(out, png)
+    repainted = repaint(pictures, params, Prompts(prompt, negative_prompt), chosen)
+    replace_file(out, repainted.png)
+    if masks_out is not None:
+        for name, mask in repainted.masks.items():
+            replace_file(masks_out / f"{name}-mask.png", mask)
     click.echo(f"{out} (seed {chosen})", err=True)
 
 

@@ -22,6 +22,8 @@ Picture = Float[Tensor, "3 height width"]
 Mask = Float[Tensor, "height width"]
 
 MIN_SIDE = 8
+FAINT = 0.02
+"""Weights up to this are what compression leaves of black."""
 MATTE = 0.5
 """Grey behind transparent pixels: it is never part of the result."""
 
@@ -53,9 +55,11 @@ def working_size(height: int, width: int, *, resolution: int, multiple: int) -> 
 def stretch_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
     """The target's canvas: the picture resized to `size`, which `working_size` chose to fit its aspect ratio.
 
-    Raises ShapeError and EmptyMaskError.
+    Wherever the mask lets in anything the picture is repainted wholly; `compose` then lets through as much of it as the
+    mask says. Raises ShapeError and EmptyMaskError.
     """
     picture, weight = _checked(image, mask, "target")
+    weight = (weight > FAINT).to(weight.dtype) if mask is not None else weight
     return Canvas(resize(picture, size), resize(weight[None], size)[0], (0.0, 0.0, 1.0, 1.0))
 
 
@@ -77,7 +81,8 @@ def fit_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -
     return Canvas(fitted, mask_out, box)
 
 
-def _checked(image: Image, mask: UploadedMask | None, role: str) -> tuple[Picture, ImageMask]:
+def check_image(image: Image, mask: UploadedMask | None, role: str) -> None:
+    """Raises ShapeError for a picture, or a mask to it, that cannot be worked with."""
     channels, height, width = image.shape
     if channels not in (3, 4):
         raise ShapeError(f"the {role} has {channels} channels, not 3 (RGB) or 4 (RGBA)")
@@ -85,11 +90,21 @@ def _checked(image: Image, mask: UploadedMask | None, role: str) -> tuple[Pictur
         raise ShapeError(f"the {role} is {width} x {height} pixels; each side needs {MIN_SIDE}")
     if mask is not None and mask.shape != (height, width):
         raise ShapeError(f"the {role}'s mask is {mask.shape[1]} x {mask.shape[0]}, the picture {width} x {height}")
-    alpha = image[3] if channels == 4 else torch.ones_like(image[0])
+
+
+def on_matte(image: Image) -> tuple[Picture, ImageMask]:
+    """The picture on the matte, and its alpha."""
+    alpha = image[3] if image.shape[0] == 4 else torch.ones_like(image[0])
+    return image[:3] * alpha + MATTE * (1.0 - alpha), alpha
+
+
+def _checked(image: Image, mask: UploadedMask | None, role: str) -> tuple[Picture, ImageMask]:
+    check_image(image, mask, role)
+    picture, alpha = on_matte(image)
     weight = alpha if mask is None else mask * alpha
     if float(weight.max()) <= 0.0:
         raise EmptyMaskError(f"the {role}'s mask (or its alpha) selects no pixel")
-    return image[:3] * alpha + MATTE * (1.0 - alpha), weight
+    return picture, weight
 
 
 def resize(
@@ -103,7 +118,8 @@ def resize(
 
 
 def feather(mask: ImageMask, width_px: float) -> ImageMask:
-    """Soften a mask inwards over about `width_px` pixels: 0 stays 0, and 1 is reached inside.
+    """Soften a mask inwards over about `width_px` pixels: 0 stays 0, and 1 is reached inside. What is soft already
+    stays as it is, where it is softer.
 
     A Gaussian blur of a straight edge is 1/2 on the edge; stretching 1/2..1 to 0..1 leaves nothing outside.
     """
@@ -114,7 +130,8 @@ def feather(mask: ImageMask, width_px: float) -> ImageMask:
     x = torch.arange(-radius, radius + 1, dtype=mask.dtype, device=mask.device)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    padded = F.pad(mask[None, None], (radius, radius, radius, radius), mode="reflect")
+    support = (mask > 0.0).to(mask.dtype)
+    padded = F.pad(support[None, None], (radius, radius, radius, radius), mode="reflect")
     rows = F.conv2d(padded, kernel[None, None, None, :])
     blurred = F.conv2d(rows, kernel[None, None, :, None])[0, 0]
     return torch.minimum(mask, (2.0 * blurred - 1.0).clamp(0.0, 1.0))

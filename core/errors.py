@@ -3,12 +3,15 @@
 CoreError
 ├── EmptyMaskError        a mask selects nothing
 ├── ShapeError            a picture or mask has a size that cannot be worked with
+├── ModelMissingError     the job needs an optional model that is not loaded
 ├── UnknownLayerError     a layer name fits no self-attention of the loaded UNet
 ├── NonFiniteError        the network produced NaN or infinity; no picture is made of it
 └── TransferCanceled      raised by the caller's `on_step` to stop the run
 """
 
 from typing import ClassVar
+
+from core.optional import OptionalModel, how_to_configure
 
 
 class CoreError(Exception):
@@ -23,6 +26,13 @@ class EmptyMaskError(CoreError):
 
 class ShapeError(CoreError):
     code = "unsupported_shape"
+
+
+class ModelMissingError(CoreError):
+    code = "model_not_configured"
+
+    def __init__(self, model: OptionalModel) -> None:
+        super().__init__(how_to_configure(model))
 
 
 class UnknownLayerError(CoreError):

@@ -7,6 +7,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from core.optional import OPTIONAL_MODELS, OptionalModel
+from core.segment import Segmenter, TextSegmenter
+
 
 @dataclass(frozen=True, eq=False)
 class Models:
@@ -22,6 +25,15 @@ class Models:
     """What the UNet predicts: `epsilon`, `v_prediction` or `sample`."""
     zero_empty_negative: bool
     """Whether an empty negative prompt is embedded as zeros, as SDXL base was trained."""
+    segmenter: Segmenter | None = None
+    """Finds the thing in a box or at points."""
+    text_segmenter: TextSegmenter | None = None
+    """Finds what a text names."""
+
+    @property
+    def held(self) -> tuple[OptionalModel, ...]:
+        """The optional models that are there."""
+        return tuple(name for name in OPTIONAL_MODELS if getattr(self, name) is not None)
 
     @property
     def device(self) -> torch.device:

@@ -14,6 +14,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from core.optional import OptionalModel
+from core.selection import Selection
+
 NoiseLevel = Annotated[float, Field(ge=0.0, le=1.0)]
 NoiseRange = tuple[NoiseLevel, NoiseLevel]
 LayerName = Annotated[
@@ -43,6 +46,18 @@ class TransferParams(BaseModel):
 
     resolution: int | None = Field(default=None, ge=64, le=2048)
     """Side in pixels of the square whose area the working picture has. Absent: the checkpoint's own."""
+
+    # --- what takes part ----------------------------------------------------------------------------------------
+    mask_mode: Literal["given", "none"] = "given"
+    """Where masks come from. `given`: from all that is said of a picture, an uploaded mask (white is inside, grey is a
+    weight) and its selection below; a picture of which nothing is said takes part whole. `none`: nothing of that is
+    looked at. Transparent pixels never take part."""
+
+    target_selection: Selection = Selection()
+    """What of the target is repainted. The rest keeps its pixels exactly."""
+
+    reference_selection: Selection = Selection()
+    """Where in the reference appearance may come from."""
 
     # --- correspondence -----------------------------------------------------------------------------------------
     match_source: Literal["layer", "one_shot"] = "one_shot"
@@ -96,6 +111,19 @@ class TransferParams(BaseModel):
     feather_px: float = Field(default=1.0, ge=0.0, le=64.0)
     """Width in working pixels of the inward feather with which the result is set into the target. Outside the
     mask the target's pixels stay exactly."""
+
+    @property
+    def needed_models(self) -> frozenset[OptionalModel]:
+        """Models beside SDXL without which this cannot be computed."""
+        if self.mask_mode == "none":
+            return frozenset()
+        selections = (self.target_selection, self.reference_selection)
+        needed: set[OptionalModel] = set()
+        if any(selection.pointed for selection in selections):
+            needed.add("segmenter")
+        if any(selection.text for selection in selections):
+            needed.add("text_segmenter")
+        return frozenset(needed)
 
     @model_validator(mode="after")
     def _ranges_run_downwards(self) -> "TransferParams":

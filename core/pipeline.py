@@ -1,5 +1,6 @@
-"""One transfer, from two pictures to one: the whole story in five verbs.
+"""One transfer, from two pictures to one: the whole story in six verbs.
 
+    select      masks, from files, places and words
     prepare     sizes, alpha, masks: both pictures on one canvas
     encode      prompts and pictures in the network's terms
     correspond  who in the reference belongs to whom in the target
@@ -23,6 +24,7 @@ from core.correspond import Matches, describe, match_once
 from core.denoise import LatentPair, PlannedStep, denoise
 from core.guidance import NoisePredictor, make_predictor
 from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
+from core.masking import choose_mask
 from core.match import TokenMap, token_mask
 from core.models import Models
 from core.params import TransferParams
@@ -52,6 +54,8 @@ class TransferResult:
     timings: dict[str, float]
     """Milliseconds by verb."""
     matches: Matches
+    masks: Masks = Masks()
+    """The masks that were used, each at its picture's own size; None where the whole picture took part."""
 
 
 def transfer(
@@ -73,10 +77,12 @@ def transfer(
     every sampling step; `preview()` makes a small picture of the prediction so far, and raising stops the run.
     Whatever happens, the networks are left as they were. Same inputs, seed and machine: the same bytes.
 
-    Raises EmptyMaskError, ShapeError or UnknownLayerError for inputs that cannot be worked with, NonFiniteError when
-    the network fails numerically, and whatever `on_step` raises.
+    Raises EmptyMaskError, ShapeError, ModelMissingError or UnknownLayerError for inputs that cannot be worked with,
+    NonFiniteError when the network fails numerically, and whatever `on_step` raises.
     """
     phase = Stopwatch(clock, models.device)
+    with phase("select"):
+        masks = select(models, target, reference, masks, params)
     with phase("prepare"):
         canvases = prepare(models, target, reference, masks, params)
     with phase("encode"):
@@ -89,7 +95,17 @@ def transfer(
         mask = canvases.target_mask
         image = compose(decode_latent(models.vae, latent), target, mask, params.feather_px)
         matches = describe(token_map, canvases.target, canvases.reference)
-    return TransferResult(image.cpu(), seed, phase.milliseconds, matches)
+    return TransferResult(image.cpu(), seed, phase.milliseconds, matches, masks)
+
+
+def select(models: Models, target: Tensor, reference: Tensor, masks: Masks, params: TransferParams) -> Masks:
+    """What takes part of each picture: uploaded masks, and what `params` says in places and words."""
+    return Masks(
+        choose_mask(models, target, masks.target, params.target_selection, mode=params.mask_mode, role="target"),
+        choose_mask(
+            models, reference, masks.reference, params.reference_selection, mode=params.mask_mode, role="reference"
+        ),
+    )
 
 
 @dataclass(frozen=True)

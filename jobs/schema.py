@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.optional import OptionalModel
 from core.params import TransferParams
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -108,6 +109,15 @@ class ModelIdentity(Carried):
     dtype: str
 
 
+class StoredMask(Carried):
+    """A mask that a result was made with."""
+
+    key: str
+    """Of a grey PNG of its picture's size, white = inside."""
+    coverage: float
+    """Share of the picture that it lets in, 0 to 1, greys as weights."""
+
+
 class JobResult(Carried):
     """The finished picture. Written only after the object can be read."""
 
@@ -121,6 +131,8 @@ class JobResult(Carried):
     """Milliseconds by phase, and `queue` and `total`."""
     image_key: str
     matches_key: str
+    masks: dict[str, StoredMask] = {}
+    """By the picture's name, `target` or `reference`; one that took part whole has none."""
 
 
 class Record(Carried):
@@ -173,6 +185,8 @@ class WorkerPresence(Carried):
     state: WorkerState
     model: ModelIdentity | None
     """Absent until the weights are loaded."""
+    held: tuple[OptionalModel, ...] = ()
+    """Optional models that were loaded as well."""
     detail: str
     """For people: what the worker is doing, or why it is not ready."""
 

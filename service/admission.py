@@ -21,6 +21,7 @@ from jobs.objects import ObjectStore, input_key, input_prefix
 from jobs.schema import InputKeys, JobSpec, Record, Status
 from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
+from service.capability import require_models
 from service.errors import Problem
 from service.schemas import FieldError, TransferForm
 
@@ -102,7 +103,8 @@ class Admission:
             raise
 
     def _stored(self, form: TransferForm, job_id: str, tenant: str) -> JobSpec:
-        """Checks the pictures, then puts them where the spec says."""
+        """Checks what is asked for and the pictures, then puts them where the spec says."""
+        require_models(self.store, form.params)
         pictures = check_pictures(form, self.decoders)
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
         for name, picture in pictures.items():
@@ -126,6 +128,7 @@ class Admission:
 
     def _copied(self, spec: JobSpec, job_id: str, tenant: str) -> JobSpec:
         """The same with inputs of its own, which live as long as the new job."""
+        require_models(self.store, spec.params)
         keys: dict[str, str] = {}
         for name, key in spec.inputs:
             if key is not None:

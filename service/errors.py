@@ -63,6 +63,7 @@ PROBLEMS: dict[str, Kind] = {
     # jobs
     "job_not_found": Kind(404, "There is no such job."),
     "no_preview": Kind(404, "There is no preview yet."),
+    "no_mask": Kind(404, "There is no such mask."),
     "not_finished": Kind(409, "The job has not finished."),
     "job_failed": Kind(409, "The job failed and has no result."),
     "job_canceled": Kind(409, "The job was canceled and has no result."),
@@ -75,6 +76,7 @@ PROBLEMS: dict[str, Kind] = {
     "idempotency_key_reused": Kind(422, "This key came with another submission before."),
     # the service
     "internal_error": Kind(500, "Something went wrong inside the service."),
+    "model_not_configured": Kind(422, "The job needs a model that the workers do not hold."),
     "too_many_jobs": Kind(429, "This tenant has too many unfinished jobs."),
     "queue_full": Kind(503, "Too many jobs are waiting."),
     "store_unavailable": Kind(503, "The job store does not answer."),

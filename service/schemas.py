@@ -10,7 +10,19 @@ from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile as ReceivedFile
 
 from core.params import TransferParams
-from jobs.schema import SEED_MAX, JobError, Metadata, ModelIdentity, Progress, Prompt, Record, Seconds, Seed, Status
+from jobs.schema import (
+    SEED_MAX,
+    JobError,
+    JobResult,
+    Metadata,
+    ModelIdentity,
+    Progress,
+    Prompt,
+    Record,
+    Seconds,
+    Seed,
+    Status,
+)
 
 # --- what comes in ---------------------------------------------------------------------------------------
 
@@ -136,6 +148,15 @@ class Urls(Answer):
     """The latest preview of the running job."""
 
 
+class UsedMask(Answer):
+    """What took part of one picture."""
+
+    coverage: float
+    """Share of the picture, 0 to 1; grey counts by its weight."""
+    url: str
+    """A grey PNG of the picture's size: white took part."""
+
+
 class Result(Answer):
     """What is known of the finished picture, which lies at `urls.result`."""
 
@@ -147,6 +168,8 @@ class Result(Answer):
     model: ModelIdentity
     timings: dict[str, float]
     """Milliseconds by phase."""
+    masks: dict[str, UsedMask]
+    """The masks that were used, by picture, `target` and `reference`. A picture that took part whole has none."""
 
 
 class Transfer(Answer):
@@ -189,7 +212,7 @@ class Transfer(Answer):
             progress=record.progress,
             error=record.error,
             urls=urls_of(record.id, public_url),
-            result=Result(**result.model_dump(exclude={"image_key", "matches_key"})) if result else None,
+            result=None if result is None else result_of(record.id, result, public_url),
             seed=spec.seed,
             prompt=spec.prompt,
             negative_prompt=spec.negative_prompt,
@@ -200,8 +223,18 @@ class Transfer(Answer):
         )
 
 
+def result_of(job_id: str, result: JobResult, public_url: str | None) -> Result:
+    where = job_url(job_id, public_url)
+    masks = {name: UsedMask(coverage=mask.coverage, url=f"{where}/masks/{name}") for name, mask in result.masks.items()}
+    return Result(**result.model_dump(exclude={"image_key", "matches_key", "masks"}), masks=masks)
+
+
+def job_url(job_id: str, public_url: str | None) -> str:
+    return f"{(public_url or '').rstrip('/')}/v1/transfers/{job_id}"
+
+
 def urls_of(job_id: str, public_url: str | None) -> Urls:
-    self = f"{(public_url or '').rstrip('/')}/v1/transfers/{job_id}"
+    self = job_url(job_id, public_url)
     return Urls(
         self=self,
         events=f"{self}/events",

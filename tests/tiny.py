@@ -57,8 +57,8 @@ def tiny_pipeline(*, dtype: torch.dtype = torch.float32, seed: int = 0) -> Stabl
         vae=vae,
         text_encoder=CLIPTextModel(text),
         text_encoder_2=CLIPTextModelWithProjection(text),
-        tokenizer=_tokenizer(),
-        tokenizer_2=_tokenizer(),
+        tokenizer=tiny_tokenizer(),
+        tokenizer_2=tiny_tokenizer(),
         unet=unet,
         scheduler=scheduler,
         add_watermarker=False,
@@ -87,5 +87,5 @@ def _vocabulary() -> dict[str, int]:
     return {word: place for place, word in enumerate(words)}
 
 
-def _tokenizer() -> CLIPTokenizer:
+def tiny_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=_vocabulary(), merges=[], model_max_length=16)

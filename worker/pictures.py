@@ -5,6 +5,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -32,6 +33,15 @@ class EncodedResult:
     height: int
     sha256: str
     """SHA-256 of the PNG, in hex."""
+    masks: "dict[str, EncodedMask]"
+    """By the picture's name; one that took part whole has none."""
+
+
+@dataclass(frozen=True)
+class EncodedMask:
+    png: bytes
+    coverage: float
+    """Mean weight, 0 to 1."""
 
 
 def decode_picture(png: bytes) -> Tensor:
@@ -54,7 +64,19 @@ def encode_result(result: TransferResult) -> EncodedResult:
         width=image.width,
         height=image.height,
         sha256=hashlib.sha256(png.getvalue()).hexdigest(),
+        masks={
+            name: encode_mask(mask)
+            for name, mask in (("target", result.masks.target), ("reference", result.masks.reference))
+            if mask is not None
+        },
     )
+
+
+def encode_mask(weights: Tensor) -> EncodedMask:
+    """Weights [height, width], 0 to 1, as a grey PNG."""
+    png = io.BytesIO()
+    Image.fromarray((weights * 255.0).round().to(torch.uint8).cpu().numpy()).save(png, "PNG")
+    return EncodedMask(png.getvalue(), round(float(weights.mean()), 6))
 
 
 def encode_preview(pixels: Tensor) -> bytes:

@@ -6,6 +6,7 @@ from typing import Self
 
 import structlog
 
+from core.optional import OptionalModel
 from jobs.errors import StoreUnavailable
 from jobs.schema import ModelIdentity, WorkerPresence, WorkerState
 from jobs.store import JobStore
@@ -27,10 +28,18 @@ class Presence:
         self._over = False
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
-    def say(self, state: WorkerState, detail: str = "", model: ModelIdentity | None = None) -> None:
-        """Told to the store within milliseconds. Without `model` the one said before stays."""
-        known = model or self._said.model
-        self._said = WorkerPresence(worker_id=self._worker_id, state=state, model=known, detail=detail)
+    def say(self, state: WorkerState, detail: str = "") -> None:
+        """Told to the store within milliseconds."""
+        self._tell(self._said.model_copy(update={"state": state, "detail": detail}))
+
+    def ready(self, model: ModelIdentity, held: tuple[OptionalModel, ...]) -> None:
+        """Says that the weights are loaded, and which; said from then on."""
+        self._tell(
+            self._said.model_copy(update={"state": WorkerState.READY, "detail": "", "model": model, "held": held})
+        )
+
+    def _tell(self, said: WorkerPresence) -> None:
+        self._said = said
         self._changed.set()
 
     def __enter__(self) -> Self:

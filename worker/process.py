@@ -71,7 +71,7 @@ def run(
             return EX_CONFIG
         objects = ObjectStore.from_settings(settings)
         bench = Bench(worker_id, settings, store, objects, loaded, transfer, drain, vitals, presence)
-        presence.say(WorkerState.READY, model=bench.identity)
+        presence.ready(bench.identity, loaded.held)
         log.info("worker.ready", seconds=round(time.perf_counter() - began, 1), **bench.identity.model_dump())
         serve(bench, settings.redis_url)
         presence.say(WorkerState.STOPPING)

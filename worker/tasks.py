@@ -17,10 +17,10 @@ from core.errors import CoreError
 from core.pipeline import Masks, TransferResult
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes, result_key
-from jobs.schema import Claim, JobError, JobResult, WorkerState
+from jobs.schema import Claim, JobError, JobResult, StoredMask, WorkerState
 from worker.bench import Bench
 from worker.lease import LeaseKeeper
-from worker.pictures import EncodedResult, Pictures, decode_mask, decode_picture, encode_result
+from worker.pictures import EncodedMask, EncodedResult, Pictures, decode_mask, decode_picture, encode_result
 from worker.progress import Reason, Showcase, StepWatch, Stopped
 from worker.watchdog import TIMED_OUT
 
@@ -125,14 +125,28 @@ class Run:
             encoded = encode_result(result)
             self._patiently(lambda: objects.put(image_key, encoded.png, "image/png"))
             self._patiently(lambda: objects.put(matches_key, encoded.matches_npz, "application/octet-stream"))
-        final = self._describe(result, encoded, image_key, matches_key)
+            masks = {name: self._store_mask(name, mask) for name, mask in encoded.masks.items()}
+        final = self._describe(result, encoded, image_key, matches_key, masks)
         if self._patiently(lambda: self._bench.store.commit(self._claim, final)):
             return True
         self._remove_outputs()
         self._bench.store.finish_canceled(self._claim)
         return False
 
-    def _describe(self, result: TransferResult, encoded: EncodedResult, image_key: str, matches_key: str) -> JobResult:
+    def _store_mask(self, name: str, mask: EncodedMask) -> StoredMask:
+        record = self._claim.record
+        key = result_key(record.tenant, record.id, self._claim.attempt, f"mask-{name}.png")
+        self._patiently(lambda: self._bench.objects.put(key, mask.png, "image/png"))
+        return StoredMask(key=key, coverage=mask.coverage)
+
+    def _describe(
+        self,
+        result: TransferResult,
+        encoded: EncodedResult,
+        image_key: str,
+        matches_key: str,
+        masks: dict[str, StoredMask],
+    ) -> JobResult:
         record = self._claim.record
         assert record.started_at is not None
         waited_ms = (record.started_at - record.created_at).total_seconds() * 1000
@@ -147,6 +161,7 @@ class Run:
             timings={name: round(value, 3) for name, value in times.items()},
             image_key=image_key,
             matches_key=matches_key,
+            masks=masks,
         )
 
     def _settle(self, reason: Reason) -> None:

@@ -15,7 +15,7 @@ from core.latents import decode_latent
 from core.match import TokenMap
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import Canvases, Masks, correspond, encode, prepare, sample
+from core.pipeline import Canvases, Masks, correspond, encode, prepare, sample, select
 from lab.matching import Grid, at_tokens
 from lab.pairs import Pair
 from lab.scenes import Correspondence, Rendering
@@ -36,7 +36,8 @@ class Case:
         self.params = params
         self.seed = seed
         self.target, self.reference = picture(pair.target), picture(pair.reference)
-        self.masks = Masks(figure(pair.target), figure(pair.reference)) if masked else Masks()
+        given = Masks(figure(pair.target), figure(pair.reference)) if masked else Masks()
+        self.masks = select(models, self.target, self.reference, given, params)
 
     @cached_property
     def canvases(self) -> Canvases:

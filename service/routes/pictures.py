@@ -1,6 +1,8 @@
 """What a job has made: the finished picture, and the preview of one that runs."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
 
 from jobs.errors import ObjectNotFound
 from jobs.schema import JobResult, Record
@@ -53,6 +55,43 @@ def get_transfer_result(
     except ObjectNotFound as error:
         raise Problem("result_gone") from error
     return Response(data, media_type="image/png", headers=headers)
+
+
+@router.get(
+    "/{id}/masks/{picture}",
+    operation_id="get_transfer_mask",
+    summary="Fetch a mask that was used",
+    response_class=Response,
+    responses={
+        200: binary("image/png", "Grey, of the picture's size: white took part."),
+        **problems(
+            "job_not_found",
+            "no_mask",
+            "not_finished",
+            "job_failed",
+            "job_canceled",
+            "job_expired",
+            "job_gone",
+            "result_gone",
+            "store_unavailable",
+            "objects_unavailable",
+        ),
+    },
+)
+def get_transfer_mask(
+    job_id: JobId,
+    caller: Called,
+    picture: Annotated[str, Path(description="A name in the record's `result.masks`.", max_length=64)],
+) -> Response:
+    """What was repainted of the target, or used of the reference, whether it was uploaded or found in the picture."""
+    mask = _result_of(caller.job(job_id)).masks.get(picture)
+    if mask is None:
+        raise Problem("no_mask")
+    try:
+        data = caller.objects.get(mask.key)
+    except ObjectNotFound as error:
+        raise Problem("result_gone") from error
+    return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-cache"})
 
 
 def _result_of(record: Record) -> JobResult:

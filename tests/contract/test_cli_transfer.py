@@ -56,8 +56,20 @@ def test_the_same_seed_gives_the_same_bytes_at_the_targets_size(pictures: tuple[
 @pytest.mark.usefixtures("_checkpoint_chosen")
 def test_outside_the_mask_the_target_stays(pictures: tuple[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out.png"
-    result = plumage(*pictures, "-o", str(out), *FEW, "--target-mask", str(tmp_path / "mask.png"))
+    result = plumage(
+        *pictures,
+        "-o",
+        str(out),
+        *FEW,
+        "--target-mask",
+        str(tmp_path / "mask.png"),
+        "--masks-out",
+        str(tmp_path / "masks"),
+    )
     assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["target-mask.png"]
+    with Image.open(tmp_path / "masks" / "target-mask.png") as used, Image.open(tmp_path / "mask.png") as given:
+        assert used.tobytes() == given.tobytes()
     with Image.open(out) as made, Image.open(pictures[0]) as target:
         for box in ((0, 0, 90, 20), (0, 0, 20, 60), (60, 0, 90, 60), (0, 50, 90, 60)):
             assert made.crop(box).tobytes() == target.crop(box).tobytes()
@@ -108,3 +120,11 @@ def test_parameters_are_listed_with_their_defaults() -> None:
     result = plumage("--list-params")
     assert result.exit_code == 0
     assert "num_steps=30\n    Number of steps" in result.stdout
+
+
+@pytest.mark.usefixtures("_checkpoint_chosen")
+def test_a_box_without_a_model_for_it_names_what_to_configure(pictures: tuple[str, str], tmp_path: Path) -> None:
+    selection = 'target_selection={"box": [0.1, 0.1, 0.9, 0.9]}'
+    result = plumage(*pictures, "-o", str(tmp_path / "out.png"), *FEW, "--param", selection)
+    assert result.exit_code != 0
+    assert "PLUMAGE_SEGMENTER" in result.stderr

@@ -120,6 +120,10 @@ def test_alpha_and_masks_reach_the_networks(bench: Bench) -> None:
     assert image.shape[2] == 4
     assert (image[:, target.width // 2 :] == before[:, target.width // 2 :]).all()
     assert (image[:, : target.width // 2] != before[:, : target.width // 2]).any()
+    assert record.result.masks.keys() == {"target"}
+    used = record.result.masks["target"]
+    assert used.coverage == 0.5
+    assert decoded(bench.objects.get(used.key)).tobytes() == mask.tobytes()
 
 
 def test_an_empty_mask_is_a_typed_failure(bench: Bench) -> None:
@@ -238,7 +242,7 @@ def test_presence_follows_the_job(bench: Bench, store: JobStore) -> None:
             time.sleep(0.01)
 
     with bench.presence:
-        bench.presence.say(WorkerState.READY, model=bench.identity)
+        bench.presence.ready(bench.identity, ())
         submit(bench)
         run_next(replace(bench, transfer=sleepless(before=look)))
     assert seen[-1] is WorkerState.BUSY

@@ -41,6 +41,7 @@ class TransferResult:
     seed: int
     timings: dict[str, float]
     matches: Matches
+    masks: Masks = Masks()
 
 
 def _asked(prompt: str) -> dict[str, Any]:

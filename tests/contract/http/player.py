@@ -3,7 +3,7 @@
 import hashlib
 
 from jobs.objects import preview_key, result_key
-from jobs.schema import Claim, JobResult, ModelIdentity, WorkerPresence, WorkerState
+from jobs.schema import Claim, JobResult, ModelIdentity, StoredMask, WorkerPresence, WorkerState
 from tests.contract.http.conftest import Stack
 from tests.pictures import encoded, gradient
 
@@ -25,7 +25,7 @@ def preview(stack: Stack, claimed: Claim, step: int = 3, steps: int = 12) -> Non
     assert stack.store.report_progress(claimed, step, steps, key).held
 
 
-def finish(stack: Stack, claimed: Claim) -> None:
+def finish(stack: Stack, claimed: Claim, masks: dict[str, StoredMask] | None = None) -> None:
     record, attempt = claimed.record, claimed.attempt
     image_key = result_key(record.tenant, record.id, attempt, "image.png")
     stack.objects.put(image_key, PICTURE, "image/png")
@@ -38,6 +38,7 @@ def finish(stack: Stack, claimed: Claim) -> None:
         timings={"denoise": 12.5, "total": 20.0},
         image_key=image_key,
         matches_key=result_key(record.tenant, record.id, attempt, "matches.npz"),
+        masks=masks or {},
     )
     assert stack.store.commit(claimed, result)
 

@@ -1,0 +1,21 @@
+"""Models that a worker may hold beside SDXL, by name. A job that needs one says so by its parameters alone."""
+
+from typing import Literal, get_args
+
+OptionalModel = Literal["segmenter", "text_segmenter"]
+OPTIONAL_MODELS: tuple[OptionalModel, ...] = get_args(OptionalModel)
+"""Each is a field of `core.models.Models` and, behind `PLUMAGE_`, a setting of the worker."""
+
+_EXAMPLES: dict[OptionalModel, str] = {
+    "segmenter": "facebook/sam2.1-hiera-small",
+    "text_segmenter": "CIDAS/clipseg-rd64-refined",
+}
+
+
+def how_to_configure(model: OptionalModel) -> str:
+    """One sentence for whoever meets a job that needs `model` where none is held."""
+    setting = f"PLUMAGE_{model.upper()}"
+    return (
+        f"This needs a model that the worker does not hold: set {setting} to a folder or a hub id, such as "
+        f"{_EXAMPLES[model]} with {setting}_REVISION"
+    )
