@@ -81,7 +81,7 @@ def get_transfer_result(
 def get_transfer_mask(
     job_id: JobId,
     caller: Called,
-    picture: Annotated[str, Path(description="A name in the record's `result.masks`.", max_length=64)],
+    picture: Annotated[str, Path(description="A name in the record's `result.masks`.")],
 ) -> Response:
     """What was repainted of the target, or used of the reference, whether it was uploaded or found in the picture."""
     mask = _result_of(caller.job(job_id)).masks.get(picture)

@@ -35,7 +35,7 @@ def test_a_map_comes_back_to_where_it_was_seen() -> None:
     assert back.shape == (10, 20)
     assert back[:6, :5].min() > 0.99  # the last rows lie beside the padding
     assert back[:, 15:].max() < 0.01
-    assert torch.allclose(back[:, 9:11].mean(), torch.tensor(0.5), atol=1e-5)
+    assert torch.allclose(back[:6, 9:11].mean(), torch.tensor(0.5), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(50, 90), (90, 50), (40, 40)])
