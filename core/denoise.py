@@ -9,6 +9,9 @@ which replays the target exactly where nothing is rearranged (edit-friendly DDPM
 the separate inversion: `sigma_t z_t` of the two-stage form *is* the bracket). It holds because the structure row sees
 the same prompt, guidance and sizes, is never edited, its draws are kept from one step to the next, and this arithmetic
 runs in float32 at least. The bracket is kept at the last step too, where sigma is 0.
+
+Re-anchoring makes the prediction of one step the picture that the structure row shows from there on. Until then the
+noise maps replay the target's edges in the target's colours, halos included; afterwards, in the new ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.guidance import NoisePredictor
-from core.rearrange import FeatureInjection, Injection, move_towards, rearrange_latent
+from core.match import TokenMap
+from core.rearrange import FeatureInjection, Injection, move_towards
 from core.schedule import NoiseDraws, Step, add_noise, predict_clean, step_mean
 from core.statistics import masked_adain
 
@@ -35,6 +39,8 @@ class PlannedStep:
     injection: Injection
     clean_latent_strength: float
     adain: bool
+    reanchor: bool = False
+    """Whether the structure row becomes, from here on, the noised prediction of this step."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ def denoise(
     pair: LatentPair,
     plan: Sequence[PlannedStep],
     injection: FeatureInjection,
+    rearrange: Callable[[TokenMap], Latent],
     *,
     eta: float,
     prediction_type: str,
@@ -60,6 +67,7 @@ def denoise(
 ) -> Latent:
     """Sample the output row along `plan` and return its clean latent.
 
+    `rearrange` gives the reference's clean latent rearranged by a map; it is asked once per map.
     `after_step(done, predicted_clean)` is called after every step and may raise to stop the run.
     """
     target_draws, reference_draws = NoiseDraws(seed, row=0), NoiseDraws(seed, row=1)
@@ -67,6 +75,7 @@ def denoise(
     structure = add_noise(pair.target, target_draws.like(pair.target), first)
     reference = add_noise(pair.reference, reference_draws.like(pair.reference), first)
     output = structure.clone()
+    anchor = pair.target
     rearranged, rearranged_by = pair.reference, None
 
     for done, planned in enumerate(plan, start=1):
@@ -81,14 +90,16 @@ def denoise(
         if planned.clean_latent_strength and injection.last_map is not None:
             if injection.last_map is not rearranged_by:
                 rearranged_by = injection.last_map
-                rearranged = rearrange_latent(pair.reference, rearranged_by, pair.target_mask)
+                rearranged = rearrange(rearranged_by)
             clean_output = move_towards(clean_output, rearranged, planned.clean_latent_strength, pair.target_mask)
 
         mean_output = step_mean(clean_output, noise[:1], step, eta)
         mean_structure = step_mean(clean_structure, noise[-1:], step, eta)
-        next_structure = add_noise(pair.target, target_draws.like(pair.target), step.alpha_bar_prev)
+        if planned.reanchor:
+            anchor = torch.lerp(pair.target, clean_output, pair.target_mask)
+        next_structure = add_noise(anchor, target_draws.like(anchor), step.alpha_bar_prev)
         reference = add_noise(pair.reference, reference_draws.like(pair.reference), step.alpha_bar_prev)
-        output = mean_output + (next_structure - mean_structure)
+        output = next_structure if planned.reanchor else mean_output + (next_structure - mean_structure)
         structure = next_structure
 
         if planned.adain:

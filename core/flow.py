@@ -17,14 +17,57 @@ COHERENT_WITHIN = 3.0
 PLAIN_COPY_WEIGHT = 0.1
 """Weight of the prior, in neighbours, with which the fit is drawn towards an undistorted copy."""
 
+REACH = 1.0
+"""Tokens. How far a token's map is continued beyond its own area before a nearer one is preferred."""
+SAME_COLOUR = 0.07
+"""Colours (RGB, 0 to 1) farther apart than this speak for another surface."""
+NINE = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+"""Row and column offsets of a token's neighbourhood, itself included."""
+
 
 def dense_flow(
-    token_map: TokenMap, inside: Bool[Tensor, " tokens"], size: tuple[int, int]
+    token_map: TokenMap,
+    inside: Bool[Tensor, " tokens"],
+    size: tuple[int, int],
+    guide: Float[Tensor, "3 height width"] | None = None,
 ) -> Float[Tensor, "height width 2"]:
     """For every position of a grid of `size`, its place (x, y) in the reference, each -1 to 1 as `grid_sample` wants.
 
-    `inside` marks the tokens whose matches may be believed; others have no say in their neighbours' fits.
+    `inside` marks the tokens whose matches may be believed; others have no say, and positions in them continue the map
+    of their neighbours. Every position follows one of the 3 x 3 tokens around it: a near one, whose own neighbours
+    agree with it, and, where `guide` is given (the target's picture at `size`), one of the position's colour, so that
+    borders between parts run along the target's edges (joint bilateral upsampling, Kopf et al. 2007).
     """
+    rows, columns = token_map.grid
+    height, width = size
+    token_size = torch.tensor([columns, rows], device=token_map.index.device, dtype=token_map.similarity.dtype)
+    places, slope, support = _affine_fits(token_map, inside)
+    colours = None if guide is None else _token_colours(guide, token_map.grid)
+    y = (torch.arange(height, device=places.device, dtype=places.dtype) + 0.5) * rows / height
+    x = (torch.arange(width, device=places.device, dtype=places.dtype) + 0.5) * columns / width
+    row, column = y.long(), x.long()
+    best = torch.full(size, -torch.inf, device=places.device, dtype=places.dtype)
+    flow = torch.zeros(*size, 2, device=places.device, dtype=places.dtype)
+    for dy, dx in NINE:
+        near_row, near_column = (row + dy).clamp(0, rows - 1), (column + dx).clamp(0, columns - 1)
+        token = near_row[:, None] * columns + near_column[None, :]
+        offset = torch.stack(torch.meshgrid(x - near_column - 0.5, y - near_row - 0.5, indexing="xy"), dim=-1)
+        score = support[token].log() - 0.5 * offset.square().sum(-1) / REACH**2
+        if guide is not None and colours is not None:
+            difference = guide.permute(1, 2, 0) - colours[token]
+            score = score - 0.5 * difference.square().sum(-1) / SAME_COLOUR**2
+        better = score > best
+        place = places[token] + torch.einsum("hwij,hwj->hwi", slope[token], offset)
+        flow = torch.where(better[..., None], place, flow)
+        best = torch.where(better, score, best)
+    return flow / token_size * 2.0 - 1.0
+
+
+def _affine_fits(
+    token_map: TokenMap, inside: Bool[Tensor, " tokens"]
+) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"], Float[Tensor, " tokens"]]:
+    """Every token's place in the reference, in tokens, how it changes around it, and the share of its neighbourhood
+    that agrees; next to nothing for tokens that may not be believed."""
     rows, columns = token_map.grid
     places = token_map.positions() * torch.tensor([columns, rows], device=token_map.index.device)
     neighbour_places, offsets, known = _neighbours(
@@ -34,35 +77,12 @@ def dense_flow(
     weight = (known & (moved.norm(dim=-1) <= COHERENT_WITHIN)).to(places.dtype)
     weight[offsets.abs().sum(-1) == 0] = 1.0
     centre, slope = _fit(moved, offsets, weight)
-    places, slope = _extend(places + centre, slope, weight.sum(0) * inside, inside, token_map.grid, offsets)
-
-    height, width = size
-    y = (torch.arange(height, device=places.device, dtype=places.dtype) + 0.5) * rows / height
-    x = (torch.arange(width, device=places.device, dtype=places.dtype) + 0.5) * columns / width
-    parent = y.long()[:, None] * columns + x.long()[None, :]
-    within = torch.stack(torch.meshgrid(x - x.floor() - 0.5, y - y.floor() - 0.5, indexing="xy"), dim=-1)
-    place = places[parent] + torch.einsum("hwij,hwj->hwi", slope[parent], within)
-    return place / torch.tensor([columns, rows], device=places.device) * 2.0 - 1.0
+    return places + centre, slope, torch.where(inside, weight.mean(0), 1e-6)
 
 
-def _extend(
-    places: Float[Tensor, "tokens 2"],
-    slope: Float[Tensor, "tokens 2 2"],
-    support: Float[Tensor, " tokens"],
-    inside: Bool[Tensor, " tokens"],
-    grid: tuple[int, int],
-    offsets: Float[Tensor, "nine 2"],
-) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"]]:
-    """Tokens on the mask's rim, which may not be believed, continue the map of their best supported neighbour."""
-    rows, columns = grid
-    index = torch.arange(rows * columns, device=places.device).unflatten(0, grid)
-    windows = F.pad(index[None, None].to(places.dtype), (1, 1, 1, 1), mode="replicate")
-    around = F.unfold(windows, 3)[0].long()
-    best = support[around].argmax(dim=0)
-    donor = around.gather(0, best[None])[0]
-    step = -offsets[best]
-    continued = places[donor] + torch.einsum("tij,tj->ti", slope[donor], step)
-    return torch.where(inside[:, None], places, continued), torch.where(inside[:, None, None], slope, slope[donor])
+def _token_colours(guide: Float[Tensor, "3 height width"], grid: tuple[int, int]) -> Float[Tensor, "tokens 3"]:
+    """The middle colour of every token's area."""
+    return F.adaptive_avg_pool2d(guide[None], grid)[0].flatten(1).T
 
 
 def _neighbours(
@@ -72,14 +92,13 @@ def _neighbours(
     padded = F.pad(places.permute(2, 0, 1), (1, 1, 1, 1))
     believed = F.pad(inside, (1, 1, 1, 1))
     rows, columns = inside.shape
-    stacked, known, offsets = [], [], []
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            window = (slice(1 + dy, 1 + dy + rows), slice(1 + dx, 1 + dx + columns))
-            stacked.append(padded[(slice(None), *window)].flatten(1).T)
-            known.append(believed[window].flatten())
-            offsets.append((float(dx), float(dy)))
-    return torch.stack(stacked), torch.tensor(offsets, device=places.device, dtype=places.dtype), torch.stack(known)
+    stacked, known = [], []
+    for dy, dx in NINE:
+        window = (slice(1 + dy, 1 + dy + rows), slice(1 + dx, 1 + dx + columns))
+        stacked.append(padded[(slice(None), *window)].flatten(1).T)
+        known.append(believed[window].flatten())
+    offsets = torch.tensor([(dx, dy) for dy, dx in NINE], device=places.device, dtype=places.dtype)
+    return torch.stack(stacked), offsets, torch.stack(known)
 
 
 def _fit(

@@ -102,6 +102,10 @@ class TransferParams(BaseModel):
     clean_latent_range: NoiseRange = (0.7, 0.35)
     """Noise levels at which the predicted clean latent is rearranged; below, the network redraws seams and edges."""
 
+    reanchor_level: NoiseLevel = 0.0
+    """Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
+    are replayed in the target's colours, below it in the new ones; 0 is never."""
+
     # --- statistics and composition -----------------------------------------------------------------------------
     adain_range: NoiseRange = (0.0, 0.0)
     """Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its

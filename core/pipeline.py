@@ -29,7 +29,7 @@ from core.match import TokenMap, token_mask
 from core.models import Models
 from core.params import TransferParams
 from core.patch import patched, select_layers
-from core.rearrange import FeatureInjection, Injection
+from core.rearrange import FeatureInjection, Injection, rearrange_picture
 from core.schedule import Step, make_steps
 from core.text import encode_prompt
 from core.timing import Clock, Stopwatch
@@ -206,12 +206,20 @@ def sample(
         if on_step is not None:
             on_step(done, len(steps), lambda: preview_picture(clean, latent_to_rgb))
 
+    def rearrange(matches: TokenMap) -> Tensor:
+        if matches is not token_map:  # a layer's map of this step: cheap, on the latent's own grid
+            return rearrange_picture(pair.reference[0], matches, pair.target_mask)[None]
+        target, reference = canvases.target, canvases.reference
+        picture = rearrange_picture(reference.picture, matches, target.mask, guide=target.picture)
+        return encode_picture(models.vae, picture, pair.reference.dtype)
+
     with patched(models.unet, layers, injection):
         latent = denoise(
             predict,
             pair,
             plan_steps(steps, params, inject=bool(layers)),
             injection,
+            rearrange,
             eta=params.eta,
             prediction_type=models.prediction_type,
             seed=seed,
@@ -224,6 +232,7 @@ def plan_steps(steps: list[Step], params: TransferParams, *, inject: bool) -> li
     """What is done at every step. Structure re-injection falls on the first injected step and every n-th after it."""
     plan: list[PlannedStep] = []
     injected = 0
+    anchored = params.reanchor_level == 0.0
     for step in steps:
         injection = Injection.NONE
         if inject and step.inside(params.injection_range):
@@ -232,5 +241,7 @@ def plan_steps(steps: list[Step], params: TransferParams, *, inject: bool) -> li
             injection = Injection.STRUCTURE if again else Injection.MATCHED
             injected += 1
         strength = params.clean_latent_strength if step.inside(params.clean_latent_range) else 0.0
-        plan.append(PlannedStep(step, injection, strength, step.inside(params.adain_range)))
+        reanchor = not anchored and step.inside((params.reanchor_level, 0.0))
+        anchored = anchored or reanchor
+        plan.append(PlannedStep(step, injection, strength, step.inside(params.adain_range), reanchor))
     return plan

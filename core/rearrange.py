@@ -17,6 +17,7 @@ from core.match import TokenMap, match_tokens, token_mask
 from core.patch import AttentionInput
 
 Latent = Float[Tensor, "1 channels height width"]
+Picture = Float[Tensor, "channels height width"]
 Mask = Float[Tensor, "height width"]
 
 
@@ -92,11 +93,17 @@ def token_grid(latent_size: tuple[int, int], tokens: int) -> tuple[int, int]:
     return grid
 
 
-def rearrange_latent(reference: Latent, matches: TokenMap, target_mask: Mask) -> Latent:
-    """The reference's latent with every position moved to where it was matched, `x_ref[c(p)]`."""
+def rearrange_picture(
+    reference: Picture, matches: TokenMap, target_mask: Mask, *, guide: Picture | None = None
+) -> Picture:
+    """The reference's picture, or latent, with every position moved to where it was matched, `x_ref[c(p)]`.
+
+    At the size of `target_mask`. `guide` is the target's picture at that size: borders then follow its edges.
+    """
     inside = token_mask(target_mask, matches.grid)
-    flow = dense_flow(matches, inside, (reference.shape[-2], reference.shape[-1]))
-    return F.grid_sample(reference, flow[None].to(reference.dtype), padding_mode="border", align_corners=False)
+    flow = dense_flow(matches, inside, (target_mask.shape[0], target_mask.shape[1]), guide)
+    moved = F.grid_sample(reference[None], flow[None].to(reference.dtype), padding_mode="border", align_corners=False)
+    return moved[0]
 
 
 def move_towards(clean: Latent, rearranged: Latent, strength: float, weight: Mask) -> Latent:

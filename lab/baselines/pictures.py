@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from core.flow import dense_flow
-from core.match import TokenMap, token_mask
+from core.match import TokenMap
+from core.rearrange import rearrange_picture
 from lab.baselines.case import Bytes, Case
 from lab.baselines.guided import guided_filter
 from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab
@@ -33,9 +32,7 @@ def warp(case: Case) -> Bytes:
 def warped(case: Case, token_map: TokenMap) -> Bytes:
     """As `warp`, by any map."""
     target, reference = case.canvases.target, case.canvases.reference
-    size = (target.mask.shape[0], target.mask.shape[1])
-    flow = dense_flow(token_map, token_mask(target.mask, token_map.grid), size)
-    moved = F.grid_sample(reference.picture[None], flow[None], padding_mode="border", align_corners=False)[0]
-    radius = max(1, round(GUIDE_RADIUS * size[0]))
+    moved = rearrange_picture(reference.picture, token_map, target.mask, guide=target.picture)
+    radius = max(1, round(GUIDE_RADIUS * len(target.mask)))
     filtered = guided_filter(moved, target.picture, target.mask, radius=radius, epsilon=GUIDE_EPSILON)
     return case.finish(torch.where(target.mask > 0.0, filtered, target.picture).clamp(0.0, 1.0))

@@ -16,9 +16,14 @@ def token_map(index: torch.Tensor) -> TokenMap:
     return TokenMap((index.shape[0], index.shape[1]), index.flatten(), torch.ones(index.numel()))
 
 
-def warp(picture: torch.Tensor, index: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
+def warp(
+    picture: torch.Tensor,
+    index: torch.Tensor,
+    inside: torch.Tensor | None = None,
+    guide: torch.Tensor | None = None,
+) -> torch.Tensor:
     believed = torch.ones(index.numel(), dtype=torch.bool) if inside is None else inside.flatten()
-    flow = dense_flow(token_map(index), believed, (picture.shape[1], picture.shape[2]))
+    flow = dense_flow(token_map(index), believed, (picture.shape[1], picture.shape[2]), guide)
     return F.grid_sample(picture[None], flow[None], padding_mode="border", align_corners=False)[0]
 
 
@@ -70,9 +75,33 @@ def test_tokens_that_may_not_be_believed_continue_their_neighbours() -> None:
     torch.testing.assert_close(moved[:, 4:-4, 4:-4], picture[:, 4:-4, 4:-4], rtol=0, atol=0.012)
 
 
-def test_a_lonely_match_is_a_plain_copy() -> None:
-    generator = torch.Generator().manual_seed(0)
+def lonely() -> tuple[torch.Tensor, torch.Tensor]:
+    """A noisy picture, and a plain copy of it in which one token was matched far away."""
     scattered = PLAIN.clone()
     scattered[3, 3] = 63
-    picture = torch.rand(3, 32, 32, generator=generator)
-    torch.testing.assert_close(warp(picture, scattered)[:, 12:16, 12:16], picture[:, 28:32, 28:32], rtol=0, atol=1e-4)
+    return torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)), scattered
+
+
+def test_a_lonely_match_is_overruled_by_neighbours_that_agree() -> None:
+    picture, scattered = lonely()
+    torch.testing.assert_close(warp(picture, scattered)[:, 8:20, 8:20], picture[:, 8:20, 8:20], rtol=0, atol=1e-4)
+
+
+def test_a_lonely_match_is_a_plain_copy_where_the_target_shows_another_colour_there() -> None:
+    picture, scattered = lonely()
+    guide = torch.zeros(3, 32, 32)
+    guide[0, 12:16, 12:16] = 1.0
+    moved = warp(picture, scattered, guide=guide)
+    torch.testing.assert_close(moved[:, 12:16, 12:16], picture[:, 28:32, 28:32], rtol=0, atol=1e-4)
+    torch.testing.assert_close(moved[:, 8:20, 8:12], picture[:, 8:20, 8:12], rtol=0, atol=1e-4)
+
+
+def test_the_border_between_two_surfaces_runs_along_the_edge_of_the_target() -> None:
+    """The halves change places between two tokens; the target's edge lies a quarter of a token further left."""
+    swapped = torch.cat([PLAIN[:, 4:], PLAIN[:, :4]], dim=1)
+    picture = smooth_picture()
+    guide = torch.zeros(3, 32, 32)
+    guide[:, :, 15:] = 1.0
+    moved = warp(picture, swapped, guide=guide)
+    expected = torch.cat([picture[..., 16:31], picture[..., :1], picture[..., :16]], dim=-1)
+    torch.testing.assert_close(moved[:, 4:-4, 4:-4], expected[:, 4:-4, 4:-4], rtol=0, atol=0.02)

@@ -11,7 +11,7 @@ from core.models import Models
 from core.params import TransferParams
 from core.patch import patched, recorded, select_layers
 from core.pipeline import plan_steps
-from core.rearrange import FeatureInjection, Injection
+from core.rearrange import FeatureInjection, Injection, rearrange_picture
 from core.schedule import NoiseDraws, Step, add_noise, make_steps, predict_clean, step_mean, step_sigma
 from core.text import encode_prompt
 
@@ -47,6 +47,7 @@ def one_stage(
             pair,
             plan,
             injection,
+            lambda matches: rearrange_picture(pair.reference[0], matches, pair.target_mask)[None],
             eta=eta,
             prediction_type=models.prediction_type,
             seed=11,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from core.match import TokenMap
-from core.rearrange import FeatureInjection, Injection, move_towards, rearrange_latent, token_grid
+from core.rearrange import FeatureInjection, Injection, move_towards, rearrange_picture, token_grid
 from core.statistics import masked_adain
 
 
@@ -12,8 +12,8 @@ def identity(grid: tuple[int, int]) -> TokenMap:
 
 
 def test_the_identity_map_leaves_a_latent_unchanged() -> None:
-    latent = torch.randn(1, 4, 8, 12)
-    moved = rearrange_latent(latent, identity((4, 6)), torch.ones(8, 12))
+    latent = torch.randn(4, 8, 12)
+    moved = rearrange_picture(latent, identity((4, 6)), torch.ones(8, 12))
     torch.testing.assert_close(moved, latent, rtol=0, atol=1e-5)
 
 
