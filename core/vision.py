@@ -63,4 +63,5 @@ def place_features(
     picture = dense.permute(2, 5, 3, 0, 4, 1).flatten(4, 5).flatten(2, 3)
     if (rows * times, columns * times) != grid:
         picture = F.interpolate(picture, size=grid, mode="bilinear", align_corners=False)
-    return picture.flatten(2).transpose(1, 2)
+    features: Tensor = picture.flatten(2).transpose(1, 2)
+    return features

@@ -164,7 +164,7 @@ def train_vision(folder: Path, scenes: SceneSet, *, steps: int, ends_at: float |
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         decay = min(AVERAGE_DECAY, (1.0 + step) / (10.0 + step))
