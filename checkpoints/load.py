@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline
 
+from checkpoints.correspondence import load_correspondence
 from checkpoints.errors import CheckpointUnsupported, DeviceUnavailable
 from checkpoints.segmenters import load_segmenter, load_text_segmenter
 from checkpoints.settings import ModelSettings
@@ -110,13 +111,23 @@ def folder_digest(folder: Path) -> str:
 
 def _load_optional(settings: ModelSettings, device: torch.device) -> dict[str, Any]:
     """The optional models that are configured, by their names in `Models`."""
-    loaders = {"segmenter": load_segmenter, "text_segmenter": load_text_segmenter}
+    loaders = {
+        "segmenter": load_segmenter,
+        "text_segmenter": load_text_segmenter,
+        "correspondence": load_correspondence,
+    }
     held = {}
     for name, load_one in loaders.items():
-        source = getattr(settings, name)
+        source = getattr(settings, name) or _companion(settings.model, name)
         if source is not None:
             held[name] = load_one(source, getattr(settings, f"{name}_revision"), device)
     return held
+
+
+def _companion(model: str, name: str) -> str | None:
+    """The optional model that lies within a checkpoint's folder."""
+    folder = Path(model) / name
+    return str(folder) if is_folder(str(folder)) else None
 
 
 def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Models:

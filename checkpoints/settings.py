@@ -37,6 +37,11 @@ class ModelSettings(BaseSettings):
     are refused."""
     text_segmenter_revision: str | None = None
     """Commit of the text segmentation model's hub id."""
+    correspondence: str | None = None
+    """DINOv2 or DINOv3, for matching: folder or hub id, such as `facebook/dinov2-base`. Absent: the folder
+    `correspondence` within the checkpoint's own, where it has one; else jobs that need it are refused."""
+    correspondence_revision: str | None = None
+    """Commit of the correspondence model's hub id."""
     device: str = "auto"
     """`auto`, `cuda`, `cuda:1`, `mps` or `cpu`. Auto takes the first that is there."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

@@ -1,7 +1,8 @@
 """One correspondence for the whole run, from one look at both clean pictures; and its description for people.
 
 DIFT (Tang et al., arXiv 2306.03881): noise both pictures a little, read the UNet's features, average over draws. We
-read the inputs of self-attention layers, where SDXL's semantics are best, instead of block outputs.
+read the inputs of self-attention layers, where SDXL's semantics are best, instead of block outputs. A separate vision
+model can speak instead, or beside it (arXiv 2305.15347).
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from torch import Tensor
 
 from core.canvas import Canvas
 from core.denoise import LatentPair
+from core.errors import ModelMissingError
 from core.guidance import NoisePredictor
 from core.match import TokenMap, combine_features, match_consistently, token_mask
 from core.models import Models
 from core.patch import recorded
 from core.rearrange import token_grid
 from core.schedule import NoiseDraws, add_noise
+from core.vision import place_features
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,17 @@ class Matches:
     """Whether the token lies inside the target mask."""
 
 
+@dataclass(frozen=True)
+class Descriptors:
+    """One network's features for the tokens of both pictures."""
+
+    features: Float[Tensor, "2 tokens channels"]
+    """Target, reference."""
+    grid: tuple[int, int]
+
+
 @torch.no_grad()
-def match_once(
+def read_unet(
     models: Models,
     predict_noise: NoisePredictor,
     pair: LatentPair,
@@ -41,11 +53,10 @@ def match_once(
     *,
     noise_level: float,
     draws: int,
-    smoothness: float,
     seed: int,
-) -> TokenMap:
-    """Match the target's tokens to the reference's by features of `layers` at `noise_level` (t / 1000), averaged over
-    `draws` noise draws. One call of the UNet per draw, two rows each."""
+) -> list[Descriptors]:
+    """Inputs of `layers` for both pictures at `noise_level` (t / 1000), averaged over `draws` noise draws. One call of
+    the UNet per draw, two rows each."""
     total = len(models.alphas_cumprod)
     timestep = min(round(noise_level * total), total - 1)
     alpha_bar = float(models.alphas_cumprod[timestep])
@@ -59,12 +70,25 @@ def match_once(
                 # The last two rows are the conditional half.
                 sums[name] = sums.get(name, torch.zeros(())) + features[-2:].to(clean.dtype) / draws
     size = (clean.shape[2], clean.shape[3])
-    grids = [token_grid(size, features.shape[1]) for features in sums.values()]
-    target_features, grid = combine_features([features[0] for features in sums.values()], grids, pair.target_mask)
-    reference_features, _ = combine_features([features[1] for features in sums.values()], grids, pair.reference_mask)
+    return [Descriptors(features, token_grid(size, features.shape[1])) for features in sums.values()]
+
+
+def read_vision(models: Models, target: Canvas, reference: Canvas, grid: tuple[int, int]) -> list[Descriptors]:
+    """What the correspondence model says of both canvases. Raises ModelMissingError where none is held."""
+    if models.correspondence is None:
+        raise ModelMissingError("correspondence")
+    pictures = torch.stack([target.picture, reference.picture])
+    return [Descriptors(place_features(models.correspondence, pictures, grid), grid)]
+
+
+def match_pictures(descriptors: list[Descriptors], pair: LatentPair, *, smoothness: float) -> TokenMap:
+    """Match the target's tokens to the reference's, every network having the same say."""
+    grids = [of.grid for of in descriptors]
+    target, grid = combine_features([of.features[0] for of in descriptors], grids, pair.target_mask)
+    reference, _ = combine_features([of.features[1] for of in descriptors], grids, pair.reference_mask)
     return match_consistently(
-        target_features,
-        reference_features,
+        target,
+        reference,
         grid,
         token_mask(pair.target_mask, grid),
         token_mask(pair.reference_mask, grid),

@@ -9,6 +9,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from core.optional import OPTIONAL_MODELS, OptionalModel
 from core.segment import Segmenter, TextSegmenter
+from core.vision import VisionModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Models:
     """Finds the thing in a box or at points."""
     text_segmenter: TextSegmenter | None = None
     """Finds what a text names."""
+    correspondence: VisionModel | None = None
+    """Describes places by what they are part of, beside the UNet's own features."""
 
     @property
     def held(self) -> tuple[OptionalModel, ...]:
@@ -44,6 +47,12 @@ class Models:
     def trajectory_dtype(self) -> torch.dtype:
         """Precision of the scheduler arithmetic: float32 at least, whatever the UNet runs in."""
         return torch.promote_types(self.unet.dtype, torch.float32)
+
+    def finest_grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the tokens of the UNet's finest self-attention, for a latent of `latent_size`."""
+        blocks = self.unet.config.down_block_types
+        level = next(level for level, name in enumerate(blocks) if "Attn" in name)
+        return latent_size[0] // 2**level, latent_size[1] // 2**level
 
     @property
     def vae_factor(self) -> int:

@@ -2,13 +2,14 @@
 
 from typing import Literal, get_args
 
-OptionalModel = Literal["segmenter", "text_segmenter"]
+OptionalModel = Literal["segmenter", "text_segmenter", "correspondence"]
 OPTIONAL_MODELS: tuple[OptionalModel, ...] = get_args(OptionalModel)
 """Each is a field of `core.models.Models` and, behind `PLUMAGE_`, a setting of the worker."""
 
 _EXAMPLES: dict[OptionalModel, str] = {
     "segmenter": "facebook/sam2.1-hiera-small",
     "text_segmenter": "CIDAS/clipseg-rd64-refined",
+    "correspondence": "facebook/dinov2-base",
 }
 
 

@@ -60,12 +60,14 @@ class TransferParams(BaseModel):
     """Where in the reference appearance may come from."""
 
     # --- correspondence -----------------------------------------------------------------------------------------
-    match_source: Literal["layer", "one_shot"] = "one_shot"
+    match_source: Literal["auto", "layer", "one_shot", "vision", "fused"] = "auto"
     """Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
-    (the paper). `one_shot`: one pass over both clean pictures, lightly noised, as DIFT does (arXiv 2306.03881)."""
+    (the paper). The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as DIFT
+    does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both (arXiv
+    2305.15347). `auto`: fused where the worker holds such a model, else one_shot."""
 
     match_layers: tuple[LayerName, ...] = Field(default=("up_blocks.1",), min_length=1, max_length=16)
-    """Self-attention layers, by name or by block, whose inputs are compared when `match_source` is `one_shot`."""
+    """Self-attention layers, by name or by block, whose inputs the UNet's one look compares."""
 
     match_noise_level: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Noise level t / 1000 at which the one-shot features are read."""
@@ -74,10 +76,10 @@ class TransferParams(BaseModel):
     """Number of noise draws over which the one-shot features are averaged (DIFT's ensemble size)."""
 
     match_smoothness: float = Field(default=6.0, ge=0.0, le=100.0)
-    """Say of a token's neighbours in its one-shot match: 0 matches every token for itself, as the paper does."""
+    """Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does."""
 
     match_mirrored: bool = False
-    """Whether the one-shot match also tries the reference flipped left to right and keeps the better map. Doubles the
+    """Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
     cost of matching; no gain was measured on the mini checkpoint."""
 
     # --- feature injection (the paper, section 3) ---------------------------------------------------------------
@@ -119,10 +121,10 @@ class TransferParams(BaseModel):
     @property
     def needed_models(self) -> frozenset[OptionalModel]:
         """Models beside SDXL without which this cannot be computed."""
+        needed: set[OptionalModel] = {"correspondence"} if self.match_source in ("vision", "fused") else set()
         if self.mask_mode == "none":
-            return frozenset()
+            return frozenset(needed)
         selections = (self.target_selection, self.reference_selection)
-        needed: set[OptionalModel] = set()
         if any(selection.pointed for selection in selections):
             needed.add("segmenter")
         if any(selection.text for selection in selections):

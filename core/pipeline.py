@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from core.canvas import Canvas, compose, fit_canvas, stretch_canvas, working_size
-from core.correspond import Matches, describe, match_once
+from core.correspond import Descriptors, Matches, describe, match_pictures, read_unet, read_vision
 from core.denoise import LatentPair, PlannedStep, denoise
 from core.guidance import NoisePredictor, make_predictor
 from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
@@ -160,29 +160,35 @@ def correspond(
     """
     if params.match_source == "layer":
         return None
-    upright = _match_once(models, pair, predict, params, seed)
+    upright = _match_once(models, canvases, pair, predict, params, seed)
     if not params.match_mirrored:
         return upright
-    flipped = encode_picture(models.vae, canvases.reference.picture.flip(-1), pair.reference.dtype)
+    seen = canvases.reference
+    flipped_canvases = replace(
+        canvases, reference=replace(seen, picture=seen.picture.flip(-1), mask=seen.mask.flip(-1))
+    )
+    flipped = encode_picture(models.vae, flipped_canvases.reference.picture, pair.reference.dtype)
     flipped_pair = replace(pair, reference=flipped, reference_mask=pair.reference_mask.flip(-1))
-    mirrored = _match_once(models, flipped_pair, predict, params, seed).mirrored()
+    mirrored = _match_once(models, flipped_canvases, flipped_pair, predict, params, seed).mirrored()
     inside = token_mask(pair.target_mask, upright.grid)
     return max(upright, mirrored, key=lambda token_map: float(token_map.similarity[inside].mean()))
 
 
 def _match_once(
-    models: Models, pair: LatentPair, predict: NoisePredictor, params: TransferParams, seed: int
+    models: Models, canvases: Canvases, pair: LatentPair, predict: NoisePredictor, params: TransferParams, seed: int
 ) -> TokenMap:
-    return match_once(
-        models,
-        predict,
-        pair,
-        select_layers(models.unet, params.match_layers),
-        noise_level=params.match_noise_level,
-        draws=params.match_draws,
-        smoothness=params.match_smoothness,
-        seed=seed,
-    )
+    source = params.match_source
+    if source == "auto":
+        source = "one_shot" if models.correspondence is None else "fused"
+    descriptors: list[Descriptors] = []
+    if source != "vision":
+        layers = select_layers(models.unet, params.match_layers)
+        level, draws = params.match_noise_level, params.match_draws
+        descriptors += read_unet(models, predict, pair, layers, noise_level=level, draws=draws, seed=seed)
+    if source in ("vision", "fused"):
+        grid = models.finest_grid((pair.target.shape[2], pair.target.shape[3]))
+        descriptors += read_vision(models, canvases.target, canvases.reference, grid)
+    return match_pictures(descriptors, pair, smoothness=params.match_smoothness)
 
 
 def sample(
@@ -225,7 +231,7 @@ def sample(
             seed=seed,
             after_step=after_step,
         )
-    return latent, injection.last_map or _match_once(models, pair, predict, params, seed)
+    return latent, injection.last_map or _match_once(models, canvases, pair, predict, params, seed)
 
 
 def plan_steps(steps: list[Step], params: TransferParams, *, inject: bool) -> list[PlannedStep]:

@@ -39,7 +39,7 @@ def place_features(
     """One feature for every token of `grid` (rows, columns), in reading order; pictures are RGB, 0 to 1.
 
     Where the model's own patches at its best size are coarser than the grid, it reads the pictures several times, moved
-    by parts of a patch, and the readings are interleaved (Amir et al., arXiv 2112.05814, get there by a smaller stride).
+    by parts of a patch, and the readings are interleaved (arXiv 2112.05814 reaches this by a smaller stride).
     """
     patch = vision.patch_px
     own_patches = vision.side_px / patch

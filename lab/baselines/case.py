@@ -55,8 +55,9 @@ class Case:
     def own_map(self) -> TokenMap:
         """The correspondence that the network finds, in one look at both pictures."""
         pair, predict = self._encoded
-        one_shot = self.params.model_copy(update={"match_source": "one_shot"})
-        found = correspond(self.models, self.canvases, pair, predict, one_shot, self.seed)
+        source = "auto" if self.params.match_source == "layer" else self.params.match_source
+        params = self.params.model_copy(update={"match_source": source})
+        found = correspond(self.models, self.canvases, pair, predict, params, self.seed)
         assert found is not None
         return found
 

@@ -19,7 +19,7 @@ PAPER_ADAIN_RANGE = (0.181, 0.0)
 
 def ours(case: Case) -> Bytes:
     """The sampler as its parameters say."""
-    return case.repaint(case.params, case.own_map if case.params.match_source == "one_shot" else None)
+    return case.repaint(case.params, None if case.params.match_source == "layer" else case.own_map)
 
 
 def ours_without_masks(case: Case) -> Bytes:

@@ -1,0 +1,36 @@
+"""The optional correspondence model, from a folder or a hub id at a pinned revision, as the main checkpoint is."""
+
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.image_processing_base import ImageProcessingMixin
+
+from checkpoints.errors import CheckpointUnsupported
+from checkpoints.sources import pinned
+from core.vision import VisionModel
+
+_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit")
+"""By the configuration's `model_type`: class token, registers if any, then patches in reading order."""
+
+
+def load_correspondence(source: str, revision: str | None, device: torch.device) -> VisionModel:
+    """DINOv2 (with registers or without) or DINOv3, in float32.
+
+    Pictures are read at the side of `crop_size`, else `size`, of `preprocessor_config.json`, and with 16 patches a side
+    at least. Raises the errors of `checkpoints.errors`, naming PLUMAGE_CORRESPONDENCE.
+    """
+    commit = pinned(source, revision, "PLUMAGE_CORRESPONDENCE_REVISION")
+    try:
+        kind = AutoConfig.from_pretrained(source, revision=commit).model_type
+        if kind not in _KINDS:
+            raise ValueError(f"its model_type is {kind!r}; one of {', '.join(_KINDS)} is needed")
+        network: PreTrainedModel = AutoModel.from_pretrained(
+            source, revision=commit, use_safetensors=True, dtype=torch.float32
+        )
+        recipe, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
+        size = recipe.get("crop_size") or recipe["size"]
+        side = int(size["height"] if "height" in size else size["shortest_edge"])
+        mean, std = tuple(recipe["image_mean"]), tuple(recipe["image_std"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointUnsupported(f"PLUMAGE_CORRESPONDENCE={source}: cannot be loaded: {error}") from error
+    network.requires_grad_(False).eval().to(device)
+    return VisionModel(network, mean, std, max(side, 16 * int(network.config.patch_size)))

@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from checkpoints.correspondence import load_correspondence
+from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, RevisionNotPinned
+from tests.unit.core.test_vision import tiny_vision
+
+CPU = torch.device("cpu")
+RECIPE = {
+    "image_mean": [0.4, 0.5, 0.6],
+    "image_std": [0.2, 0.2, 0.2],
+    "size": {"shortest_edge": 72},
+    "crop_size": {"height": 64, "width": 64},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tiny_vision().network.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(RECIPE))
+    return tmp_path
+
+
+def test_a_folder_gives_the_model_and_how_its_input_is_normalised(folder: Path) -> None:
+    loaded = load_correspondence(str(folder), None, CPU)
+    assert (loaded.mean, loaded.std, loaded.side_px) == ((0.4, 0.5, 0.6), (0.2, 0.2, 0.2), 64)
+    picture = torch.rand(1, 3, 32, 32)
+    expected = tiny_vision().network(pixel_values=picture).last_hidden_state
+    torch.testing.assert_close(loaded.network(pixel_values=picture).last_hidden_state, expected)
+
+
+def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RevisionNotPinned, match="PLUMAGE_CORRESPONDENCE_REVISION"):
+        load_correspondence("owner/name", None, CPU)
+    with pytest.raises(CheckpointNotFound):
+        load_correspondence("no such folder", None, CPU)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(CheckpointUnsupported, match="PLUMAGE_CORRESPONDENCE"):
+        load_correspondence(str(folder), None, CPU)
+    other = tmp_path / "bert"
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=9, **sizes)).save_pretrained(other)
+    with pytest.raises(CheckpointUnsupported, match="'bert'"):
+        load_correspondence(str(other), None, CPU)
