@@ -35,7 +35,7 @@ def test_the_result_has_the_targets_size_and_a_map(models: Models, pictures: Pic
     result = transfer(models, *pictures, params, prompt="a bird", seed=1)
     assert result.image.shape == (60, 88, 3)
     assert result.image.dtype == torch.uint8
-    assert set(result.timings) == {"prepare", "encode", "correspond", "sample", "finish"}
+    assert set(result.timings) == {"select", "prepare", "encode", "correspond", "sample", "finish"}
     rows, columns = result.matches.similarity.shape
     assert (rows, columns) == (14, 20)
     assert result.matches.positions.shape == (rows, columns, 2)
