@@ -27,7 +27,7 @@ API = (
     "import sys; from jobs.lifeline import die_with_parent; die_with_parent(int(sys.argv.pop(1)));"
     "from cli.main import main; main()"
 )
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 30.0
 
 

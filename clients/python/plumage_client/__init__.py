@@ -1,0 +1,67 @@
+"""Client of the Plumage API: repaint one picture with the appearance of another, part by part.
+
+    from plumage_client import Plumage
+
+    with Plumage("http://127.0.0.1:8000") as plumage:
+        plumage.run("A.jpg", "B.jpg", out="OUT.png", on_change=lambda job: print(f"{job.progress.value:.0%}"))
+
+`AsyncPlumage` is the same with `await`.
+"""
+
+from plumage_client._async.client import AsyncPlumage
+from plumage_client._sync.client import Plumage
+from plumage_client.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    Gone,
+    InvalidRequest,
+    JobCanceled,
+    JobEnded,
+    JobExpired,
+    JobFailed,
+    NoConnection,
+    NotFound,
+    PlumageError,
+    RateLimited,
+    ServerError,
+    TimedOut,
+    Unauthorized,
+    WebhookRefused,
+)
+from plumage_client.models import FieldError, Job, Problem, Progress, Result, Status, Transfer
+from plumage_client.pictures import Picture
+from plumage_client.retries import Retries
+from plumage_client.webhooks import Webhook
+
+__all__ = [
+    "ApiError",
+    "AsyncPlumage",
+    "Conflict",
+    "FieldError",
+    "Forbidden",
+    "Gone",
+    "InvalidRequest",
+    "Job",
+    "JobCanceled",
+    "JobEnded",
+    "JobExpired",
+    "JobFailed",
+    "NoConnection",
+    "NotFound",
+    "Picture",
+    "Plumage",
+    "PlumageError",
+    "Problem",
+    "Progress",
+    "RateLimited",
+    "Result",
+    "Retries",
+    "ServerError",
+    "Status",
+    "TimedOut",
+    "Transfer",
+    "Unauthorized",
+    "Webhook",
+    "WebhookRefused",
+]
