@@ -18,6 +18,7 @@ from core.guidance import NoisePredictor
 from core.match import TokenMap, combine_features, match_consistently, token_mask
 from core.models import Models
 from core.patch import recorded
+from core.pins import CanvasPins
 from core.rearrange import token_grid
 from core.schedule import NoiseDraws, add_noise
 from core.vision import place_features
@@ -81,7 +82,9 @@ def read_vision(models: Models, target: Canvas, reference: Canvas, grid: tuple[i
     return [Descriptors(place_features(models.correspondence, pictures, grid), grid)]
 
 
-def match_pictures(descriptors: list[Descriptors], pair: LatentPair, *, smoothness: float) -> TokenMap:
+def match_pictures(
+    descriptors: list[Descriptors], pair: LatentPair, *, smoothness: float, pins: CanvasPins | None = None
+) -> TokenMap:
     """Match the target's tokens to the reference's, every network having the same say."""
     grids = [of.grid for of in descriptors]
     target, grid = combine_features([of.features[0] for of in descriptors], grids, pair.target_mask)
@@ -93,6 +96,7 @@ def match_pictures(descriptors: list[Descriptors], pair: LatentPair, *, smoothne
         token_mask(pair.target_mask, grid),
         token_mask(pair.reference_mask, grid),
         smoothness=smoothness,
+        pins=pins,
     )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.consensus import agree_with_neighbours
+from core.pins import CanvasPins
 
 CHUNK_ELEMENTS = 64 * 1024 * 1024
 """Largest similarity matrix held at once: 256 MiB in float32, four times the one of 4096 x 4096 tokens."""
@@ -97,16 +98,32 @@ def match_consistently(
     reference_mask: Bool[Tensor, " tokens"],
     *,
     smoothness: float,
+    pins: CanvasPins | None = None,
 ) -> TokenMap:
-    """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`.
+    """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`, and near `pins` to them.
 
     Holds a few matrices of tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neighbours are not heard.
     """
-    if smoothness == 0.0 or len(target) * len(reference) > CHUNK_ELEMENTS:
+    if len(target) * len(reference) > CHUNK_ELEMENTS:
+        smoothness = 0.0
+    if smoothness == 0.0 and pins is None:
         return TokenMap(grid, *match_tokens(target, reference, reference_mask))
     dtype = torch.promote_types(target.dtype, torch.float32)
     cosine = F.normalize(target.to(dtype), dim=-1) @ F.normalize(reference.to(dtype), dim=-1).T
-    index = agree_with_neighbours(cosine, grid, target_mask, reference_mask, weight=smoothness).argmax(dim=-1)
+
+    def decide(evidence: Float[Tensor, "tokens tokens"]) -> Int[Tensor, " tokens"]:
+        if smoothness == 0.0:
+            return evidence.masked_fill(~reference_mask, -torch.inf).argmax(dim=-1)
+        return agree_with_neighbours(evidence, grid, target_mask, reference_mask, weight=smoothness).argmax(dim=-1)
+
+    index = decide(cosine)
+    if pins is not None:
+        near, lost = pins.penalty(grid)
+        drawn = cosine.clone()
+        drawn[near] -= lost.to(dtype)
+        index = torch.where(near, decide(drawn), index)
+        pinned, counterparts = pins.tokens(grid)
+        index[pinned] = counterparts
     return TokenMap(grid, index, cosine.gather(1, index[:, None])[:, 0])
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.optional import OptionalModel
-from core.selection import Selection
+from core.selection import Pin, Selection
 
 NoiseLevel = Annotated[float, Field(ge=0.0, le=1.0)]
 NoiseRange = tuple[NoiseLevel, NoiseLevel]
@@ -82,6 +82,13 @@ class TransferParams(BaseModel):
     """Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
     cost of matching; no gain was measured on the mini checkpoint."""
 
+    pins: tuple[Pin, ...] = Field(default=(), max_length=64)
+    """Places of the target whose counterparts in the reference are known. Matches around them follow; `match_source`
+    `layer` knows no pins."""
+
+    pin_radius: float = Field(default=0.15, gt=0.0, le=2.0)
+    """How far a pin reaches, as a fraction of the longer side of the picture. Farther away nothing changes."""
+
     # --- feature injection (the paper, section 3) ---------------------------------------------------------------
     injection_layers: tuple[LayerName, ...] = Field(default=("up_blocks.0", "up_blocks.1"), max_length=64)
     """Self-attention layers whose input is rearranged before Q, K and V, by name or by block. Empty: none."""
@@ -130,6 +137,12 @@ class TransferParams(BaseModel):
         if any(selection.text for selection in selections):
             needed.add("text_segmenter")
         return frozenset(needed)
+
+    @model_validator(mode="after")
+    def _pins_need_one_map(self) -> "TransferParams":
+        if self.pins and self.match_source == "layer":
+            raise ValueError("pins: match_source must not be 'layer', which matches anew in every layer")
+        return self
 
     @model_validator(mode="after")
     def _ranges_run_downwards(self) -> "TransferParams":

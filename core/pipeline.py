@@ -29,6 +29,7 @@ from core.match import TokenMap, token_mask
 from core.models import Models
 from core.params import TransferParams
 from core.patch import patched, select_layers
+from core.pins import CanvasPins, place_pins
 from core.rearrange import FeatureInjection, Injection, rearrange_picture
 from core.schedule import Step, make_steps
 from core.text import encode_prompt
@@ -160,7 +161,8 @@ def correspond(
     """
     if params.match_source == "layer":
         return None
-    upright = _match_once(models, canvases, pair, predict, params, seed)
+    pins = place_pins(params.pins, params.pin_radius, canvases.reference.box, models.device)
+    upright = _match_once(models, canvases, pair, predict, params, seed, pins)
     if not params.match_mirrored:
         return upright
     seen = canvases.reference
@@ -169,13 +171,20 @@ def correspond(
     )
     flipped = encode_picture(models.vae, flipped_canvases.reference.picture, pair.reference.dtype)
     flipped_pair = replace(pair, reference=flipped, reference_mask=pair.reference_mask.flip(-1))
-    mirrored = _match_once(models, flipped_canvases, flipped_pair, predict, params, seed).mirrored()
+    flipped_pins = pins and pins.mirrored()
+    mirrored = _match_once(models, flipped_canvases, flipped_pair, predict, params, seed, flipped_pins).mirrored()
     inside = token_mask(pair.target_mask, upright.grid)
     return max(upright, mirrored, key=lambda token_map: float(token_map.similarity[inside].mean()))
 
 
 def _match_once(
-    models: Models, canvases: Canvases, pair: LatentPair, predict: NoisePredictor, params: TransferParams, seed: int
+    models: Models,
+    canvases: Canvases,
+    pair: LatentPair,
+    predict: NoisePredictor,
+    params: TransferParams,
+    seed: int,
+    pins: CanvasPins | None = None,
 ) -> TokenMap:
     source = params.match_source
     if source == "auto":
@@ -188,7 +197,7 @@ def _match_once(
     if source in ("vision", "fused"):
         grid = models.finest_grid((pair.target.shape[2], pair.target.shape[3]))
         descriptors += read_vision(models, canvases.target, canvases.reference, grid)
-    return match_pictures(descriptors, pair, smoothness=params.match_smoothness)
+    return match_pictures(descriptors, pair, smoothness=params.match_smoothness, pins=pins)
 
 
 def sample(

@@ -12,6 +12,18 @@ Box = tuple[Fraction, Fraction, Fraction, Fraction]
 """Left, top, right, bottom."""
 
 
+class Pin(BaseModel):
+    """One place of the target and the place of the reference that belongs to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    target: Place
+    """(x, y) in the target."""
+
+    reference: Place
+    """(x, y) in the reference."""
+
+
 class Selection(BaseModel):
     """Which part of a picture is meant. What is said in several ways is meant in all of them at once: an uploaded mask,
     a box and a text select where all three agree. Empty: everything that the uploaded mask or the alpha lets in."""

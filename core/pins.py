@@ -1,0 +1,79 @@
+"""Pinned correspondences: the caller says of a few places where in the reference they belong.
+
+A pin holds its own token exactly. Around it, within a radius, tokens are drawn towards its counterpart: a token as far
+from the pin as r may match about as far from the counterpart as r, in whatever direction, so that turned and mirrored
+pictures follow too; which place of those it takes is left to its features and its neighbours. Beyond the radius nothing
+changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from core.selection import Pin
+
+STRETCH = 1.5
+"""How much larger the reference's thing may be than the target's, before the pin pulls."""
+PULL = 4.0
+"""Cosine that a match loses for each token, squared, that it lies too far from where the pin wants it."""
+MOST_LOST = 16.0
+
+
+@dataclass(frozen=True)
+class CanvasPins:
+    """Pins on the two canvases, each place (x, y) a fraction of its canvas."""
+
+    targets: Float[Tensor, "pins 2"]
+    references: Float[Tensor, "pins 2"]
+    radius: float
+    """Fraction of the canvas's longer side."""
+
+    def mirrored(self) -> "CanvasPins":
+        """For the reference canvas flipped left to right."""
+        flipped = torch.stack([1.0 - self.references[:, 0], self.references[:, 1]], dim=-1)
+        return CanvasPins(self.targets, flipped, self.radius)
+
+    def tokens(self, grid: tuple[int, int]) -> tuple[Int[Tensor, " pins"], Int[Tensor, " pins"]]:
+        """The target token and the reference token under every pin."""
+        places = (_token(self.targets, grid), _token(self.references, grid))
+        return places[0], places[1]
+
+    def penalty(self, grid: tuple[int, int]) -> tuple[Bool[Tensor, " tokens"], Float[Tensor, "near tokens"]]:
+        """Which target tokens are within the radius of a pin, and what each match of theirs loses, in cosines."""
+        rows, columns = grid
+        device = self.targets.device
+        index = torch.arange(rows * columns, device=device)
+        centres = torch.stack([index % columns + 0.5, torch.div(index, columns, rounding_mode="floor") + 0.5], dim=-1)
+        scale = torch.tensor([columns, rows], device=device)
+        away = torch.cdist(centres, self.targets * scale)
+        weight = (1.0 - (away / max(1.0, self.radius * max(grid))) ** 2).clamp(min=0.0)
+        near = (weight > 0.0).any(-1)
+        missed = torch.cdist(centres, self.references * scale)
+        lost = torch.zeros(int(near.sum()), rows * columns, device=device)
+        for pin in range(len(self.targets)):
+            too_far = (missed[None, :, pin] - STRETCH * away[near, pin][:, None] - 0.5).clamp(min=0.0)
+            lost += weight[near, pin][:, None] * (PULL * too_far**2).clamp(max=MOST_LOST)
+        return near, lost
+
+
+def place_pins(
+    pins: Sequence[Pin], radius: float, reference_box: tuple[float, float, float, float], device: torch.device
+) -> CanvasPins | None:
+    """Pins given on the two pictures, on the canvases. The target fills its canvas, the reference lies in
+    `reference_box` (left, top, width, height). None without pins."""
+    if not pins:
+        return None
+    left, top, width, height = reference_box
+    references = torch.tensor([pin.reference for pin in pins], device=device)
+    offset, extent = torch.tensor([left, top], device=device), torch.tensor([width, height], device=device)
+    return CanvasPins(torch.tensor([pin.target for pin in pins], device=device), offset + extent * references, radius)
+
+
+def _token(places: Float[Tensor, "pins 2"], grid: tuple[int, int]) -> Int[Tensor, " pins"]:
+    rows, columns = grid
+    column = (places[:, 0] * columns).long().clamp(0, columns - 1)
+    row = (places[:, 1] * rows).long().clamp(0, rows - 1)
+    return row * columns + column
