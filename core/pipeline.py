@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -225,7 +226,9 @@ def sample(
         if matches is not token_map:  # a layer's map of this step: cheap, on the latent's own grid
             return rearrange_picture(pair.reference[0], matches, pair.target_mask)[None]
         target, reference = canvases.target, canvases.reference
-        picture = rearrange_picture(reference.picture, matches, target.mask, guide=target.picture)
+        moved = rearrange_picture(reference.picture, matches, target.mask, guide=target.picture)
+        # Encoded amid the target's surroundings: a latent depends on what lies around it.
+        picture = torch.lerp(target.picture, moved, target.mask)
         return encode_picture(models.vae, picture, pair.reference.dtype)
 
     with patched(models.unet, layers, injection):
