@@ -1,4 +1,4 @@
-"""The outermost layer of ours around every request: its id, the cap on its body, one line in the log.
+"""The outermost layer of ours around every request: its id, the bounds on its body, one line in the log.
 
 FastAPI's own `max_body_size` answers in plain text whatever the app's handlers say, so the cap is here.
 """
@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Problem, render
+from service.pace import Pace
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -22,9 +23,10 @@ log = structlog.get_logger()
 class Access:
     """Gives each request an id (its X-Request-ID if that is sane), which every answer and log line carries."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, pace: Pace) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +46,7 @@ class Access:
             await send(message)
 
         try:
-            await self._app(scope, self._capped(scope, receive), send_marked)
+            await self._app(scope, self._capped(scope, self._pace.paced(receive)), send_marked)
         except Exception as error:
             late = status != 0
             if not late:
@@ -61,7 +63,8 @@ class Access:
         """Reading past the cap raises what becomes a 413; a declared length is believed at once."""
         declared = Headers(scope=scope).get("content-length", "")
         taken = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
-        refused = HTTPException(413, f"At most {self._max_body_bytes} bytes are allowed.")
+        detail = f"At most {self._max_body_bytes} bytes are allowed."
+        refused = HTTPException(413, detail, headers={"Connection": "close"})  # nobody reads the rest
         read = 0
 
         async def receive_capped() -> Message:

@@ -71,5 +71,5 @@ def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore,
     app.state.decoders = Decoders(settings.picture_limits, at_once=settings.decodes_at_once)
     app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
     app.add_middleware(Gate, guard=guard)
-    app.add_middleware(Access, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Access, max_body_bytes=settings.max_body_bytes, pace=settings.pace)
     return app

@@ -37,6 +37,7 @@ PROBLEMS: dict[str, Kind] = {
     "malformed_body": Kind(400, "The body cannot be parsed."),
     "not_found": Kind(404, "There is nothing at this path."),
     "method_not_allowed": Kind(405, "This path does not know this method."),
+    "body_too_slow": Kind(408, "The body came too slowly."),
     "body_too_large": Kind(413, "The body is too large."),
     "unsupported_media_type": Kind(415, "This content type is not accepted."),
     "invalid_request": Kind(422, "A field is missing, unknown or out of range."),
@@ -90,6 +91,7 @@ _CODE_BY_STATUS = {
     400: "malformed_body",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_too_slow",
     413: "body_too_large",
     415: "unsupported_media_type",
 }

@@ -17,6 +17,7 @@ from jobs.settings import JobSettings
 from jobs.store import JobStore
 from service.app import create_app
 from service.gate import Guard, KeyGuard, LocalGuard
+from service.pace import protocol
 from service.rates import Rates
 from service.settings import ServiceSettings
 
@@ -72,6 +73,7 @@ def server(application: FastAPI, host: str, port: int) -> Server:
         access_log=False,  # the app logs every request itself, with its id
         log_config=None,
         server_header=False,
+        http=protocol(application.state.settings.pace),
         ws="none",
         timeout_graceful_shutdown=DRAIN_S,
     )

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.images import PictureLimits
+from service.pace import Pace
 
 
 class ServiceSettings(BaseSettings):
@@ -21,6 +22,18 @@ class ServiceSettings(BaseSettings):
 
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
     """Largest request body, all pictures together."""
+
+    head_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds that the headers of a request may take to arrive."""
+
+    body_pause_s: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds that a body may take beyond those that its bytes need at `body_bytes_per_s`."""
+
+    body_bytes_per_s: float = Field(default=16_384, gt=0)
+    """Slowest pace of a body, on average. A slower one is a 408."""
+
+    body_timeout_s: float = Field(default=300.0, gt=0, le=86_400)
+    """Longest time of a body. Time that the service itself takes does not count."""
 
     max_picture_bytes: int = Field(default=20 * 2**20, ge=1024)
     """Largest uploaded file."""
@@ -49,6 +62,10 @@ class ServiceSettings(BaseSettings):
     def _a_rate(cls, value: str) -> str:
         parse(value)
         return value
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(self.head_timeout_s, self.body_pause_s, self.body_bytes_per_s, self.body_timeout_s)
 
     @property
     def picture_limits(self) -> PictureLimits:

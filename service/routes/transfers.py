@@ -69,6 +69,7 @@ async def _one_of_each(request: Request) -> None:
         **ACCEPTED,
         **problems(
             "malformed_body",
+            "body_too_slow",
             "body_too_large",
             "unsupported_media_type",
             "invalid_request",
