@@ -1,0 +1,84 @@
+import createClient, { type Client } from "openapi-fetch";
+import { good, JobEnded, type Transfer } from "./errors.js";
+import { follow, type Get } from "./follow.js";
+import { persistent, RETRIES, type Retries } from "./retries.js";
+import type { components, paths } from "./schema.js";
+
+export { Webhook, WebhookVerificationError } from "standardwebhooks";
+export { ApiError, good, JobEnded, type Problem, type Transfer } from "./errors.js";
+export { isFinal } from "./follow.js";
+export type { Retries } from "./retries.js";
+export type { components, operations, paths } from "./schema.js";
+
+type Form = components["schemas"]["TransferForm"];
+type Files = "target" | "reference" | "target_mask" | "reference_mask";
+/** The parts of a submission, with pictures as blobs. */
+export type Submission = Omit<Form, Files> & { target: Blob; reference: Blob; target_mask?: Blob; reference_mask?: Blob };
+
+export interface Options {
+  /** Where the API is. */
+  baseUrl?: string;
+  /** What `plumage keys create` printed. */
+  key?: string;
+  retries?: Partial<Retries>;
+}
+
+/** A client of one API. `api` has every operation, typed from the OpenAPI document, and tries again where that helps. */
+export class Plumage {
+  readonly api: Client<paths>;
+  readonly #baseUrl: string;
+  readonly #headers: Record<string, string>;
+  readonly #fetch: (request: Request) => Promise<Response>;
+
+  constructor({ baseUrl = "http://127.0.0.1:8000", key, retries }: Options = {}) {
+    this.#baseUrl = baseUrl.replace(/\/$/, "");
+    this.#headers = key ? { Authorization: `Bearer ${key}` } : {};
+    this.#fetch = persistent({ ...RETRIES, ...retries });
+    this.api = createClient<paths>({ baseUrl: this.#baseUrl, headers: this.#headers, fetch: this.#fetch });
+  }
+
+  /** Queues a job and returns its record. Submitting again with the same key finds the first job. */
+  async submit(submission: Submission, idempotencyKey: string = crypto.randomUUID()): Promise<Transfer> {
+    const answer = await this.api.POST("/v1/transfers", {
+      params: { header: { "idempotency-key": idempotencyKey } },
+      body: submission as unknown as Form,
+      bodySerializer: () => formOf(submission),
+    });
+    return good(answer) as Transfer;
+  }
+
+  /** The record at once and whenever it changes, to the final one. */
+  follow(id: string): AsyncGenerator<Transfer, void, undefined> {
+    const to = (path: string, headers: Record<string, string>): Request =>
+      new Request(this.#baseUrl + path, { headers: { ...this.#headers, ...headers } });
+    const once: Get = (path, headers) => fetch(to(path, headers));
+    const patiently: Get = (path, headers) => this.#fetch(to(path, headers));
+    return follow(`/v1/transfers/${encodeURIComponent(id)}`, once, patiently);
+  }
+
+  /** Submits, follows to the end and fetches the picture. Raises ApiError, and JobEnded without a result. */
+  async run(
+    submission: Submission,
+    onChange: (job: Transfer) => void = () => {},
+  ): Promise<{ job: Transfer; picture: Blob }> {
+    let job = await this.submit(submission);
+    for await (job of this.follow(job.id)) onChange(job);
+    if (job.status !== "succeeded") throw new JobEnded(job);
+    return { job, picture: await this.result(job.id) };
+  }
+
+  /** The finished picture. */
+  async result(id: string): Promise<Blob> {
+    const answer = await this.api.GET("/v1/transfers/{id}/result", { params: { path: { id } }, parseAs: "blob" });
+    return good(answer) as unknown as Blob;
+  }
+}
+
+function formOf(submission: Submission): FormData {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(submission)) {
+    if (value instanceof Blob) form.append(name, value, name);
+    else if (value !== undefined) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  return form;
+}

@@ -1,0 +1,70 @@
+// Against a running service: `PLUMAGE_URL=… PLUMAGE_KEY=… node test/live.mjs TARGET REFERENCE`.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { openAsBlob } from "node:fs";
+import { ApiError, good, JobEnded, Plumage, Webhook, WebhookVerificationError } from "../dist/index.js";
+
+const [, , targetPath, referencePath] = process.argv;
+const plumage = new Plumage({ baseUrl: process.env.PLUMAGE_URL, key: process.env.PLUMAGE_KEY });
+const target = await openAsBlob(targetPath);
+const reference = await openAsBlob(referencePath);
+const at = (id) => ({ params: { path: { id } } });
+
+const tests = {
+  async transfer() {
+    const seen = [];
+    const { job, picture } = await plumage.run({ target, reference, seed: 7, metadata: { order: "12" } }, (it) => seen.push(it));
+    assert.equal(job.status, "succeeded");
+    assert.deepEqual(job.metadata, { order: "12" });
+    assert.deepEqual(seen.at(-1), job);
+    const digest = createHash("sha256").update(Buffer.from(await picture.arrayBuffer())).digest("hex");
+    assert.equal(digest, job.result.sha256);
+    assert.deepEqual(good(await plumage.api.GET("/v1/transfers/{id}", at(job.id))), job);
+  },
+
+  async sameKeySameJob() {
+    const [one, two] = [await plumage.submit({ target, reference, seed: 1 }, "k1"), await plumage.submit({ target, reference, seed: 1 }, "k1")];
+    assert.equal(one.id, two.id);
+  },
+
+  async cancelAndDelete() {
+    const job = await plumage.submit({ target, reference, prompt: '{"steps": 600, "pause_s": 0.05}' });
+    good(await plumage.api.POST("/v1/transfers/{id}/cancel", at(job.id)));
+    let last;
+    for await (last of plumage.follow(job.id));
+    assert.equal(last.status, "canceled");
+    good(await plumage.api.DELETE("/v1/transfers/{id}", at(job.id)));
+    await assert.rejects(plumage.follow(job.id).next(), (error) => error instanceof ApiError && error.code === "job_gone");
+  },
+
+  async failure() {
+    await assert.rejects(
+      plumage.run({ target, reference, prompt: '{"error": "asked for"}' }),
+      (error) => error instanceof JobEnded && error.job.error.code === "internal",
+    );
+  },
+
+  async refusal() {
+    await assert.rejects(plumage.submit({ target: new Blob(["no picture"]), reference }), (error) => {
+      assert.ok(error instanceof ApiError);
+      assert.equal(error.status, 415);
+      assert.equal(error.code, "image_type_unsupported");
+      assert.deepEqual(error.problem.errors.map((it) => it.pointer), ["/target"]);
+      return true;
+    });
+    const stranger = new Plumage({ baseUrl: process.env.PLUMAGE_URL, key: "plumage_wrong" });
+    await assert.rejects(stranger.result("x"), (error) => error instanceof ApiError && error.code === "key_refused");
+  },
+
+  async webhook() {
+    const webhook = new Webhook(process.env.PLUMAGE_WEBHOOK_SECRET);
+    const { headers, body } = JSON.parse(process.env.PLUMAGE_WEBHOOK_MESSAGE);
+    assert.deepEqual(webhook.verify(body, headers), JSON.parse(body));
+    assert.throws(() => webhook.verify(`${body} `, headers), WebhookVerificationError);
+  },
+};
+
+for (const [name, test] of Object.entries(tests)) {
+  await test();
+  console.log(`ok ${name}`);
+}

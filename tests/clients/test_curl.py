@@ -1,0 +1,47 @@
+"""The curl lines of the README, one by one, as somebody would type them."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.live import Live
+from tests.pictures import decoded
+
+README = Path(__file__).parents[2] / "README.md"
+LINES = [line for line in README.read_text().splitlines() if line.startswith("curl ")]
+STANDARD = "http://127.0.0.1:8000"
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
+
+
+def test_the_lines_of_the_readme(live: Live, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    for path, name in zip(pictures, ("A.jpg", "B.jpg"), strict=True):
+        path.rename(tmp_path / name)
+    key = live.key("curl")
+    (tmp_path / ".curlrc").write_text(f'header = "Authorization: Bearer {key}"\nfail-with-body\nsilent\nshow-error\n')
+    job_id = ""
+    assert len(LINES) >= 3
+    for line in LINES:
+        assert STANDARD in line
+        command = re.sub(r"\bID\b", job_id, line.replace(STANDARD, live.url))
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env={"CURL_HOME": str(tmp_path)}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        if "transfers " in line:
+            job_id = json.loads(done.stdout)["id"]
+            wait_for(live, job_id)
+    assert decoded((tmp_path / "result.png").read_bytes()).size == decoded((tmp_path / "A.jpg").read_bytes()).size
+
+
+def wait_for(live: Live, job_id: str) -> None:
+    with live.client("curl") as http:
+        deadline = time.monotonic() + 60
+        while http.get(f"/v1/transfers/{job_id}").json()["status"] != "succeeded":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
