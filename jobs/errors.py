@@ -14,6 +14,7 @@
     ├── ObjectNotFound          no object under this key
     ├── ObjectExists            create-only write, and the key is taken
     ├── ObjectsUnavailable      the object store does not answer
+    ├── ObjectCorrupt           what the object store gives back is not what was written
     ├── EmbeddedRedisError      no server binary, or it did not start
     ├── UrlError                a URL of the caller's
     │   ├── UrlRefused          its form is not one that is followed
@@ -86,6 +87,10 @@ class ObjectExists(JobsError):
 
 class ObjectsUnavailable(JobsError):
     code = "objects_unavailable"
+
+
+class ObjectCorrupt(JobsError):
+    code = "object_corrupt"
 
 
 class EmbeddedRedisError(JobsError):

@@ -4,26 +4,37 @@
     results/<tenant>/<job>/<attempt>/image.png …        written once by the attempt of that number
     previews/<tenant>/<job>/<attempt>.jpg               overwritten while the attempt runs
 
-A write is atomic in all of these stores: an object is whole or not there.
+A write is atomic in all of these stores: an object is whole or not there. Beside it lies its SHA-256, where the store
+keeps attributes (a local folder does not), and every read is checked against it.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
+import structlog
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
 
-from jobs.errors import ObjectExists, ObjectNotFound, ObjectsUnavailable
+from jobs.errors import ObjectCorrupt, ObjectExists, ObjectNotFound, ObjectsUnavailable
 from jobs.settings import JobSettings
 
 _Backend = AzureStore | GCSStore | LocalStore | MemoryStore | S3Store
 _PAGE = 500
+_SHA256 = "sha256"
+_READS = 3
+_PAUSES_S = (0.2, 0.5, 1.0)
+_LONGEST_REASON = 500
+
+T = TypeVar("T")
+log = structlog.get_logger()
 
 
 def input_key(tenant: str, job_id: str, name: str) -> str:
@@ -58,38 +69,62 @@ class ObjectStore:
     Every method raises ObjectsUnavailable when the store fails or does not answer within its retries.
     """
 
-    def __init__(self, backend: _Backend) -> None:
+    def __init__(self, backend: _Backend, within_s: float = 30.0) -> None:
         self._backend = backend
+        self._within_s = within_s
 
     @classmethod
     def from_settings(cls, settings: JobSettings) -> Self:
         """Raises ValueError for a URL that names no known store."""
         folder = (settings.data_dir / "objects").absolute()
-        return cls(_open(settings.objects_url or folder.as_uri()))
+        return cls(
+            _open(settings.objects_url or folder.as_uri(), settings.objects_timeout_s), settings.objects_timeout_s
+        )
 
     def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = False) -> None:
         """Without `overwrite` the same bytes may be put again; other bytes raise ObjectExists."""
         # The local folder keeps no attributes; there the service knows the type by the key's suffix.
         local = isinstance(self._backend, LocalStore)
-        attributes = None if local else {"Content-Type": content_type}
+        digest = hashlib.sha256(data).hexdigest()
+        attributes = None if local else {"Content-Type": content_type, _SHA256: digest}
         try:
-            with _store_errors(key):
-                obstore.put(
-                    self._backend,
-                    key,
-                    data,
-                    attributes=attributes,
-                    mode="overwrite" if overwrite else "create",
-                )
+            self._tried(key, lambda: self._write(key, data, attributes, overwrite))
         except ObjectExists:
             # A write whose answer was lost is tried again by the client, and then finds its own object.
             if self.get(key) != data:
                 raise
 
+    def _write(self, key: str, data: bytes, attributes: dict[str, str] | None, overwrite: bool) -> None:
+        mode = "overwrite" if overwrite else "create"
+        obstore.put(self._backend, key, data, attributes=attributes, mode=mode)  # type: ignore[arg-type]
+
+    def _tried(self, key: str, act: Callable[[], T]) -> T:
+        """Again when a remote store fails: the client below does not repeat what may have changed something, or what
+        broke off. No try begins after `within_s`."""
+        begun = time.monotonic()
+        pauses_s = iter(() if isinstance(self._backend, LocalStore) else _PAUSES_S)
+        while True:
+            try:
+                with _store_errors(key):
+                    return act()
+            except ObjectsUnavailable:
+                pause_s = next(pauses_s, None)
+                if pause_s is None or time.monotonic() - begun + pause_s > self._within_s:
+                    raise
+            time.sleep(pause_s)
+
     def get(self, key: str) -> bytes:
-        """Raises ObjectNotFound."""
-        with _store_errors(key):
-            return bytes(obstore.get(self._backend, key).bytes())
+        """Raises ObjectNotFound, and ObjectCorrupt when other bytes come than were written, also when asked again."""
+        for _ in range(_READS):
+            data, written = self._tried(key, lambda: self._read(key))
+            if written is None or written == hashlib.sha256(data).hexdigest():
+                return data
+            log.error("object.corrupt", key=key, bytes=len(data))
+        raise ObjectCorrupt("A stored picture is damaged.")
+
+    def _read(self, key: str) -> tuple[bytes, str | None]:
+        found = obstore.get(self._backend, key)
+        return bytes(found.bytes()), found.attributes.get(_SHA256)
 
     def exists(self, key: str) -> bool:
         try:
@@ -133,7 +168,7 @@ class ObjectStore:
             return obstore.sign(self._backend, "GET", key, timedelta(seconds=ttl_s))
 
 
-def _open(url: str) -> _Backend:
+def _open(url: str, within_s: float) -> _Backend:
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
         return LocalStore(unquote(parts.path), mkdir=True)
@@ -147,10 +182,10 @@ def _open(url: str) -> _Backend:
         url,
         client_options={
             "allow_http": True,
-            "connect_timeout": timedelta(seconds=2),
-            "timeout": timedelta(seconds=30),
+            "connect_timeout": timedelta(seconds=min(2.0, within_s / 2)),
+            "timeout": timedelta(seconds=within_s / 2),
         },
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=within_s / 2)},
     )
     assert isinstance(backend, S3Store | GCSStore | AzureStore), backend
     return backend
@@ -165,4 +200,5 @@ def _store_errors(key: str) -> Iterator[None]:
     except (AlreadyExistsError, PreconditionError) as error:
         raise ObjectExists(f"There is an object {key} already.") from error
     except (BaseError, OSError) as error:
+        log.warning("objects.failed", key=key, reason=str(error).partition("\n")[0][:_LONGEST_REASON])
         raise ObjectsUnavailable("The object store does not answer.") from error

@@ -19,6 +19,9 @@ class JobSettings(BaseSettings):
     objects_url: str | None = None
     """`file:///folder`, `memory://`, `s3://bucket/prefix`, `gs://…`, `az://…`. Absent: inside `data_dir`."""
 
+    objects_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    """No try at reading or writing an object begins later than this after the first; each may take half of it."""
+
     data_dir: Path = Path("data")
     """Folder of the embedded Redis and of the local object store."""
 

@@ -82,6 +82,7 @@ PROBLEMS: dict[str, Kind] = {
     "queue_full": Kind(503, "Too many jobs are waiting."),
     "store_unavailable": Kind(503, "The job store does not answer."),
     "objects_unavailable": Kind(503, "The object store does not answer."),
+    "object_corrupt": Kind(503, "A stored picture is damaged."),
     "decoder_unavailable": Kind(503, "A picture could not be decoded now."),
     "not_ready": Kind(503, "The service cannot run jobs now."),
 }

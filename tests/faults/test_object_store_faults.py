@@ -1,0 +1,154 @@
+"""An object store on bad days: what can be waited out is waited out, the rest is one typed error in bounded time."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from jobs.errors import ObjectCorrupt, ObjectsUnavailable
+from jobs.objects import ObjectStore, input_key
+from jobs.settings import JobSettings
+from tests.faults.store_proxy import Fault, Weather, proxy_before
+
+DATA = bytes(range(256)) * 2000
+LONGEST_OVERRUN_S = 10.0
+"""For a machine that does other work besides."""
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[tuple[str, int]]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with urlopen(Request(f"http://{host}:{port}/plumage", method="PUT")) as created:
+        assert created.status == 200
+    yield host, port
+    server.stop()
+
+
+@pytest.fixture
+def weather(upstream: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Weather]:
+    with proxy_before(upstream) as (url, weather):
+        for name, value in {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield weather
+
+
+def opened(within_s: float = 30.0) -> ObjectStore:
+    return ObjectStore.from_settings(JobSettings(objects_url="s3://plumage/bucket", objects_timeout_s=within_s))
+
+
+def key(name: str) -> str:
+    return input_key("local", name, "target.png")
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.LATE_ERROR, Fault.RESET])
+def test_a_burst_is_waited_out_when_writing(weather: Weather, fault: Fault) -> None:
+    store, name = opened(), key(fault.name)
+    weather.set(fault, times=2)
+    store.put(name, DATA, "image/png")
+    weather.set(None)
+    assert store.get(name) == DATA
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.RESET, Fault.TRUNCATED, Fault.FLIPPED])
+def test_a_burst_is_waited_out_when_reading(weather: Weather, fault: Fault) -> None:
+    store, name = opened(), key(f"read-{fault.name}")
+    store.put(name, DATA, "image/png")
+    weather.set(fault, times=1)
+    assert store.get(name) == DATA
+    assert weather.requests >= 2
+
+
+def test_a_slow_store_is_waited_for(weather: Weather) -> None:
+    store = opened()
+    weather.latency_s = 5.0
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: store.put(key(f"slow-{n}"), DATA, "image/png"), range(4)))
+        assert list(pool.map(lambda n: store.get(key(f"slow-{n}")), range(4))) == [DATA] * 4
+
+
+@pytest.mark.parametrize("fault", [Fault.BLACK_HOLE, Fault.ERROR])
+def test_a_store_that_stays_away_is_one_error_by_the_deadline(weather: Weather, fault: Fault) -> None:
+    store, name = opened(within_s=3.0), key(f"away-{fault.name}")
+    store.put(key("there"), DATA, "image/png")
+    weather.set(fault)
+    for act in (
+        lambda: store.put(name, DATA, "image/png"),
+        lambda: store.get(key("there")),
+        lambda: store.keys("inputs/local/"),
+    ):
+        began = time.monotonic()
+        with pytest.raises(ObjectsUnavailable):
+            act()
+        elapsed_s = time.monotonic() - began
+        sys.stderr.write(f"\n{fault.name}: given up after {elapsed_s:.1f} s")
+        assert elapsed_s <= 6.0 + LONGEST_OVERRUN_S
+    weather.set(None)
+    weather.over.set()
+    assert not store.exists(name)
+    store.put(name, DATA, "image/png")
+    assert store.get(name) == DATA
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.TRUNCATED])
+def test_a_body_that_always_breaks_off_is_never_taken_for_whole(weather: Weather, fault: Fault) -> None:
+    store, name = opened(within_s=3.0), key(f"broken-{fault.name}")
+    store.put(name, DATA, "image/png")
+    weather.set(fault)
+    with pytest.raises(ObjectsUnavailable):
+        store.get(name)
+
+
+def test_an_upload_that_always_breaks_off_leaves_nothing(weather: Weather) -> None:
+    store, name = opened(within_s=3.0), key("half")
+    weather.set(Fault.RESET)
+    with pytest.raises(ObjectsUnavailable):
+        store.put(name, DATA, "image/png")
+    weather.set(None)
+    assert store.keys("inputs/local/half/") == []
+
+
+def test_bytes_that_are_not_those_that_were_written_are_refused(weather: Weather) -> None:
+    store, name = opened(), key("flipped")
+    store.put(name, DATA, "image/png")
+    weather.set(Fault.FLIPPED)
+    with pytest.raises(ObjectCorrupt):
+        store.get(name)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from jobs.errors import ObjectsUnavailable
+from jobs.objects import ObjectStore
+from jobs.settings import JobSettings
+store = ObjectStore.from_settings(JobSettings(data_dir=Path(sys.argv[1])))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    store.put("inputs/local/job/target.png", b"x" * 300_000, "image/png")
+except ObjectsUnavailable as error:
+    print(error.code)
+print(store.keys("inputs/local/job/"), store.exists("inputs/local/job/target.png"))
+store.put("inputs/local/job/reference.png", b"x" * 50_000, "image/png")
+print(len(store.get("inputs/local/job/reference.png")))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+def test_a_full_disk_is_one_error_and_no_half_object(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
+    said = [line for line in done.stdout.splitlines() if "objects.failed" not in line]
+    assert said == ["objects_unavailable", "[] False", "50000"]
