@@ -204,7 +204,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What sets the picture upright."""
     try:
-        return UPRIGHT.get(image.getexif().get(0x0112))
+        return UPRIGHT.get(image.getexif().get(0x0112, 1))
     except Exception:  # damaged EXIF is no reason to refuse sound pixels
         return None
 
