@@ -8,6 +8,7 @@ import click
 from cli.children import PARENT_VARIABLE
 from cli.demo import demo
 from cli.evaluate import evaluate
+from cli.faults import faults
 from cli.keys import keys
 from cli.openapi import openapi
 from cli.serve import serve
@@ -25,5 +26,5 @@ def main() -> None:
         die_with_parent(int(parent))
 
 
-for command in (up, transfer, serve, worker, keys, openapi, demo, evaluate):
+for command in (up, transfer, serve, worker, keys, openapi, demo, evaluate, faults):
     main.add_command(command)

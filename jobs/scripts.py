@@ -10,7 +10,8 @@ from jobs.connect import redis_errors
 
 
 @cache
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """What the server runs, and hashes, for the script of this name."""
     folder = files("jobs") / "lua"
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))
 
@@ -27,6 +28,6 @@ class Scripts:
     def call(self, name: str, *args: str | int | float) -> object:
         """Raises StoreUnavailable."""
         if name not in self._registered:
-            self._registered[name] = self._redis.register_script(_source(name))
+            self._registered[name] = self._redis.register_script(source(name))
         with redis_errors():
             return self._registered[name](args=[self._prefix, *args])

@@ -1,6 +1,7 @@
 """Job specifications for tests of the store and of workers."""
 
 import json
+from functools import cache
 
 from core.params import TransferParams
 from jobs.objects import ObjectStore, input_key
@@ -27,9 +28,15 @@ def make_spec(*, tenant: str = "local", job_id: str = "job", **behaviour: object
     )
 
 
+@cache
+def _inputs() -> tuple[bytes, bytes]:
+    return encoded(gradient()), encoded(gradient().rotate(180))
+
+
 def put_inputs(objects: ObjectStore, spec: JobSpec) -> None:
-    objects.put(spec.inputs.target, encoded(gradient()), "image/png")
-    objects.put(spec.inputs.reference, encoded(gradient().rotate(180)), "image/png")
+    target, reference = _inputs()
+    objects.put(spec.inputs.target, target, "image/png")
+    objects.put(spec.inputs.reference, reference, "image/png")
 
 
 def make_result(image_key: str = "results/local/job/1/image.png") -> JobResult:

@@ -1,12 +1,13 @@
 """A whole stack with a fast stand-in for the sampler: Redis, objects, and supervised workers as real processes."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,31 @@ def until(condition: Callable[[], object], within_s: float, what: str) -> None:
 
 
 class Stack:
-    """`supervisors` are the processes of this stack's workers, one each."""
+    """`supervisors` are the processes of this stack's workers, one each. They log to the file `log`, or to stderr."""
 
-    def __init__(self, settings: JobSettings) -> None:
+    def __init__(self, settings: JobSettings, log: Path | None = None) -> None:
         assert settings.redis_url is not None
         self.settings = settings
+        self.url = settings.redis_url
+        self.log = log
         self.store = JobStore(connect_redis(settings.redis_url), settings)
         self.objects = ObjectStore.from_settings(settings)
         self.supervisors: list[subprocess.Popen[bytes]] = []
 
-    def start_worker(self, program: str = PROGRAM) -> subprocess.Popen[bytes]:
-        """Returns its supervisor when the worker is ready."""
-        known = {worker.worker_id for worker in self.store.workers()}
-        environment = {**os.environ, **self.settings.environment(), "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen([sys.executable, "-c", program, str(os.getpid())], env=environment)
+    def start_supervisor(self, program: str = PROGRAM, **environment: str) -> subprocess.Popen[bytes]:
+        """Does not wait for its worker. `environment` goes over the settings."""
+        given = {**os.environ, **self.settings.environment(), "OMP_NUM_THREADS": "1", **environment}
+        with ExitStack() as files:
+            log = files.enter_context(self.log.open("ab")) if self.log else None
+            command = [sys.executable, "-c", program, str(os.getpid())]
+            process = subprocess.Popen(command, env=given, stderr=log)
         self.supervisors.append(process)
+        return process
+
+    def start_worker(self, program: str = PROGRAM, **environment: str) -> subprocess.Popen[bytes]:
+        """Returns its supervisor when the worker is ready."""
+        known = self.ready()
+        process = self.start_supervisor(program, **environment)
         until(lambda: self.ready() - known, START_TIMEOUT_S, "a new worker is ready")
         return process
 
@@ -67,6 +78,15 @@ class Stack:
         self.store.submit(spec, job_id=job_id)
         return job_id
 
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What the workers and supervisors have logged under this name."""
+        assert self.log is not None
+        found = []
+        for line in self.log.read_text(errors="replace").splitlines():
+            with suppress(ValueError):  # a line of a killed process
+                found.append(json.loads(line))
+        return [event for event in found if isinstance(event, dict) and event.get("event") == name]
+
     def get(self, job_id: str) -> Record:
         return self.store.get(job_id, tenant="local")
 
@@ -78,7 +98,10 @@ class Stack:
         return self.get(job_id)
 
     def collect(self) -> None:
-        Collector(self.store, self.objects, leftover_age_s=0).collect()
+        """Everything that is due now."""
+        collector = Collector(self.store, self.objects, leftover_age_s=0, abandoned_age_s=0)
+        while collector.collect(limit=1000):
+            pass
 
     def stop(self) -> None:
         for process in self.supervisors:
@@ -94,13 +117,25 @@ class Stack:
 
 
 @contextmanager
-def running_stack(server: EmbeddedRedis, data_dir: Path, **settings: Any) -> Iterator[Stack]:
+def running_stack(
+    server: EmbeddedRedis, data_dir: Path, *, log: Path | None = None, **settings: Any
+) -> Iterator[Stack]:
+    """With shorter times than the default ones, unless `settings` say otherwise."""
     quick = {"lease_s": 2.0, "reap_every_s": 0.2, "kill_grace_s": 2.0, **settings}
-    stack = Stack(JobSettings(redis_url=server.url, data_dir=data_dir, **quick))
+    stack = Stack(JobSettings(redis_url=server.url, data_dir=data_dir, **quick), log)
     try:
         yield stack
     finally:
         stack.stop()
+
+
+def kill_group(supervisor: subprocess.Popen[bytes]) -> None:
+    """`kill -9` of a supervisor and of its worker, if it has one."""
+    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+    for pid in (supervisor.pid, *map(int, children)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    supervisor.wait()
 
 
 def worker_of(supervisor: subprocess.Popen[bytes]) -> int:

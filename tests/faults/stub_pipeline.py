@@ -6,6 +6,7 @@ The job's prompt says as JSON what a run does:
     hang_at           native code that holds the whole interpreter, before this step
     error             message of an exception instead of a result
     gate              path of a file: the run waits before its last step until the file exists
+    hold              path of a file: the run waits after its last step until the file exists
     log               path of a file: each run appends its process id when it starts
 """
 
@@ -72,6 +73,8 @@ def transfer(
             time.sleep(0.02)
         time.sleep(behaviour["pause_s"])
         on_step(step, steps, lambda: small)
+    while "hold" in behaviour and not Path(behaviour["hold"]).exists():
+        time.sleep(0.02)
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
     matches = Matches(torch.zeros(2, 2, 2), torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool))

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -161,44 +160,3 @@ def test_nothing_survives_a_killed_supervisor(fresh: Stack) -> None:
     record = fresh.until_end(job)
     assert record.attempt == 2
     assert_one_result(fresh, record)
-
-
-def test_a_paused_worker_comes_back_and_its_result_is_refused(
-    redis_server: EmbeddedRedis, redis: Redis, tmp_path: Path
-) -> None:
-    # The supervisor would kill it; its patience is made longer than the pause.
-    with running_stack(redis_server, tmp_path, kill_grace_s=300.0) as stack:
-        first = stack.start_worker()
-        gate = tmp_path / "gate"
-        job = stack.submit(steps=3, gate=str(gate))
-        stack.until_step(job, 1)
-        paused = worker_of(first)
-        os.kill(paused, signal.SIGSTOP)
-        stack.start_worker()
-        gate.touch()
-        record = stack.until_end(job)
-        assert record.attempt == 2
-        os.kill(paused, signal.SIGCONT)
-        until(lambda: len(stack.ready()) == 2, 30, "both workers are there")
-        assert_one_result(stack, stack.until_end(stack.submit()))
-        assert stack.get(job) == record
-        assert_one_result(stack, record)
-
-
-def test_a_result_outlives_an_absence_of_redis(tmp_path: Path) -> None:
-    gate, log = tmp_path / "gate", tmp_path / "runs"
-    with start_redis(tmp_path) as server, running_stack(server, tmp_path) as stack:
-        stack.start_worker()
-        job = stack.submit(steps=3, gate=str(gate), log=str(log))
-        stack.until_step(job, 1)
-        os.kill(server.pid, signal.SIGKILL)
-        server.stop()
-        gate.touch()
-        time.sleep(5)  # three leases: the run ends in this time and finds no Redis
-        with start_redis(tmp_path):
-            record = stack.until_end(job, 15)
-            assert record.attempt == 1
-            assert_one_result(stack, record)
-            assert len(log.read_text().split()) == 1
-            assert_one_result(stack, stack.until_end(stack.submit(), 15))
-            stack.stop()

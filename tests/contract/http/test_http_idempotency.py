@@ -17,7 +17,7 @@ from jobs.collect import Collector
 from jobs.embedded import EmbeddedRedis
 from jobs.submissions import SubmissionKey
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
-from tests.contract.http.lossy import LossyWay, lossy_way
+from tests.lossy import LossyWay, lossy_way
 from tests.contract.http.player import claim, finish
 from tests.contract.http.problems import problem
 from tests.pictures import SIZE, encoded, gradient

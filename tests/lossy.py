@@ -8,10 +8,11 @@ from contextlib import contextmanager, suppress
 
 class LossyWay:
     """Forwards bytes between clients and a Redis on a unix socket. From a request on that contains `lose_after`,
-    nothing comes back on that connection."""
+    nothing comes back on that connection, and `lost` is set."""
 
     def __init__(self, upstream: str) -> None:
         self.lose_after: bytes | None = None
+        self.lost = threading.Event()
         self._upstream = upstream
         self._listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -38,6 +39,7 @@ class LossyWay:
             while data := client.recv(1 << 20):
                 if self.lose_after and self.lose_after in data:
                     lost.set()
+                    self.lost.set()
                 server.sendall(data)
             server.shutdown(socket.SHUT_RDWR)
 
