@@ -1,5 +1,7 @@
 """The whole service on one machine: Redis, the worker's supervisor and the API, started and stopped as one."""
 
+from __future__ import annotations
+
 import json
 import socket
 import subprocess
@@ -8,11 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Never
+from typing import IO, TYPE_CHECKING, Never
+
+import click
 
 from cli.children import spawn, stop
 from cli.errors import BadInput, Failed
 from cli.settings import explained
+
+if TYPE_CHECKING:
+    from jobs.embedded import EmbeddedRedis
 
 DRAIN_S = 2.0
 """On stopping, a running job has this long to finish before it goes back to the queue, for the next start."""
@@ -22,7 +29,35 @@ STOP_GRACE_S = 12.0
 
 PAUSE_S = 0.3
 LAST_LINES = 15
+RESTARTS, RESTARTS_WITHIN_S = 3, 60.0
+"""A Redis of ours that ends by itself more often than that has a fault that a restart does not mend."""
 Report = Callable[[str], None]
+
+
+class RedisKeeper:
+    """Starts our Redis again when it has ended by itself. Everything that it had acknowledged is in its file, and
+    the API and the worker wait for it."""
+
+    def __init__(self, redis: EmbeddedRedis) -> None:
+        self._redis = redis
+        self._restarts: list[float] = []
+
+    def keep(self) -> None:
+        """Raises Failed when it ends too often, or does not start."""
+        from jobs.errors import EmbeddedRedisError
+
+        if (code := self._redis.exit_code()) is None:
+            return
+        now = time.monotonic()
+        self._restarts = [at for at in self._restarts if now - at < RESTARTS_WITHIN_S]
+        if len(self._restarts) == RESTARTS:
+            raise Failed(f"Redis ended with exit code {code} once more; see {self._redis.log}", "redis_ended")
+        self._restarts.append(now)
+        click.echo(f"plumage: Redis ended with exit code {code}; starting it again", err=True)
+        try:
+            self._redis.restart()
+        except EmbeddedRedisError as error:
+            raise Failed(str(error), "redis_ended") from error
 
 
 @dataclass(frozen=True)
@@ -33,9 +68,13 @@ class Stack:
     children: dict[str, subprocess.Popen[bytes]]
     log_dir: Path | None
     """Where the children write `<name>.log`; None: to our stderr."""
+    keeper: RedisKeeper | None
+    """None: the Redis is not ours."""
 
     def require_alive(self) -> None:
-        """Raises Failed when the API or the supervisor has ended by itself."""
+        """Raises Failed when the API or the supervisor has ended by itself, or Redis does so again and again."""
+        if self.keeper is not None:
+            self.keeper.keep()
         for name, child in self.children.items():
             if (code := child.poll()) is not None:
                 said = f": {last_words(self.log_dir / f'{name}.log')}" if self.log_dir else ""
@@ -89,7 +128,7 @@ def running_stack(*, host: str, port: int, data_dir: Path, log_dir: Path | None)
     """
     with ExitStack() as exits:
         listener = exits.enter_context(_listen(host, port))
-        environment = exits.enter_context(_stores(data_dir))
+        environment, keeper = exits.enter_context(_stores(data_dir))
         children: dict[str, subprocess.Popen[bytes]] = {}
         exits.callback(lambda: stop(list(children.values()), grace_s=STOP_GRACE_S))
         serve = ["serve", "--host", host, "--fd", str(listener.fileno())]
@@ -98,7 +137,7 @@ def running_stack(*, host: str, port: int, data_dir: Path, log_dir: Path | None)
             children["api"] = spawn(serve, environment=environment, log=logs["api"], pass_fds=[listener.fileno()])
             children["worker"] = spawn(["worker"], environment=environment, log=logs["worker"])
         address = f"[{host}]" if ":" in host else host
-        yield Stack(f"http://{address}:{listener.getsockname()[1]}", children, log_dir)
+        yield Stack(f"http://{address}:{listener.getsockname()[1]}", children, log_dir, keeper)
 
 
 def _open_log(files: ExitStack, log_dir: Path | None, name: str) -> IO[bytes] | None:
@@ -122,8 +161,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _stores(data_dir: Path) -> Iterator[dict[str, str]]:
-    """Environment for the children: where Redis and the objects are. Starts a Redis unless one is given."""
+def _stores(data_dir: Path) -> Iterator[tuple[dict[str, str], RedisKeeper | None]]:
+    """Environment for the children: where Redis and the objects are. Starts a Redis unless one is given, and then
+    comes with its keeper."""
     from jobs.embedded import start_redis
     from jobs.errors import EmbeddedRedisError
     from jobs.settings import JobSettings
@@ -137,4 +177,4 @@ def _stores(data_dir: Path) -> Iterator[dict[str, str]]:
         raise Failed(str(error), "no_redis") from error
     with redis or ExitStack():
         url = redis.url if redis else settings.redis_url
-        yield settings.model_copy(update={"redis_url": url}).environment()
+        yield settings.model_copy(update={"redis_url": url}).environment(), RedisKeeper(redis) if redis else None

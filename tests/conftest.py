@@ -26,7 +26,7 @@ structlog.configure(
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with start_redis(tmp_path_factory.mktemp("redis")) as server:
+    with start_redis(tmp_path_factory.mktemp("redis"), fsync="everysec") as server:
         yield server
 
 

@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from cli.stack import RESTARTS
 from tests.contract.cli_processes import PATIENCE_S, Shell
 from tests.tiny import tiny_pipeline
 
@@ -150,4 +153,30 @@ def test_an_open_address_asks_for_keys_and_one_can_be_made_meanwhile(shell: Shel
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert shell.run("keys", "list") == ""  # with a Redis that runs for this alone
+    shell.wait_for_silence(within_s=0.0)
+
+
+def redis_of(shell: Shell, but: int) -> int:
+    """Process id of the running server that is another than `but`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        found = [pid for pid, command in shell.processes().items() if command.startswith("redis-server") and pid != but]
+        if found:
+            return found[0]
+        assert time.monotonic() < deadline, shell.said
+        time.sleep(0.05)
+
+
+def test_a_redis_that_ends_is_started_again_but_not_for_ever(shell: Shell) -> None:
+    process = shell.start("up", "--port", "0")
+    shell.wait_to_hear("worker.started", process)
+    server = 0
+    for _ in range(RESTARTS + 1):
+        server = redis_of(shell, but=server)
+        os.kill(server, signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert shell.said.count("starting it again") == RESTARTS
+    assert "once more" in shell.said
+    assert "Traceback" not in shell.said
     shell.wait_for_silence(within_s=0.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.connect import connect_redis
-from jobs.embedded import EmbeddedRedis, find_server, start_redis
+from jobs.embedded import find_server, start_redis
 from jobs.errors import EmbeddedRedisError
 
 
@@ -43,15 +43,30 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         assert client.dbsize() == 200
 
 
-def test_it_is_private_durable_and_evicts_nothing(redis_server: EmbeddedRedis) -> None:
-    with connect_redis(redis_server.url) as client:
+def test_it_is_private_durable_and_evicts_nothing(tmp_path: Path) -> None:
+    with start_redis(tmp_path) as server, connect_redis(server.url) as client:
         config = client.config_get("*")
         assert config["port"] == "0"
         assert config["appendonly"] == "yes"
+        assert config["appendfsync"] == "always"
         assert config["maxmemory-policy"] == "noeviction"
         socket = Path(config["unixsocket"])
         assert socket.stat().st_mode & 0o077 == 0
         assert socket.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_server_that_ended_is_started_again_with_all_that_it_had(tmp_path: Path) -> None:
+    with start_redis(tmp_path) as server:
+        assert server.exit_code() is None
+        with connect_redis(server.url) as client:
+            client.set("plumage:x", "kept")
+        os.kill(server.pid, signal.SIGKILL)
+        assert gone(server.pid)
+        assert server.exit_code() == -signal.SIGKILL
+        server.restart()
+        with connect_redis(server.url) as client:
+            assert client.get("plumage:x") == b"kept"
+    assert gone(server.pid)
 
 
 def test_one_server_for_a_folder(tmp_path: Path) -> None:

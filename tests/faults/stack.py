@@ -25,7 +25,7 @@ PROGRAM = (
     "from worker.supervisor import main;"
     "sys.exit(main(command=(sys.executable, '-m', 'tests.faults.stub_worker')))"
 )
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 300.0
 
 
 def until(condition: Callable[[], object], within_s: float, what: str) -> None:
@@ -109,7 +109,7 @@ class Stack:
                 process.send_signal(signal.SIGTERM)
         for process in self.supervisors:
             try:
-                process.wait(30)
+                process.wait(90)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

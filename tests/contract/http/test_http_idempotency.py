@@ -17,9 +17,9 @@ from jobs.collect import Collector
 from jobs.embedded import EmbeddedRedis
 from jobs.submissions import SubmissionKey
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
-from tests.lossy import LossyWay, lossy_way
 from tests.contract.http.player import claim, finish
 from tests.contract.http.problems import problem
+from tests.lossy import LossyWay, lossy_way
 from tests.pictures import SIZE, encoded, gradient
 
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
