@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,10 +52,10 @@ def find_server() -> Path:
 class EmbeddedRedis:
     """A running server. Stops when left as a context manager, and dies with the process that started it."""
 
-    def __init__(self, folder: Path, socket: Path, fsync: Fsync) -> None:
+    def __init__(self, folder: Path, socket: Path, options: Sequence[str]) -> None:
         self._folder = folder
         self._socket = socket
-        self._fsync = fsync
+        self._options = options
         self._process = self._launch()
 
     @property
@@ -89,7 +90,7 @@ class EmbeddedRedis:
         command = [sys.executable, "-I", str(_LIFELINE), str(os.getpid()), str(find_server())]
         with self.log.open("ab") as log, connect_redis(self.url) as client:
             process = subprocess.Popen(
-                [*command, *_options(self._folder, self._socket, self._fsync)],
+                [*command, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -111,8 +112,8 @@ class EmbeddedRedis:
         self.stop()
 
 
-def start_redis(data_dir: Path, *, fsync: Fsync = "always") -> EmbeddedRedis:
-    """Starts a server on `<data_dir>/redis` and waits until it answers.
+def start_redis(data_dir: Path, *, fsync: Fsync = "always", more: Sequence[str] = ()) -> EmbeddedRedis:
+    """Starts a server on `<data_dir>/redis` and waits until it answers. `more` are further options of its program.
 
     With `fsync` "everysec" a loss of power can cost the last second of what was acknowledged.
     Raises EmbeddedRedisError when there is no program, it does not start, or another server uses the folder.
@@ -124,7 +125,7 @@ def start_redis(data_dir: Path, *, fsync: Fsync = "always") -> EmbeddedRedis:
     with connect_redis(_url(socket)) as client:
         if socket.exists() and _answers(client):
             raise EmbeddedRedisError(f"A Redis server is running on {folder} already.")
-    return EmbeddedRedis(folder, socket, fsync)
+    return EmbeddedRedis(folder, socket, [*_options(folder, socket, fsync), *more])
 
 
 def running_redis(data_dir: Path) -> str | None:

@@ -12,6 +12,7 @@ from jobs.embedded import EmbeddedRedis, start_redis
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.store import JobStore
+from tests.roles import UNDER_ACL, acl_options, as_role
 
 # The default one renders every local variable of a traceback, tensors included, which takes a minute.
 structlog.configure(
@@ -26,26 +27,46 @@ structlog.configure(
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with start_redis(tmp_path_factory.mktemp("redis"), fsync="everysec") as server:
+    folder = tmp_path_factory.mktemp("redis")
+    with start_redis(folder, fsync="everysec", more=acl_options(folder) if UNDER_ACL else ()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def api_url(redis_server: EmbeddedRedis) -> str:
+    """URL of the Redis for what the API does; under the ACL, as its user."""
+    return as_role(redis_server.url, "api") if UNDER_ACL else redis_server.url
+
+
+@pytest.fixture(scope="session")
+def worker_url(redis_server: EmbeddedRedis) -> str:
+    """URL of the Redis for what a worker does; under the ACL, as its user."""
+    return as_role(redis_server.url, "worker") if UNDER_ACL else redis_server.url
 
 
 @pytest.fixture
 def redis(redis_server: EmbeddedRedis) -> Iterator[Redis]:
-    """An empty database."""
+    """An empty database, seen by a user who may do everything."""
     with connect_redis(redis_server.url) as client:
         client.flushall()
         yield client
 
 
 @pytest.fixture
-def job_settings(redis_server: EmbeddedRedis, tmp_path: Path) -> JobSettings:
-    return JobSettings(redis_url=redis_server.url, data_dir=tmp_path)
+def job_settings(api_url: str, tmp_path: Path) -> JobSettings:
+    return JobSettings(redis_url=api_url, data_dir=tmp_path)
 
 
 @pytest.fixture
-def store(redis: Redis, job_settings: JobSettings) -> JobStore:
-    return JobStore(redis, job_settings)
+def client(redis: Redis, api_url: str) -> Iterator[Redis]:
+    """The same empty database, seen by the API."""
+    with connect_redis(api_url) as client:
+        yield client
+
+
+@pytest.fixture
+def store(client: Redis, job_settings: JobSettings) -> JobStore:
+    return JobStore(client, job_settings)
 
 
 @pytest.fixture

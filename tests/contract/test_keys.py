@@ -12,8 +12,8 @@ from jobs.settings import JobSettings
 
 
 @pytest.fixture
-def keys(redis: Redis, job_settings: JobSettings) -> ApiKeys:
-    return ApiKeys(redis, job_settings)
+def keys(client: Redis, job_settings: JobSettings) -> ApiKeys:
+    return ApiKeys(client, job_settings)
 
 
 def test_a_key_is_what_was_asked_for(keys: ApiKeys) -> None:

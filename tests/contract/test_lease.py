@@ -17,8 +17,8 @@ LEASE_S = 1.0
 
 
 @pytest.fixture
-def store(redis: Redis, job_settings: JobSettings) -> JobStore:
-    return JobStore(redis, job_settings.model_copy(update={"lease_s": LEASE_S, "reap_every_s": 0.02}))
+def store(client: Redis, job_settings: JobSettings) -> JobStore:
+    return JobStore(client, job_settings.model_copy(update={"lease_s": LEASE_S, "reap_every_s": 0.02}))
 
 
 @pytest.fixture

@@ -269,8 +269,8 @@ def test_handing_back_is_no_failed_attempt(store: JobStore, job_settings: JobSet
     assert status(store, job) is Status.CANCELED
 
 
-def test_a_lease_that_runs_out_by_itself_is_reaped(redis: Redis, job_settings: JobSettings) -> None:
-    store = JobStore(redis, job_settings.model_copy(update={"lease_s": 0.4, "reap_every_s": 0.02}))
+def test_a_lease_that_runs_out_by_itself_is_reaped(client: Redis, job_settings: JobSettings) -> None:
+    store = JobStore(client, job_settings.model_copy(update={"lease_s": 0.4, "reap_every_s": 0.02}))
     submit(store)
     taken = claim(store)
     deadline = time.monotonic() + 10
@@ -282,8 +282,8 @@ def test_a_lease_that_runs_out_by_itself_is_reaped(redis: Redis, job_settings: J
     assert status(store, taken) is Status.QUEUED
 
 
-def test_renewing_keeps_the_job(redis: Redis, job_settings: JobSettings) -> None:
-    store = JobStore(redis, job_settings.model_copy(update={"lease_s": 0.6, "reap_every_s": 0.02}))
+def test_renewing_keeps_the_job(client: Redis, job_settings: JobSettings) -> None:
+    store = JobStore(client, job_settings.model_copy(update={"lease_s": 0.6, "reap_every_s": 0.02}))
     submit(store)
     taken = claim(store)
     for _ in range(20):
@@ -396,8 +396,8 @@ def test_queue_positions_are_the_order_of_service(store: JobStore) -> None:
 # --- admission and listing ------------------------------------------------------------------------------------------
 
 
-def test_the_queue_is_bounded(redis: Redis, job_settings: JobSettings) -> None:
-    store = JobStore(redis, job_settings.model_copy(update={"max_queued": 2}))
+def test_the_queue_is_bounded(client: Redis, job_settings: JobSettings) -> None:
+    store = JobStore(client, job_settings.model_copy(update={"max_queued": 2}))
     submit(store)
     submit(store, tenant="other")
     with pytest.raises(QueueFull) as full:
@@ -434,8 +434,8 @@ def test_other_tenants_and_unknown_jobs_are_not_found(store: JobStore) -> None:
     assert status(store, job) is Status.QUEUED
 
 
-def test_after_retention_a_job_is_gone_and_then_unknown(redis: Redis, job_settings: JobSettings) -> None:
-    store = JobStore(redis, job_settings.model_copy(update={"retention_s": 1, "tombstone_s": 1}))
+def test_after_retention_a_job_is_gone_and_then_unknown(redis: Redis, client: Redis, job_settings: JobSettings) -> None:
+    store = JobStore(client, job_settings.model_copy(update={"retention_s": 1, "tombstone_s": 1}))
     job = submit(store, tenant="a")
     store.request_cancel(job.id, tenant="a")
     assert 0 < redis.pttl(f"plumage:job:{job.id}") <= 1000 < redis.pttl(f"plumage:tomb:{job.id}") <= 2000
@@ -501,8 +501,8 @@ def test_job_ids_sort_by_age_and_do_not_repeat() -> None:
 # --- workers --------------------------------------------------------------------------------------------------------
 
 
-def test_workers_say_what_they_do_and_are_forgotten_in_silence(redis: Redis, job_settings: JobSettings) -> None:
-    store = JobStore(redis, job_settings.model_copy(update={"lease_s": 0.8}))
+def test_workers_say_what_they_do_and_are_forgotten_in_silence(client: Redis, job_settings: JobSettings) -> None:
+    store = JobStore(client, job_settings.model_copy(update={"lease_s": 0.8}))
     model = ModelIdentity(id="mini", revision="1", device="cpu", dtype="float32")
     presence = WorkerPresence(worker_id="w1", state=WorkerState.READY, model=model, detail="")
     assert store.workers() == []

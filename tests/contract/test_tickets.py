@@ -13,7 +13,6 @@ from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 from structlog.testing import capture_logs
 
-from jobs.embedded import EmbeddedRedis
 from jobs.queue import TASK_NAME, TicketQueue
 from worker.drain import Drain
 from worker.tickets import make_worker, ticket_name
@@ -29,9 +28,9 @@ class Bomb:
         return os.system, (f"touch {self._canary}",)
 
 
-def serve(server: EmbeddedRedis, task: Callable[[], None]) -> list[str]:
+def serve(url: str, task: Callable[[], None]) -> list[str]:
     """Works until the queue is empty; returns the names of the log events."""
-    with capture_logs() as logs, Redis.from_url(server.url) as connection:
+    with capture_logs() as logs, Redis.from_url(url) as connection:
         worker = make_worker(connection, "plumage", {TASK_NAME: task}, Drain(1.0))
         worker.work(burst=True, logging_level="WARNING")
     return [event["event"] for event in logs]
@@ -43,17 +42,17 @@ def push(redis: Redis, fields: dict[str, bytes | str], job_id: str = "forged") -
     redis.rpush("rq:queue:plumage", job_id)
 
 
-def test_each_ticket_runs_the_task_once_and_leaves_nothing(redis: Redis, redis_server: EmbeddedRedis) -> None:
+def test_each_ticket_runs_the_task_once_and_leaves_nothing(redis: Redis, worker_url: str) -> None:
     TicketQueue(redis, "plumage").issue(120)
     runs: list[int] = []
-    assert serve(redis_server, lambda: runs.append(1)) == []
+    assert serve(worker_url, lambda: runs.append(1)) == []
     assert len(runs) == 120
     assert redis.keys("rq:job:*") == []
     assert redis.keys("rq:results:*") == []
     assert redis.llen("rq:queue:plumage:intermediate") == 0
 
 
-def test_a_task_that_raises_leaves_the_worker_alive(redis: Redis, redis_server: EmbeddedRedis) -> None:
+def test_a_task_that_raises_leaves_the_worker_alive(redis: Redis, worker_url: str) -> None:
     TicketQueue(redis, "plumage").issue(2)
     runs: list[int] = []
 
@@ -61,7 +60,7 @@ def test_a_task_that_raises_leaves_the_worker_alive(redis: Redis, redis_server: 
         runs.append(1)
         raise RuntimeError("a fault of ours")
 
-    assert serve(redis_server, task) == ["ticket.error", "ticket.error"]
+    assert serve(worker_url, task) == ["ticket.error", "ticket.error"]
     assert len(runs) == 2
 
 
@@ -97,30 +96,28 @@ def entry(canary: Path, kind: str) -> dict[str, bytes | str]:
     ],
 )
 def test_a_forged_entry_is_refused_and_the_worker_goes_on(
-    redis: Redis, redis_server: EmbeddedRedis, tmp_path: Path, kind: str
+    redis: Redis, worker_url: str, tmp_path: Path, kind: str
 ) -> None:
     canary = tmp_path / "canary"
     push(redis, entry(canary, kind))
     TicketQueue(redis, "plumage").issue()
     runs: list[int] = []
-    events = serve(redis_server, lambda: runs.append(1))
+    events = serve(worker_url, lambda: runs.append(1))
     assert events == ([] if kind == "no data" else ["ticket.refused"])
     assert runs == [1]
     assert not canary.exists()
 
 
-def test_rqs_own_way_to_enqueue_a_callable_is_refused(
-    redis: Redis, redis_server: EmbeddedRedis, tmp_path: Path
-) -> None:
+def test_rqs_own_way_to_enqueue_a_callable_is_refused(redis: Redis, worker_url: str, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     Queue("plumage", connection=redis, serializer=JSONSerializer).enqueue("os.system", f"touch {canary}")
     Queue("plumage", connection=redis).enqueue("os.system", f"touch {canary}")
-    assert serve(redis_server, lambda: None) == ["ticket.refused", "ticket.refused"]
+    assert serve(worker_url, lambda: None) == ["ticket.refused", "ticket.refused"]
     assert not canary.exists()
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
-def test_callbacks_of_an_entry_are_not_called(redis: Redis, redis_server: EmbeddedRedis, outcome: str) -> None:
+def test_callbacks_of_an_entry_are_not_called(redis: Redis, worker_url: str, outcome: str) -> None:
     queue = Queue("plumage", connection=redis, serializer=JSONSerializer)
     callbacks = {f"on_{outcome}": Callback("tests.contract.test_tickets.no_such_function")}
     queue.enqueue(TASK_NAME, **callbacks)
@@ -131,7 +128,7 @@ def test_callbacks_of_an_entry_are_not_called(redis: Redis, redis_server: Embedd
         if outcome == "failure":
             raise RuntimeError
 
-    assert serve(redis_server, task) == (["ticket.error"] if outcome == "failure" else [])
+    assert serve(worker_url, task) == (["ticket.error"] if outcome == "failure" else [])
     assert runs == [1]
 
 
@@ -139,12 +136,10 @@ def test_callbacks_of_an_entry_are_not_called(redis: Redis, redis_server: Embedd
     "field",
     [{"meta": pickle.dumps({})}, {"status": "nonsense"}, {"timeout": "x"}, {"webhooks": "[1]"}, {"result": b"\0"}],
 )
-def test_strange_fields_of_a_ticket_do_no_harm(
-    redis: Redis, redis_server: EmbeddedRedis, field: dict[str, bytes | str]
-) -> None:
+def test_strange_fields_of_a_ticket_do_no_harm(redis: Redis, worker_url: str, field: dict[str, bytes | str]) -> None:
     push(redis, {"data": TICKET, **field})
     runs: list[int] = []
-    assert serve(redis_server, lambda: runs.append(1)) == []
+    assert serve(worker_url, lambda: runs.append(1)) == []
     assert runs == [1]
 
 

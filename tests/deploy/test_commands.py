@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 from redis import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from jobs.embedded import EmbeddedRedis, find_server
 from jobs.errors import ObjectExists
@@ -115,21 +116,31 @@ def test_redis_starts_as_composed_and_its_health_check_passes(tmp_path: Path) ->
     service = read_compose()["services"]["redis"]
     port = free_port()
     shell, flag, script = service["command"]
-    script = script.replace("$$", "$").replace("/etc/redis/plumage.conf", str(ROOT / "deploy" / "redis.conf"))
-    script = script.replace("/data", str(tmp_path)) + f" --port {port} --bind 127.0.0.1"
+    for mount in service["volumes"][:2]:
+        source, target, _ = mount.split(":")
+        script = script.replace(target, str(ROOT / source))
+    script = script.replace("$$", "$").replace("/data", str(tmp_path)).replace("/tmp/", f"{tmp_path}/")
+    script = f"{script.rstrip()} --port {port} --bind 127.0.0.1"
     kind, check = service["healthcheck"]["test"]
     check = check.replace("$$", "$").replace("redis-cli", f"redis-cli -p {port}")
     assert kind == "CMD-SHELL"
     programs = os.pathsep.join([str(find_server().parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": programs, "REDIS_PASSWORD": "p" * 32}
+    passwords = {"REDIS_API_PASSWORD": "p" * 32, "REDIS_WORKER_PASSWORD": "q" * 32}
+    environment = {**os.environ, "PATH": programs, **passwords}
     with running([shell, flag, script], environment, tmp_path):
         wait_until(["sh", "-c", check], environment)
-        with Redis(port=port, password="p" * 32) as client:
-            settings: dict[str, str] = client.config_get("*")
-    assert settings["appendonly"] == "yes"
-    assert settings["appendfsync"] == "everysec"
-    assert settings["maxmemory-policy"] == "noeviction"
-    assert settings["dir"] == str(tmp_path)
+        with Redis(port=port) as nobody, pytest.raises(AuthenticationError):
+            nobody.ping()
+        with Redis(port=port, username="worker", password="p" * 32) as other, pytest.raises(AuthenticationError):
+            other.ping()
+        with Redis(port=port, username="api", password="p" * 32) as client:
+            found: dict[str, object] = client.info()
+            with pytest.raises(NoPermissionError):
+                client.config_get("*")
+    assert found["aof_enabled"] == 1
+    assert found["maxmemory_policy"] == "noeviction"
+    assert (tmp_path / "acl.conf").stat().st_mode & 0o077 == 0
+    assert {path.name for path in tmp_path.iterdir()} & {"appendonly.aof", "appendonlydir"}
 
 
 def test_the_composed_variables_lead_to_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:

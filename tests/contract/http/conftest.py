@@ -14,7 +14,6 @@ import uvicorn
 from redis import Redis
 
 from jobs.connect import connect_redis
-from jobs.embedded import EmbeddedRedis
 from jobs.keys import ApiKeys
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
@@ -104,8 +103,8 @@ def start_stack(redis: Redis, job_settings: JobSettings) -> Iterator[StartStack]
 
 
 @pytest.fixture(scope="session")
-def shared_stack(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    jobs = JobSettings(redis_url=redis_server.url, data_dir=tmp_path_factory.mktemp("data"))
+def shared_stack(api_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    jobs = JobSettings(redis_url=api_url, data_dir=tmp_path_factory.mktemp("data"))
     with serving(ServiceSettings(), jobs) as stack:
         yield stack
 

@@ -6,9 +6,12 @@ from pathlib import Path
 from jobs.embedded import start_redis
 from tests.faults.promise import Figures, check_promise
 from tests.faults.scenario import Unavailable, scenario
+from tests.faults.scenarios.deaths import DEFAULT_TIMES
 from tests.faults.stack import running_stack
 
-LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), *Path("/usr/lib/faketime").glob("libfaketime.so.1")]
+LIBRARIES = [
+    found for place in ("*/faketime", "faketime") for found in Path("/usr/lib").glob(f"{place}/libfaketimeMT.so.1")
+]
 
 
 @scenario(
@@ -21,7 +24,7 @@ def wrong_clocks(folder: Path, *, jobs: int) -> Figures:
     if not LIBRARIES:
         raise Unavailable("libfaketime is not installed (Debian package faketime)")
     ids = []
-    with start_redis(folder) as server, running_stack(server, folder, log=folder / "log") as stack:
+    with start_redis(folder) as server, running_stack(server, folder, log=folder / "log", **DEFAULT_TIMES) as stack:
         for offset in ("+300s", "-300s"):
             stack.start_worker(**_clock(folder, offset))
         for _ in range(jobs):

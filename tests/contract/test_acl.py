@@ -1,0 +1,178 @@
+"""The users of `deploy/redis-acl.conf`: each can do its work, and nothing else."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError, ResponseError
+
+from jobs.collect import Collector
+from jobs.connect import connect_redis
+from jobs.embedded import EmbeddedRedis, start_redis
+from jobs.keys import ApiKeys, Scope
+from jobs.objects import ObjectStore
+from jobs.queue import TASK_NAME
+from jobs.schema import JobError, Status, WorkerPresence, WorkerState
+from jobs.settings import JobSettings
+from jobs.store import JobStore, new_job_id
+from jobs.submissions import SubmissionKey
+from service.rates import Rates
+from tests.roles import RULES, Role, acl_options, as_role
+from tests.specs import make_result, make_spec
+from worker.drain import Drain
+from worker.tickets import make_worker
+
+REFUSED = "can't access|can't run|No permissions|ACL failure"
+"""What a script's caller is told; the words differ between versions."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    folder = tmp_path_factory.mktemp("acl")
+    with start_redis(folder, fsync="everysec", more=acl_options(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def everything(server: EmbeddedRedis) -> Iterator[Redis]:
+    """An empty database, seen by a user who may do everything."""
+    with connect_redis(server.url) as client:
+        client.flushall()
+        yield client
+
+
+def store_of(server: EmbeddedRedis, role: Role, tmp_path: Path) -> JobStore:
+    url = as_role(server.url, role)
+    settings = JobSettings(redis_url=url, data_dir=tmp_path, lease_s=0.3, reap_every_s=0.02)
+    return JobStore(connect_redis(url), settings)
+
+
+@pytest.mark.parametrize("role", ["api", "worker"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "FLUSHALL",
+        "FLUSHDB",
+        "KEYS *",
+        "SCAN 0",
+        "CONFIG GET *",
+        "CONFIG SET appendonly no",
+        "MODULE LIST",
+        "DEBUG SLEEP 0",
+        "EVAL return(1) 0",
+        "SCRIPT FLUSH",
+        "ACL LIST",
+        "CLIENT LIST",
+        "SHUTDOWN NOSAVE",
+        "SAVE",
+        "REPLICAOF NO ONE",
+        "MONITOR",
+        "MIGRATE 127.0.0.1 1 plumage:x 0 1",
+        "RESTORE plumage:x 0 x",
+        "SORT plumage:x",
+        "GET other:key",
+        "SET other:key x",
+        "PUBLISH other x",
+        "SUBSCRIBE other",
+    ],
+)
+@pytest.mark.usefixtures("everything")
+def test_what_no_role_may_do(server: EmbeddedRedis, role: Role, command: str) -> None:
+    with connect_redis(as_role(server.url, role)) as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command.split(" "))
+
+
+@pytest.mark.usefixtures("everything")
+def test_a_script_is_bound_as_its_caller(server: EmbeddedRedis) -> None:
+    with connect_redis(as_role(server.url, "worker")) as client:
+        script = client.register_script("return redis.call(ARGV[1], ARGV[2])")
+        for words in (["GET", "plumage:key:0"], ["GET", "other:key"], ["KEYS", "*"]):
+            with pytest.raises(ResponseError, match=REFUSED):
+                script(args=words)
+        assert script(args=["GET", "plumage:turn"]) is None
+
+
+@pytest.mark.usefixtures("everything")
+def test_a_worker_sees_no_api_keys(server: EmbeddedRedis) -> None:
+    settings = JobSettings()
+    with connect_redis(as_role(server.url, "api")) as api, connect_redis(as_role(server.url, "worker")) as worker:
+        keys = ApiKeys(api, settings)
+        token, key = keys.create("acme", [Scope.READ])
+        assert keys.authenticate(token) == key
+        assert keys.list_keys() == [key]
+        stolen = ApiKeys(worker, settings)
+        for act in (stolen.list_keys, partial(stolen.authenticate, token), partial(stolen.create, "a", [Scope.ADMIN])):
+            with pytest.raises(ResponseError, match=REFUSED):
+                act()
+        keys.revoke(key.id)
+        assert Rates(api, "plumage", "2/minute").count(key.id).remaining == 1
+
+
+def test_a_job_from_submission_to_collection(server: EmbeddedRedis, everything: Redis, tmp_path: Path) -> None:
+    """Every script, each by the role that calls it."""
+    api, worker = store_of(server, "api", tmp_path), store_of(server, "worker", tmp_path)
+    ids = [new_job_id() for _ in range(4)]
+    key = SubmissionKey.named("mine", "asked")
+    assert api.submissions.reserve(ids[0], tenant="local", key=key) is None
+    api.submit(make_spec(job_id=ids[0]), job_id=ids[0], key=key)
+    api.submissions.withdraw(ids[1], tenant="local", key=key)
+    for job in ids[1:]:
+        api.submit(make_spec(job_id=job), job_id=job)
+    assert [record.id for record in api.list_jobs(tenant="local").items] == ids[::-1]
+
+    claim = worker.claim("w1")
+    assert claim is not None
+    assert worker.renew(claim).held
+    assert worker.report_progress(claim, 1, 4, "previews/x.jpg").held
+    assert worker.hand_back(claim)
+    ends = []
+    for end in ("commit", "fail", "cancel", "die"):
+        claim = worker.claim("w1")
+        assert claim is not None
+        match end:
+            case "commit":
+                assert worker.commit(claim, make_result())
+            case "fail":
+                assert worker.fail(claim, JobError(code="internal", message="x"))
+            case "cancel":
+                api.request_cancel(claim.record.id, tenant="local")
+                assert worker.finish_canceled(claim)
+            case "die":
+                assert worker.release(claim)
+                time.sleep(0.05)
+                assert worker.reap().requeued == 1
+        ends.append(api.get(claim.record.id, tenant="local").status)
+    assert ends == [Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.QUEUED]
+
+    presence = WorkerPresence(worker_id="w1", state=WorkerState.READY, model=None, detail="")
+    worker.announce(presence)
+    assert api.workers() == [presence]
+    for job in ids:
+        api.delete(job, tenant="local")
+    Collector(worker, ObjectStore.from_settings(JobSettings(data_dir=tmp_path)), leftover_age_s=0).collect()
+    assert everything.zcard("plumage:expiring") == 0
+
+
+def test_tickets_reach_a_worker(server: EmbeddedRedis, everything: Redis, tmp_path: Path) -> None:
+    """RQ's own needs, as it is used here."""
+    api = store_of(server, "api", tmp_path)
+    for _ in range(3):
+        job = new_job_id()
+        api.submit(make_spec(job_id=job), job_id=job)
+    served: list[int] = []
+    with Redis.from_url(as_role(server.url, "worker")) as connection:
+        worker = make_worker(connection, "plumage", {TASK_NAME: lambda: served.append(1)}, Drain(1.0))
+        worker.work(burst=True, logging_level="WARNING")
+    assert len(served) == 3
+    assert everything.llen("rq:queue:plumage") == 0
+    assert everything.acl_log() == []
+
+
+def test_nobody_comes_in_without_a_name() -> None:
+    """A live server with these rules is tried in `tests/deploy`."""
+    rules = [line for line in RULES.read_text().splitlines() if line and not line.startswith("#")]
+    assert rules[0] == "user default off"
+    assert [rule.split()[1] for rule in rules] == ["default", "api", "worker"]
