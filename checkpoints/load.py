@@ -4,7 +4,6 @@ Safetensors only, and no code from the checkpoint is ever run: pickled weights a
 """
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +13,14 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline
 
 from checkpoints.correspondence import load_correspondence
-from checkpoints.errors import CheckpointUnsupported, DeviceUnavailable
+from checkpoints.devices import choose_device, choose_dtype
+from checkpoints.errors import CheckpointUnsupported
+from checkpoints.files import require_sdxl
 from checkpoints.segmenters import load_segmenter, load_text_segmenter
 from checkpoints.settings import ModelSettings
 from checkpoints.sources import is_folder, pinned
 from core.models import Models
 from core.optional import OptionalModel
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ def load(settings: ModelSettings) -> LoadedModels:
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
     revision = pinned(settings.model, settings.model_revision, "PLUMAGE_MODEL_REVISION")
-    _require_sdxl(settings.model)
+    require_sdxl(settings.model)
     variant = settings.model_variant or _only_variant(settings.model)
     arguments = {"dtype": dtype, "use_safetensors": True}
     try:
@@ -73,29 +72,6 @@ def load(settings: ModelSettings) -> LoadedModels:
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` takes CUDA, then MPS, then the CPU. Raises DeviceUnavailable."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceUnavailable(f"PLUMAGE_DEVICE={name}: {str(error).splitlines()[0]}") from error
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision called `name`; `auto` is the one that suits the device. Raises DeviceUnavailable."""
-    if name != "auto":
-        if name == "float16" and device.type == "cpu":
-            raise DeviceUnavailable("PLUMAGE_DTYPE=float16 is not supported on a CPU; take float32 or bfloat16")
-        return DTYPES[name]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.float16 if device.type == "mps" else torch.float32
 
 
 def folder_digest(folder: Path) -> str:
@@ -146,23 +122,6 @@ def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Mode
         prediction_type=schedule.config.prediction_type,
         zero_empty_negative=bool(pipeline.config.force_zeros_for_empty_prompt),
     )
-
-
-def _require_sdxl(source: str) -> None:
-    """Folders only: what the hub sends is checked by loading it."""
-    if not is_folder(source):
-        return
-    index = Path(source) / "model_index.json"
-    if not index.is_file():
-        raise CheckpointUnsupported(
-            f"PLUMAGE_MODEL={source}: no model_index.json; a folder in diffusers layout is needed"
-        )
-    parts = json.loads(index.read_text())
-    missing = [part for part in ("unet", "vae", "text_encoder", "text_encoder_2") if not (parts.get(part) or [None])[0]]
-    if missing:
-        raise CheckpointUnsupported(
-            f"PLUMAGE_MODEL={source}: not an SDXL base checkpoint, without {', '.join(missing)}"
-        )
 
 
 def _only_variant(source: str) -> str | None:

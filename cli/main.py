@@ -7,6 +7,7 @@ import click
 
 from cli.children import PARENT_VARIABLE
 from cli.demo import demo
+from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.faults import faults
 from cli.keys import keys
@@ -26,5 +27,5 @@ def main() -> None:
         die_with_parent(int(parent))
 
 
-for command in (up, transfer, serve, worker, keys, openapi, demo, evaluate, faults):
+for command in (up, transfer, serve, worker, keys, openapi, demo, evaluate, faults, doctor):
     main.add_command(command)

@@ -41,7 +41,7 @@ def random_kills(folder: Path, *, jobs: int, kills: int, workers: int) -> Figure
         running_stack(server, folder, log=folder / "log", max_queued=jobs, **DEFAULT_TIMES) as stack,
     ):
         slots = [stack.start_worker() for _ in range(workers)]
-        ids = [stack.submit(steps=2, pause_s=0.05) for _ in range(jobs)]
+        ids = [stack.submit(steps=2, pause_s=0.15) for _ in range(jobs)]
         began = time.monotonic()
         groups = 0
         with connect_redis(server.url) as redis:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
+from checkpoints.devices import choose_device, choose_dtype
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, DeviceUnavailable, RevisionNotPinned
-from checkpoints.load import choose_device, choose_dtype, folder_digest, load
+from checkpoints.load import folder_digest, load
 from checkpoints.settings import ModelSettings
 from checkpoints.warm import warm_up
 from core.params import TransferParams

@@ -1,0 +1,58 @@
+"""The files of a checkpoint, looked at without loading it."""
+
+import json
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+
+from checkpoints.errors import CheckpointUnsupported
+from checkpoints.sources import is_folder, pinned
+
+GIB = 1 << 30
+
+
+def check_files(source: str, revision: str | None, setting: str) -> str:
+    """One line on what is there of the checkpoint that `setting` names, whose revision is in `<setting>_REVISION`.
+
+    Reads the head of every weight file. Raises the errors of `checkpoints.errors`.
+    """
+    commit = pinned(source, revision, f"{setting}_REVISION")
+    if commit is None:
+        folder = Path(source)
+    else:
+        try:
+            folder = Path(snapshot_download(source, revision=commit, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return "will be downloaded when a worker starts"
+    if setting == "PLUMAGE_MODEL":
+        require_sdxl(str(folder))
+    weights = sorted(folder.rglob("*.safetensors"))
+    if not weights:
+        raise CheckpointUnsupported(f"{setting}={source}: no weights in safetensors")
+    for path in weights:
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise CheckpointUnsupported(f"{setting}: {path} is damaged: {error}") from error
+    size = sum(path.stat().st_size for path in weights)
+    return f"{len(weights)} weight files, {size / GIB:.2f} GiB"
+
+
+def require_sdxl(source: str) -> None:
+    """Folders only: what the hub sends is checked by loading it. Raises CheckpointUnsupported."""
+    if not is_folder(source):
+        return
+    index = Path(source) / "model_index.json"
+    if not index.is_file():
+        raise CheckpointUnsupported(
+            f"PLUMAGE_MODEL={source}: no model_index.json; a folder in diffusers layout is needed"
+        )
+    parts = json.loads(index.read_text())
+    missing = [part for part in ("unet", "vae", "text_encoder", "text_encoder_2") if not (parts.get(part) or [None])[0]]
+    if missing:
+        raise CheckpointUnsupported(
+            f"PLUMAGE_MODEL={source}: not an SDXL base checkpoint, without {', '.join(missing)}"
+        )
