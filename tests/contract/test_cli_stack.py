@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from cli.stack import RESTARTS
+from jobs.embedded import running_redis
 from tests.contract.cli_processes import PATIENCE_S, Shell
 from tests.tiny import tiny_pipeline
 
@@ -157,11 +158,11 @@ def test_an_open_address_asks_for_keys_and_one_can_be_made_meanwhile(shell: Shel
 
 
 def redis_of(shell: Shell, but: int) -> int:
-    """Process id of the running server that is another than `but`."""
+    """Process id of the server that answers and is another than `but`."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         found = [pid for pid, command in shell.processes().items() if command.startswith("redis-server") and pid != but]
-        if found:
+        if found and running_redis(shell.folder / "data"):
             return found[0]
         assert time.monotonic() < deadline, shell.said
         time.sleep(0.05)
