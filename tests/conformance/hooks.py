@@ -22,16 +22,45 @@ for kind in MODES:
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """What JSON Schema cannot say: a range of noise levels goes down. Some jobs fail, so that one can be retried."""
+    """What JSON Schema cannot say of several fields together. Some jobs fail, so that one can be retried."""
     fields = getattr(body, "body", body)
     if isinstance(fields, dict):
         if isinstance(params := fields.get("params"), dict):
-            fields["params"] = {name: _downwards(value) for name, value in params.items()}
+            fields["params"] = _agreeing(params)
         if isinstance(seed := fields.get("seed"), int) and seed % 4 == 1:
             fields["prompt"] = '{"error": "asked for"}'
     return body
 
 
+def _agreeing(params: dict[str, Any]) -> dict[str, Any]:
+    """Ranges of noise levels go down, a box has an inside, points are taken off something, pins need one map.
+
+    A value that the schema refuses is left as it is: it is there to be refused.
+    """
+    agreeing = {name: _downwards(value) for name, value in params.items()}
+    for name in ("target_selection", "reference_selection"):
+        if isinstance(selection := agreeing.get(name), dict):
+            agreeing[name] = {key: value for key, value in selection.items() if not _at_odds(key, value, selection)}
+    if agreeing.get("pins") and agreeing.get("match_source") == "layer":
+        agreeing["match_source"] = "one_shot"
+    return agreeing
+
+
 def _downwards(value: Any) -> Any:
     pair = isinstance(value, list) and len(value) == 2
     return sorted(value, reverse=True) if pair and all(type(item) in (int, float) for item in value) else value
+
+
+def _at_odds(key: str, value: Any, selection: dict[str, Any]) -> bool:
+    """Whether this is valid by itself and cannot be meant beside the rest."""
+    if key == "box" and _fractions(value, 4):
+        return bool(value[0] >= value[2] or value[1] >= value[3])
+    if key == "points_off" and isinstance(value, list) and len(value) <= 32:
+        return not selection.get("points") and all(_fractions(place, 2) for place in value)
+    return key == "text" and isinstance(value, str) and 0 < len(value) <= 200 and not value.strip()
+
+
+def _fractions(value: Any, count: int) -> bool:
+    if not isinstance(value, list) or len(value) != count:
+        return False
+    return all(type(item) in (int, float) and 0 <= item <= 1 for item in value)

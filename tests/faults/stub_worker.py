@@ -6,6 +6,7 @@
 import sys
 from types import SimpleNamespace
 
+from core.optional import OPTIONAL_MODELS
 from tests.faults import stub_pipeline
 
 sys.modules["core.pipeline"] = stub_pipeline
@@ -14,7 +15,7 @@ from worker.__main__ import main  # noqa: E402  (after the stand-in)
 
 
 def load_stub() -> SimpleNamespace:
-    return SimpleNamespace(models=None, id="stub", revision="0", device="cpu", dtype="float32", held=())
+    return SimpleNamespace(models=None, id="stub", revision="0", device="cpu", dtype="float32", held=OPTIONAL_MODELS)
 
 
 if __name__ == "__main__":

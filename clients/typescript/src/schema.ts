@@ -556,7 +556,7 @@ export interface components {
              * @description Stable, for programs.
              * @enum {string}
              */
-            code: "body_too_large" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "objects_unavailable" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_jobs" | "unsupported_media_type";
+            code: "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "objects_unavailable" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_jobs" | "unsupported_media_type";
             /**
              * Errors
              * @description Field by field, where that makes sense.
@@ -1543,6 +1543,27 @@ export interface operations {
                      *       "detail": "This API key does not allow this.",
                      *       "instance": "/v1/transfers",
                      *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }
