@@ -8,7 +8,8 @@ nothing edits. The output takes the structure row's noise map,
 which replays the target exactly where nothing is rearranged (edit-friendly DDPM inversion, arXiv 2304.06140, without
 the separate inversion: `sigma_t z_t` of the two-stage form *is* the bracket). It holds because the structure row sees
 the same prompt, guidance and sizes, is never edited, its draws are kept from one step to the next, and this arithmetic
-runs in float32 at least. The bracket is kept at the last step too, where sigma is 0.
+runs in float32 at least. The bracket is kept at the last step too, where sigma is 0. A `noise_mix` may replay the
+bracket in part, or put noise of the output's own in its place, at an equal level of noise.
 
 Re-anchoring makes the prediction of one step the picture that the structure row shows from there on. Until then the
 noise maps replay the target's edges in the target's colours, halos included; afterwards, in the new ones.
@@ -21,10 +22,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.guidance import NoisePredictor
+from core.guidance import NoisePredictor, Rows
 from core.match import TokenMap
 from core.rearrange import FeatureInjection, Injection, move_towards
-from core.schedule import NoiseDraws, Step, add_noise, predict_clean, step_mean
+from core.schedule import REPLAYED, NoiseDraws, NoiseMix, Step, add_noise, predict_clean, step_mean, step_sigma
 from core.statistics import masked_adain
 
 Latent = Float[Tensor, "1 channels height width"]
@@ -41,6 +42,8 @@ class PlannedStep:
     adain: bool
     reanchor: bool = False
     """Whether the structure row becomes, from here on, the noised prediction of this step."""
+    injection_guidance: float = 1.0
+    noise_mix: NoiseMix = REPLAYED
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,32 @@ class LatentPair:
     reference: Latent
     target_mask: Mask
     reference_mask: Mask
+
+
+def predict_injected(
+    predict_noise: NoisePredictor, noisy: Rows, injection: FeatureInjection, planned: PlannedStep
+) -> Rows:
+    """What the network says of all rows; the output's, which is the first, drawn away from what it says uninjected."""
+    injection.mode = planned.injection
+    predicted = predict_noise(noisy, planned.step.timestep)
+    if planned.injection_guidance != 1.0:
+        injection.mode = Injection.NONE
+        without = predict_noise(noisy[:1], planned.step.timestep)
+        predicted[:1] = without + planned.injection_guidance * (predicted[:1] - without)
+    return predicted
+
+
+def add_step_noise(mean: Latent, noise_map: Latent, mix: NoiseMix, sigma: float, draws: NoiseDraws) -> Latent:
+    """`mean` with the shares of `mix`: of a noise map, which has its own scale, and of fresh noise of `sigma`."""
+    noisy = mean + mix.replayed * noise_map
+    return noisy + mix.fresh * sigma * draws.like(noisy) if mix.fresh else noisy
+
+
+def starting_noise(structure_noise: Latent, mix: NoiseMix, draws: NoiseDraws) -> Latent:
+    """The output's first noise: the structure row's, or as much of it as the first step replays."""
+    if not mix.fresh:
+        return structure_noise
+    return add_step_noise(torch.zeros_like(structure_noise), structure_noise, mix, 1.0, draws)
 
 
 def denoise(
@@ -70,20 +99,20 @@ def denoise(
     `rearrange` gives the reference's clean latent rearranged by a map; it is asked once per map.
     `after_step(done, predicted_clean)` is called after every step and may raise to stop the run.
     """
-    target_draws, reference_draws = NoiseDraws(seed, row=0), NoiseDraws(seed, row=1)
+    target_draws, reference_draws, output_draws = (NoiseDraws(seed, row) for row in (0, 1, 3))
     first = plan[0].step.alpha_bar
-    structure = add_noise(pair.target, target_draws.like(pair.target), first)
+    structure_noise = target_draws.like(pair.target)
+    structure = add_noise(pair.target, structure_noise, first)
     reference = add_noise(pair.reference, reference_draws.like(pair.reference), first)
-    output = structure.clone()
+    output = add_noise(pair.target, starting_noise(structure_noise, plan[0].noise_mix, output_draws), first)
     anchor = pair.target
     rearranged, rearranged_by = pair.reference, None
 
     for done, planned in enumerate(plan, start=1):
         step = planned.step
-        injection.mode = planned.injection
         matched = planned.injection is Injection.MATCHED
         noisy = torch.cat([output, reference, structure] if matched else [output, structure])
-        predicted = predict_noise(noisy, step.timestep)
+        predicted = predict_injected(predict_noise, noisy, injection, planned)
         clean, noise = predict_clean(noisy, predicted, step.alpha_bar, prediction_type)
         clean_output, clean_structure = clean[:1], clean[-1:]
 
@@ -93,13 +122,16 @@ def denoise(
                 rearranged = rearrange(rearranged_by)
             clean_output = move_towards(clean_output, rearranged, planned.clean_latent_strength, pair.target_mask)
 
-        mean_output = step_mean(clean_output, noise[:1], step, eta)
-        mean_structure = step_mean(clean_structure, noise[-1:], step, eta)
+        mix = planned.noise_mix
+        mean_output = step_mean(clean_output, noise[:1], step, eta * mix.share)
         if planned.reanchor:
             anchor = torch.lerp(pair.target, clean_output, pair.target_mask)
         next_structure = add_noise(anchor, target_draws.like(anchor), step.alpha_bar_prev)
         reference = add_noise(pair.reference, reference_draws.like(pair.reference), step.alpha_bar_prev)
-        output = next_structure if planned.reanchor else mean_output + (next_structure - mean_structure)
+        noise_map = next_structure - step_mean(clean_structure, noise[-1:], step, eta)
+        output = add_step_noise(mean_output, noise_map, mix, step_sigma(step, eta), output_draws)
+        if planned.reanchor:
+            output = next_structure
         structure = next_structure
 
         if planned.adain:

@@ -50,3 +50,10 @@ def make_predictor(
         return without + guidance_scale * (with_prompt - without)
 
     return predict
+
+
+def falling_guidance(start: float, done: int, total: int) -> float:
+    """Appearance guidance at the step after `done` of `total`: from `start` evenly to its half, not below 1
+    (Cross-Image Attention, arXiv 2311.03335, section 4.3; end value as in its authors' code)."""
+    stop = max(start / 2.0, 1.0)
+    return start + (stop - start) * done / max(total - 1, 1)

@@ -23,6 +23,8 @@ LayerName = Annotated[
     str, Field(pattern=r"^(down_blocks\.\d+|mid_block|up_blocks\.\d+)(\.[a-z_]+\.\d+)*$", max_length=80)
 ]
 
+InjectionMode = Literal["feature", "kv", "v", "block_output", "cross_image", "soft_statistics"]
+
 
 class TransferParams(BaseModel):
     """How one transfer is computed. Unknown names and values out of range are refused, never ignored."""
@@ -91,7 +93,26 @@ class TransferParams(BaseModel):
 
     # --- feature injection (the paper, section 3) ---------------------------------------------------------------
     injection_layers: tuple[LayerName, ...] = Field(default=("up_blocks.0", "up_blocks.1"), max_length=64)
-    """Self-attention layers whose input is rearranged before Q, K and V, by name or by block. Empty: none."""
+    """Self-attention layers in which the output takes from the reference, by name or by block. Empty: none."""
+
+    injection_mode: InjectionMode = "feature"
+    """What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
+    features for K and V, or for V alone (its ablations; the target's own query stays). `block_output`: the rearranged
+    residual stream behind the transformer block. Without our correspondence: `cross_image`, the reference's K and V
+    (Cross-Image Attention, arXiv 2311.03335); `soft_statistics`, mean and deviation of the reference's features by
+    attention (Ctrl-X, arXiv 2406.07540)."""
+
+    injection_strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    """How far the output's own is replaced by what it takes, at every injected token: 0 not at all, 1 wholly."""
+
+    injection_guidance: float = Field(default=1.0, ge=1.0, le=10.0)
+    """Appearance guidance of Cross-Image Attention: the prediction is drawn away from the one without injection,
+    `eps + g (eps_injected - eps)`, with g falling evenly to its half (never below 1) over the run. 1 switches it off;
+    otherwise an injected step costs one more row. Published with 3.5."""
+
+    attention_contrast: float = Field(default=1.0, ge=1.0, le=5.0)
+    """Contrast operation of Cross-Image Attention on the attention weights when `injection_mode` is `cross_image`; 1
+    switches it off. Published with 1.67."""
 
     injection_range: NoiseRange = (0.6, 0.0)
     """Noise levels at which features are injected. The paper: 0.56 to 0."""
@@ -114,6 +135,33 @@ class TransferParams(BaseModel):
     reanchor_level: NoiseLevel = 0.0
     """Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
     are replayed in the target's colours, below it in the new ones; 0 is never."""
+
+    # --- noise --------------------------------------------------------------------------------------------------
+    noise_mode: Literal["structure", "forward", "blend"] = "structure"
+    """What is added at a step inside `noise_range`, where `s` is `structure_strength`. `structure`: the structure row's
+    noise map times s; at s = 0 the step is deterministic. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map
+    times s and fresh noise times sqrt(1 - s^2). The level of noise is the same in all. Outside the range, and at s = 1,
+    the map is replayed whole, and the target's own structure with it."""
+
+    noise_range: NoiseRange = (1.0, 0.0)
+    """Noise levels at which `noise_mode` and `structure_strength` hold."""
+
+    structure_strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of the structure row's noise map that is replayed in `noise_range`."""
+
+    # --- FreeU --------------------------------------------------------------------------------------------------
+    freeu_b1: float = Field(default=1.0, gt=0.0, le=4.0)
+    """FreeU (arXiv 2309.11497): factor of half the backbone's channels in the first up block; 1 is off. Its authors
+    give 1.3, 1.4, 0.9, 0.2 for b1, b2, s1, s2 on SDXL. Acts on sampling, not on matching."""
+
+    freeu_b2: float = Field(default=1.0, gt=0.0, le=4.0)
+    """The same in the second up block."""
+
+    freeu_s1: float = Field(default=1.0, gt=0.0, le=4.0)
+    """FreeU: factor of the lowest frequencies of the first up block's skip connections; 1 is off."""
+
+    freeu_s2: float = Field(default=1.0, gt=0.0, le=4.0)
+    """The same in the second up block."""
 
     # --- statistics and composition -----------------------------------------------------------------------------
     adain_range: NoiseRange = (0.0, 0.0)
@@ -146,7 +194,7 @@ class TransferParams(BaseModel):
 
     @model_validator(mode="after")
     def _ranges_run_downwards(self) -> "TransferParams":
-        for name in ("injection_range", "reinjection_range", "clean_latent_range", "adain_range"):
+        for name in ("injection_range", "reinjection_range", "clean_latent_range", "noise_range", "adain_range"):
             start, stop = getattr(self, name)
             if start < stop:
                 raise ValueError(

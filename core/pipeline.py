@@ -23,16 +23,18 @@ from torch import Tensor
 from core.canvas import Canvas, compose, fit_canvas, stretch_canvas, working_size
 from core.correspond import Descriptors, Matches, describe, match_pictures, read_unet, read_vision
 from core.denoise import LatentPair, PlannedStep, denoise
-from core.guidance import NoisePredictor, make_predictor
+from core.freeu import FreeU, freeu
+from core.guidance import NoisePredictor, falling_guidance, make_predictor
 from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
 from core.masking import choose_mask
 from core.match import TokenMap, token_mask
 from core.models import Models
+from core.modes import injecting
 from core.params import TransferParams
-from core.patch import patched, select_layers
+from core.patch import select_layers
 from core.pins import CanvasPins, place_pins
 from core.rearrange import FeatureInjection, Injection, rearrange_picture
-from core.schedule import Step, make_steps
+from core.schedule import REPLAYED, Step, make_steps, mix_noise
 from core.text import encode_prompt
 from core.timing import Clock, Stopwatch
 
@@ -214,7 +216,8 @@ def sample(
     """The result's clean latent, and the map that made it (the last step's where each layer matched for itself)."""
     layers = select_layers(models.unet, params.injection_layers)
     steps = make_steps(models.alphas_cumprod, num_steps=params.num_steps, strength=params.strength)
-    injection = FeatureInjection(pair.target_mask, pair.reference_mask, token_map)
+    injection = FeatureInjection(pair.target_mask, pair.reference_mask, token_map, strength=params.injection_strength)
+    factors = FreeU(params.freeu_b1, params.freeu_b2, params.freeu_s1, params.freeu_s2)
     pictures = [canvases.target.picture, canvases.reference.picture]
     latent_to_rgb = fit_latent_to_rgb([pair.target, pair.reference], pictures)
 
@@ -231,7 +234,10 @@ def sample(
         picture = torch.lerp(target.picture, moved, target.mask)
         return encode_picture(models.vae, picture, pair.reference.dtype)
 
-    with patched(models.unet, layers, injection):
+    with (
+        freeu(models.unet, factors),
+        injecting(models.unet, layers, injection, params.injection_mode, params.attention_contrast),
+    ):
         latent = denoise(
             predict,
             pair,
@@ -251,15 +257,18 @@ def plan_steps(steps: list[Step], params: TransferParams, *, inject: bool) -> li
     plan: list[PlannedStep] = []
     injected = 0
     anchored = params.reanchor_level == 0.0
-    for step in steps:
-        injection = Injection.NONE
+    for done, step in enumerate(steps):
+        injection, guidance = Injection.NONE, 1.0
         if inject and step.inside(params.injection_range):
             every = params.reinjection_every
             again = every > 0 and injected % every == 0 and step.inside(params.reinjection_range)
             injection = Injection.STRUCTURE if again else Injection.MATCHED
+            guidance = falling_guidance(params.injection_guidance, done, len(steps))
             injected += 1
         strength = params.clean_latent_strength if step.inside(params.clean_latent_range) else 0.0
         reanchor = not anchored and step.inside((params.reanchor_level, 0.0))
         anchored = anchored or reanchor
-        plan.append(PlannedStep(step, injection, strength, step.inside(params.adain_range), reanchor))
+        mixed = step.inside(params.noise_range)
+        mix = mix_noise(params.noise_mode, params.structure_strength) if mixed else REPLAYED
+        plan.append(PlannedStep(step, injection, strength, step.inside(params.adain_range), reanchor, guidance, mix))
     return plan

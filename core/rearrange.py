@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.flow import dense_flow
@@ -19,6 +19,8 @@ from core.patch import AttentionInput
 Latent = Float[Tensor, "1 channels height width"]
 Picture = Float[Tensor, "channels height width"]
 Mask = Float[Tensor, "height width"]
+Rows = Float[Tensor, "halves tokens channels"]
+"""One row of the batch, once per guidance half."""
 
 
 class Injection(Enum):
@@ -36,14 +38,18 @@ class FeatureInjection:
 
     Expects the rows output, reference, structure while MATCHED, and output, structure otherwise, once per guidance
     half, the conditional half last. The map comes from the conditional half and serves every half. Q, K and V all see
-    the injected features; tokens outside the target mask keep their own.
+    the injected features; tokens outside the target mask keep their own. `strength` says how far matched features
+    replace a token's own, `F + s (F_ref[c] - F)`.
     """
 
-    def __init__(self, target_mask: Mask, reference_mask: Mask, fixed_map: TokenMap | None) -> None:
+    def __init__(
+        self, target_mask: Mask, reference_mask: Mask, fixed_map: TokenMap | None, *, strength: float = 1.0
+    ) -> None:
         self._latent_size = (target_mask.shape[0], target_mask.shape[1])
         self._target_mask = target_mask
         self._reference_mask = reference_mask
         self._fixed_map = fixed_map
+        self._strength = strength
         self.mode = Injection.NONE
         self.last_map: TokenMap | None = fixed_map
         """The newest correspondence on the finest grid that was matched."""
@@ -51,14 +57,39 @@ class FeatureInjection:
     def __call__(self, layer: str, features: AttentionInput) -> AttentionInput:
         if self.mode is Injection.NONE:
             return features
-        grid = token_grid(self._latent_size, features.shape[1])
-        inside = token_mask(self._target_mask, grid)[:, None]
+        output, source, structure = self.rows(features)
         if self.mode is Injection.STRUCTURE:
-            output, structure = _split(features, rows=2)
-            return _join(torch.where(inside, structure, output), structure)
-        output, reference, structure = _split(features, rows=3)
-        matches = self._map(grid, output[-1], reference[-1])
-        return _join(torch.where(inside, reference[:, matches.index], output), reference, structure)
+            return self.join(output, structure, source, structure)
+        matches = self._map(self._grid(features), output[-1], source[-1])
+        return self.join(output, source[:, matches.index], source, structure)
+
+    def rows(self, features: AttentionInput) -> tuple[Rows, Rows, Rows]:
+        """Output, the row that it takes from, and structure; the last two are one while STRUCTURE."""
+        if self.mode is Injection.MATCHED:
+            output, reference, structure = features.unflatten(0, (-1, 3)).unbind(1)
+            return output, reference, structure
+        output, structure = features.unflatten(0, (-1, 2)).unbind(1)
+        return output, structure, structure
+
+    def join(self, output: Rows, taken: Rows, source: Rows, structure: Rows) -> AttentionInput:
+        """The batch again, the output row having `taken` inside the target mask."""
+        if self.mode is Injection.MATCHED:
+            taken = torch.lerp(output, taken, self._strength)
+        edited = torch.where(self.inside(output)[:, None], taken, output)
+        rows = [edited, source, structure] if self.mode is Injection.MATCHED else [edited, structure]
+        return torch.stack(rows, dim=1).flatten(0, 1)
+
+    def inside(self, features: AttentionInput) -> Bool[Tensor, " tokens"]:
+        """Tokens inside the target mask."""
+        return token_mask(self._target_mask, self._grid(features))
+
+    def source_inside(self, features: AttentionInput) -> Bool[Tensor, " tokens"]:
+        """Tokens of the row that the output takes from that may be taken."""
+        mask = self._reference_mask if self.mode is Injection.MATCHED else self._target_mask
+        return token_mask(mask, self._grid(features))
+
+    def _grid(self, features: AttentionInput) -> tuple[int, int]:
+        return token_grid(self._latent_size, features.shape[1])
 
     def _map(
         self,
@@ -73,15 +104,6 @@ class FeatureInjection:
         if self.last_map is None or len(index) >= len(self.last_map.index):
             self.last_map = matches
         return matches
-
-
-def _split(features: AttentionInput, *, rows: int) -> tuple[Float[Tensor, "halves tokens channels"], ...]:
-    parts: tuple[Tensor, ...] = features.unflatten(0, (-1, rows)).unbind(1)
-    return parts
-
-
-def _join(*rows: Float[Tensor, "halves tokens channels"]) -> AttentionInput:
-    return torch.stack(rows, dim=1).flatten(0, 1)
 
 
 def token_grid(latent_size: tuple[int, int], tokens: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ DDIM: Song, Meng, Ermon (arXiv 2010.02502). Edit-friendly noise: Huberman-Spiege
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -89,6 +90,35 @@ def step_mean(
     signal: float = step.alpha_bar_prev**0.5
     direction: float = max(1.0 - step.alpha_bar_prev - sigma**2, 0.0) ** 0.5
     return signal * clean + direction * noise
+
+
+@dataclass(frozen=True)
+class NoiseMix:
+    """What the output row's step adds to its mean, in shares of its standard deviation; squares add up to 1 at most.
+    What they leave is not drawn at all: the step is so far deterministic."""
+
+    replayed: float = 1.0
+    """Share of the structure row's noise map."""
+    fresh: float = 0.0
+    """Share of noise of its own."""
+
+    @property
+    def share(self) -> float:
+        """Standard deviation of both together; exactly 1 where nothing is left out."""
+        return 1.0 if self.fresh or self.replayed == 1.0 else self.replayed
+
+
+REPLAYED = NoiseMix()
+"""The structure row's map whole, and nothing else."""
+
+
+def mix_noise(mode: Literal["structure", "forward", "blend"], strength: float) -> NoiseMix:
+    """The shares that a mode of noise means, `strength` being that of the structure row's map."""
+    if mode == "structure":
+        return NoiseMix(replayed=strength)
+    if mode == "forward":
+        return NoiseMix(replayed=0.0, fresh=1.0)
+    return NoiseMix(replayed=strength, fresh=(1.0 - strength**2) ** 0.5)
 
 
 class NoiseDraws:

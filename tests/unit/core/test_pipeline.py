@@ -29,6 +29,11 @@ def changed(params: TransferParams, **knobs: object) -> TransferParams:
         changed(FAST, injection_layers=()),
         changed(FAST, match_source="layer", injection_layers=()),
         changed(FAST, clean_latent_strength=0.0, adain_range=(0, 0)),
+        changed(
+            FAST, injection_mode="cross_image", attention_contrast=1.67, injection_guidance=3.5, guidance_scale=2.5
+        ),
+        changed(FAST, injection_mode="soft_statistics", noise_mode="forward", injection_layers=["down_blocks.2"]),
+        changed(FAST, injection_mode="block_output", match_source="layer", freeu_b1=1.3, freeu_s2=0.2),
     ],
 )
 def test_the_result_has_the_targets_size_and_a_map(models: Models, pictures: Pictures, params: TransferParams) -> None:
