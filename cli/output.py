@@ -7,10 +7,10 @@ from pathlib import Path
 from cli.errors import BadInput, Failed
 
 
-def check_writable(path: Path) -> None:
-    """Makes the folder of `path`. Raises BadInput when a PNG cannot be put there."""
-    if path.suffix.lower() != ".png":
-        raise BadInput(f"{path}: the result is a PNG, so its name must end in .png", "bad_output")
+def check_writable(path: Path, suffix: str = ".png") -> None:
+    """Makes the folder of `path`. Raises BadInput when a file that ends in `suffix` cannot be put there."""
+    if path.suffix.lower() != suffix:
+        raise BadInput(f"{path}: the name of the result must end in {suffix}", "bad_output")
     if path.is_dir():
         raise BadInput(f"{path} is a folder", "bad_output")
     try:

@@ -1,6 +1,8 @@
 """One pair in the network's terms, shared by all methods."""
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,28 +18,67 @@ from core.match import TokenMap
 from core.models import Models
 from core.params import TransferParams
 from core.pipeline import Canvases, Masks, correspond, encode, prepare, sample, select
+from lab.baselines.settings import Changes
 from lab.matching import Grid, at_tokens
 from lab.pairs import Pair
-from lab.scenes import Correspondence, Rendering
+from lab.scenes import Correspondence
 
 Bytes = NDArray[np.uint8]
+
+
+class Side(Protocol):
+    """A picture and where its figure is."""
+
+    @property
+    def image(self) -> Bytes:
+        """sRGB `[height, width, 3]`."""
+
+    @property
+    def part(self) -> Bytes:
+        """Over 0 inside."""
+
+
+class Pictures(Protocol):
+    """What a method sees of a pair: rendered ones, whose truth is known, or photographs."""
+
+    @property
+    def target(self) -> Side: ...
+
+    @property
+    def reference(self) -> Side: ...
 
 
 class Case:
     """What a method is given. Encoded and matched once, when a method first asks for it.
 
-    `params` are ours; other methods take their schedule from them and change what makes them another method. The truth
-    in `pair` is for the upper bounds only.
+    `params` are ours; other methods take their schedule from them and change what makes them another method, and
+    `overrides` change single values of a method by its name.
     """
 
-    def __init__(self, models: Models, pair: Pair, params: TransferParams, seed: int, *, masked: bool = True) -> None:
+    def __init__(
+        self,
+        models: Models,
+        pair: Pictures,
+        params: TransferParams,
+        seed: int,
+        *,
+        masked: bool = True,
+        overrides: Mapping[str, Changes] | None = None,
+    ) -> None:
         self.models = models
         self.pair = pair
         self.params = params
         self.seed = seed
+        self.overrides = overrides or {}
         self.target, self.reference = picture(pair.target), picture(pair.reference)
         given = Masks(figure(pair.target), figure(pair.reference)) if masked else Masks()
         self.masks = select(models, self.target, self.reference, given, params)
+
+    @property
+    def rendered(self) -> Pair:
+        """The pair with its truth, for the upper bounds alone; photographs have none."""
+        assert isinstance(self.pair, Pair), "photographs have no truth"
+        return self.pair
 
     @cached_property
     def canvases(self) -> Canvases:
@@ -50,6 +91,11 @@ class Case:
     @property
     def latents(self) -> LatentPair:
         return self._encoded[0]
+
+    @property
+    def predict_noise(self) -> NoisePredictor:
+        """The network, with its prompts bound."""
+        return self._encoded[1]
 
     @cached_property
     def own_map(self) -> TokenMap:
@@ -64,7 +110,7 @@ class Case:
     @cached_property
     def true_map(self) -> TokenMap:
         """The renderer's correspondence on the grid of `own_map`."""
-        return true_token_map(self.pair.correspondence, self.own_map.grid)
+        return true_token_map(self.rendered.correspondence, self.own_map.grid)
 
     def repaint(self, params: TransferParams, token_map: TokenMap | None) -> Bytes:
         """The sampler's result with the given map, or where it is None, as each layer matches for itself."""
@@ -77,14 +123,14 @@ class Case:
         return compose(generated, self.target, self.canvases.target_mask, self.params.feather_px).cpu().numpy()
 
 
-def picture(rendering: Rendering) -> Tensor:
+def picture(side: Side) -> Tensor:
     """RGB `[3, height, width]` in 0..1."""
-    return torch.from_numpy(rendering.image.copy()).permute(2, 0, 1).float() / 255.0
+    return torch.from_numpy(side.image.copy()).permute(2, 0, 1).float() / 255.0
 
 
-def figure(rendering: Rendering) -> Tensor:
+def figure(side: Side) -> Tensor:
     """The figure's mask `[height, width]`, 0 or 1."""
-    return torch.from_numpy((rendering.part > 0).astype(np.float32))
+    return torch.from_numpy((side.part > 0).astype(np.float32))
 
 
 def true_token_map(true: Correspondence, grid: Grid) -> TokenMap:

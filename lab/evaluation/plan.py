@@ -12,6 +12,7 @@ import torch
 
 from checkpoints.load import LoadedModels
 from core.params import TransferParams
+from lab.baselines.settings import Changes
 from lab.pairs import PairSet
 from lab.scenes import Domain
 
@@ -32,6 +33,10 @@ class Plan:
     kind: PairSet = PairSet.SAME
     params: TransferParams = field(default_factory=TransferParams)
     domain: Domain = Domain.EVALUATION
+    overrides: Mapping[str, Changes] = field(default_factory=dict)
+    """Single values of methods by name, such as a search found; see `lab.baselines.settings`."""
+    matching: bool = True
+    """Whether the correspondences are judged too."""
 
     def __post_init__(self) -> None:
         if self.pairs < 1 or not self.methods:
@@ -46,16 +51,25 @@ class Plan:
 def describe_run(plan: Plan, loaded: LoadedModels) -> dict[str, Any]:
     """Everything on which a pair's figures depend, except its seed."""
     return {
-        "model": {"id": loaded.id, "revision": loaded.revision, "device": loaded.device, "dtype": loaded.dtype},
-        "code": code_digest(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
+        **describe_weights(loaded),
         "size": loaded.models.native_resolution,
         "token_pitch_px": token_pitch_px(loaded),
         "set": str(plan.kind),
         "domain": str(plan.domain),
         "methods": list(plan.methods),
         "params": plan.params.model_dump(mode="json"),
+        "overrides": json.loads(json.dumps(plan.overrides)),
+        "matching": plan.matching,
+    }
+
+
+def describe_weights(loaded: LoadedModels) -> dict[str, Any]:
+    """By what weights, code and machine."""
+    return {
+        "model": {"id": loaded.id, "revision": loaded.revision, "device": loaded.device, "dtype": loaded.dtype},
+        "code": code_digest(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
     }
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from checkpoints.load import LoadedModels
 from lab.baselines import METHODS, Case
+from lab.baselines.dift import block_output_map
 from lab.evaluation.plan import Plan, claim_folder, describe_run, token_pitch_px
 from lab.evaluation.sheet import SHEET_PAIRS, strip
 from lab.matching import MatchScore, nearest_position, score_matches
@@ -36,11 +37,12 @@ def evaluate(loaded: LoadedModels, plan: Plan, folder: Path, on_pair: OnPair = l
         path, picture = folder / f"{seed}.json", folder / f"{seed}.png"
         if not path.exists() or (done <= SHEET_PAIRS and not picture.exists()):
             pair = sample_pair(plan.domain, seed, run["size"], plan.kind)
-            case = Case(loaded.models, pair, plan.params, seed=seed % 2**63)
+            case = Case(loaded.models, pair, plan.params, seed=seed % 2**63, overrides=plan.overrides)
             results = {name: method(case) for name, method in methods.items()}
             if done <= SHEET_PAIRS:
                 Image.fromarray(strip(case, results)).save(picture)
-            _write_whole(path, judge_pair(case, results, token_pitch_px(loaded), seed))
+            row = judge_pair(case, results, token_pitch_px(loaded), seed)
+            write_whole(path, row | {"matching": judge_matches(case) if plan.matching else {}})
         rows.append(json.loads(path.read_text()))
         on_pair(done, plan.pairs)
     return rows
@@ -48,23 +50,25 @@ def evaluate(loaded: LoadedModels, plan: Plan, folder: Path, on_pair: OnPair = l
 
 def judge_pair(case: Case, results: dict[str, Any], pitch_px: int, seed: int) -> Row:
     """All figures of one pair."""
-    judge = Judge(case.pair, token_pitch_px=pitch_px)
+    judge = Judge(case.rendered, token_pitch_px=pitch_px)
     figures = {name: judge(result) for name, result in results.items()}
-    grid = case.own_map.grid
-    matched = {
-        "sampler": case.own_map.index.cpu().numpy(),
-        "nearest_position": nearest_position(case.pair, grid),
-        "oracle": case.true_map.index.numpy(),
-    }
     return {
         "seed": seed,
-        "category": str(case.pair.target_scene.category),
+        "category": str(case.rendered.target_scene.category),
         "methods": {
             name: {figure: [score.value, score.weight] for figure, score in scores.items()}
             for name, scores in figures.items()
         },
-        "matching": {name: _shares(score_matches(case.pair, index, grid)) for name, index in matched.items()},
     }
+
+
+def judge_matches(case: Case) -> dict[str, dict[str, list[float]]]:
+    """Shares of tokens matched rightly: by our map, block outputs, the nearest position, and the truth."""
+    maps = {"sampler": case.own_map, "dift_block_output": block_output_map(case), "oracle": case.true_map}
+    scores = {name: score_matches(case.rendered, found.index.cpu().numpy(), found.grid) for name, found in maps.items()}
+    grid = case.own_map.grid
+    scores["nearest_position"] = score_matches(case.rendered, nearest_position(case.rendered, grid), grid)
+    return {name: _shares(score) for name, score in scores.items()}
 
 
 def _shares(score: MatchScore) -> dict[str, list[float]]:
@@ -72,7 +76,7 @@ def _shares(score: MatchScore) -> dict[str, list[float]]:
     return {name: [0.0, 0.0] if math.isnan(value) else [value, 1.0] for name, value in values.items()}
 
 
-def _write_whole(path: Path, row: Row) -> None:
+def write_whole(path: Path, row: Row) -> None:
     """In one step, so that a pair is there whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(row))

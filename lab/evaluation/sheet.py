@@ -7,19 +7,25 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lab.baselines import Case
+from lab.evaluation.places import draw_places, matched_colours, place_colours
 from lab.metrics.regions import Bytes
 
 SHEET_PAIRS = 24
 """Rows of a sheet: the first pairs of a run, unselected."""
 HEADER_PX = 20
-GIVEN = ("target", "reference", "truth", "matches")
+GIVEN = ("target", "reference", "truth", "matches", "places", "matched", "true places")
 
 
 def strip(case: Case, results: Mapping[str, Bytes]) -> Bytes:
     """One row, `[size, size * columns, 3]`."""
-    pair = case.pair
-    given = [pair.target.image, pair.reference.image, pair.truth.image, draw_matches(case)]
+    pair = case.rendered
+    given = [pair.target.image, pair.reference.image, pair.truth.image, draw_matches(case), *draw_correspondence(case)]
     return np.concatenate(given + [results[name] for name in results if name not in GIVEN], axis=1)
+
+
+def column_names(methods: Sequence[str]) -> list[str]:
+    """What the pictures of a row are, in their order."""
+    return [*GIVEN, *(name for name in methods if name not in GIVEN)]
 
 
 def draw_matches(case: Case) -> Bytes:
@@ -31,10 +37,22 @@ def draw_matches(case: Case) -> Bytes:
     return drawn
 
 
+def draw_correspondence(case: Case) -> list[Bytes]:
+    """The reference with a colour for every place, the target in the colours that it matched, and in the true ones."""
+    target, reference = case.pair.target, case.pair.reference
+    size = (target.part.shape[0], target.part.shape[1])
+    colours = place_colours(reference.part)
+    maps = (case.own_map, case.true_map)
+    return [
+        draw_places(reference.image, reference.part, colours),
+        *(draw_places(target.image, target.part, matched_colours(found, colours, size)) for found in maps),
+    ]
+
+
 def draw_sheet(folder: Path, seeds: Sequence[int], methods: Sequence[str], out: Path) -> None:
     """Puts the rows that a run kept in `folder` under each other, under the names of the columns, into a PNG."""
     rows = [np.asarray(Image.open(folder / f"{seed}.png")) for seed in seeds[:SHEET_PAIRS]]
-    columns = [*GIVEN, *(name for name in methods if name not in GIVEN)]
+    columns = column_names(methods)
     side = rows[0].shape[0]
     header = Image.new("RGB", (rows[0].shape[1], HEADER_PX), "white")
     pen = ImageDraw.Draw(header)

@@ -7,7 +7,9 @@ import numpy as np
 
 from lab.evaluation.run import Row
 from lab.metrics import FIGURES
+from lab.scenes import Category
 
+HELD_OUT = Category.FLOWER
 RESAMPLES = 2000
 """Of the bootstrap (Efron 1979): pairs drawn with replacement, always with the same draws."""
 
@@ -19,7 +21,19 @@ def summarise(run: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
         "run": run | {"pairs": len(rows), "first_seed": rows[0]["seed"]},
         **_figures(rows),
         "categories": {name: _figures([row for row in rows if row["category"] == name]) for name in categories},
+        "held_out": _apart(rows),
         "pairs": list(rows),
+    }
+
+
+def _apart(rows: Sequence[Row]) -> dict[str, Any]:
+    """The same of the category that the contrastive loss of the shipped weights never saw, and of all the others."""
+    of_it = [row for row in rows if row["category"] == HELD_OUT]
+    others = [row for row in rows if row["category"] != HELD_OUT]
+    return {
+        "category": str(HELD_OUT),
+        "only": _figures(of_it) if of_it else None,
+        "without": _figures(others) if others else None,
     }
 
 
@@ -51,13 +65,21 @@ def mean_with_interval(scores: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """Means of all methods and matches as lines of text."""
-    lines = ["".join([f"{'':20}", *(f"{figure:>17}" for figure in FIGURES)])]
-    for method, figures in report["methods"].items():
-        lines.append("".join([f"{method:20}", *(f"{_shown(figures[figure]['mean']):>17}" for figure in FIGURES)]))
-    lines.append("")
-    for source, shares in report["matching"].items():
-        lines.append(f"{source:20}" + "  ".join(f"{name} {_shown(value)}" for name, value in shares.items()))
+    """Means of all methods and matches as lines of text: over all pairs, then without the held-out category and over
+    it alone."""
+    apart = report["held_out"]
+    blocks = [_block("all", report)]
+    if apart["only"] and apart["without"]:
+        blocks += [_block(f"no {apart['category']}", apart["without"]), _block(apart["category"], apart["only"])]
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, figures_of: dict[str, Any]) -> str:
+    lines = ["".join([f"{title:24}", *(f"{figure:>17}" for figure in FIGURES)])]
+    for method, figures in figures_of["methods"].items():
+        lines.append("".join([f"{method:24}", *(f"{_shown(figures[figure]['mean']):>17}" for figure in FIGURES)]))
+    for source, shares in figures_of["matching"].items():
+        lines.append(f"{source:24}" + "  ".join(f"{name} {_shown(value)}" for name, value in shares.items()))
     return "\n".join(lines)
 
 

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from core.params import TransferParams
-from core.pipeline import transfer
+from core.pipeline import plan_steps, transfer
+from core.rearrange import Injection
+from core.schedule import make_steps
 from lab.baselines import METHODS, Case
 from lab.baselines.case import true_token_map
 from lab.baselines.guided import guided_filter
-from lab.baselines.methods import NOTHING_EDITED
 from lab.baselines.pictures import warped
+from lab.baselines.settings import NOTHING_EDITED, SETTINGS
 from lab.matching import score_matches
 from lab.metrics.background import score_background
 from lab.metrics.colour import score_colour
@@ -43,7 +45,7 @@ def test_every_method_gives_a_picture_and_leaves_the_background(case: Case, name
     assert result.shape == (SIDE, SIDE, 3)
     assert result.dtype == np.uint8
     if name != "ours_without_masks":
-        assert score_background(result, case.pair).value == 99.0
+        assert score_background(result, case.rendered).value == 99.0
 
 
 def test_ours_is_what_the_service_computes(case: Case) -> None:
@@ -61,6 +63,28 @@ def test_without_any_edit_the_sampler_reconstructs_the_target(case: Case) -> Non
         latent = vae.encode(case.target[None] * 2 - 1).latent_dist.mode()
         decoded = (vae.decode(latent).sample[0] / 2 + 0.5).clamp(0, 1)
     assert np.abs(plain.astype(int) - case.finish(decoded)).max() <= 1
+
+
+def test_published_ranges_fall_on_the_published_steps(case: Case) -> None:
+    """Cross-Image Attention: swapped at 11..67 of its 68 steps, the structure's keys at 11, 16, ..., 36, AdaIN at
+    20..67."""
+    params = TransferParams.model_validate(
+        {**PARAMS.model_dump(), "num_steps": 100, "strength": 0.68, **SETTINGS["cross_image_attention"]}
+    )
+    steps = make_steps(case.models.alphas_cumprod, num_steps=100, strength=0.68)
+    plan = plan_steps(steps, params, inject=True)
+    assert [i for i, p in enumerate(plan) if p.injection is not Injection.NONE] == list(range(11, 68))
+    assert [i for i, p in enumerate(plan) if p.injection is Injection.STRUCTURE] == [11, 16, 21, 26, 31, 36]
+    assert [i for i, p in enumerate(plan) if p.adain] == list(range(20, 68))
+
+
+def test_overrides_change_the_method_they_name(case: Case) -> None:
+    """Moments that are never taken over: the method becomes the reconstruction, and another stays as it was."""
+    changed = Case(case.models, case.pair, PARAMS, case.seed, overrides={"adain": {"adain_range": (0.0, 0.0)}})
+    plain = case.repaint(PARAMS.model_copy(update=NOTHING_EDITED), case.own_map)
+    assert np.array_equal(METHODS["adain"](changed), plain)
+    assert not np.array_equal(METHODS["adain"](case), plain)
+    assert np.array_equal(METHODS["kv_injection"](changed), METHODS["kv_injection"](case))
 
 
 def test_the_true_map_is_the_truth_at_tokens(same: Pair) -> None:
@@ -83,7 +107,7 @@ def test_warping_by_the_identity_gives_the_reference_where_it_follows_the_guide(
 
 def test_reinhard_gives_the_figure_the_references_moments(case: Case) -> None:
     """Both figures in muted colours, so that nothing is clipped."""
-    pair = case.pair
+    pair = case.rendered
     muted = [replace(side, image=(96 + side.image // 4).astype(np.uint8)) for side in (pair.target, pair.reference)]
     moved = METHODS["reinhard"](Case(case.models, replace(pair, target=muted[0], reference=muted[1]), PARAMS, 0))
     own = srgb_to_lab(moved[pair.target.part > 0])

@@ -1,21 +1,35 @@
 """A whole evaluation on tiny networks: it goes on where it stopped, repeats itself, and refuses to mix runs."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from checkpoints.load import LoadedModels
+from core.match import TokenMap
 from core.params import TransferParams
-from lab.evaluation import Plan, ResultsOfAnotherRun, describe_run, draw_sheet, evaluate, summarise, table
+from lab.evaluation import (
+    Plan,
+    ResultsOfAnotherRun,
+    describe_run,
+    draw_sheet,
+    evaluate,
+    evaluation_page,
+    summarise,
+    table,
+)
+from lab.evaluation.places import CORNERS, NOWHERE, draw_places, matched_colours, place_colours
 from lab.evaluation.plan import token_pitch_px
-from lab.evaluation.sheet import HEADER_PX
-from lab.evaluation.summary import mean_with_interval
+from lab.evaluation.sheet import HEADER_PX, column_names
+from lab.evaluation.summary import HELD_OUT, mean_with_interval
 from lab.metrics import FIGURES
 from lab.pairs import PairSet
-from lab.scenes import Domain
+from lab.scenes import PARTS, Domain, render, sample_scene
+from lab.train.contrast import HELD_OUT as UNSEEN_PARTS
 from tests.tiny import tiny_models
 
 PARAMS = TransferParams(num_steps=3, match_draws=1)
@@ -50,7 +64,10 @@ def test_the_report_has_every_figure_of_every_method(finished: tuple[Path, str])
     assert report["methods"]["identity"]["background_psnr"] == {"mean": 99.0, "ci95": [99.0, 99.0], "weight": 2.0}
     assert report["matching"]["oracle"]["pck_0.1"] == 1.0
     assert set(report["matching"]["sampler"]) == {"right_part", "pck_0.1", "pck_0.05"}
+    assert set(report["matching"]) == {"sampler", "dift_block_output", "oracle", "nearest_position"}
     assert set(report["categories"]) == {"bird", "fish"}
+    assert report["held_out"]["only"] is None
+    assert report["held_out"]["without"]["methods"] == report["methods"]
     assert [pair["seed"] for pair in report["pairs"]] == [6, 7]
     assert "colour_accuracy" in table(report)
 
@@ -92,9 +109,37 @@ def test_pairs_of_another_run_are_not_mixed_in(loaded: LoadedModels, finished: t
 def test_the_sheet_has_a_row_per_pair_and_a_column_per_picture(finished: tuple[Path, str], tmp_path: Path) -> None:
     draw_sheet(finished[0], plan(2).seeds, METHODS, tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert sheet.shape == (HEADER_PX + 2 * 64, 6 * 64, 3)
-    target, identity = sheet[HEADER_PX:, :64], sheet[HEADER_PX:, 5 * 64 :]
-    assert np.array_equal(target, identity)
+    columns = column_names(METHODS)
+    assert sheet.shape == (HEADER_PX + 2 * 64, len(columns) * 64, 3)
+    place = columns.index("identity") * 64
+    assert np.array_equal(sheet[HEADER_PX:, :64], sheet[HEADER_PX:, place : place + 64])
+
+
+def test_the_page_holds_every_figure_with_its_interval_and_every_picture(finished: tuple[Path, str]) -> None:
+    report = json.loads(finished[1])
+    strips = [(f"{seed} <bird>", finished[0] / f"{seed}.png") for seed in plan(2).seeds]
+    page = evaluation_page(report, column_names(METHODS), strips)
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "&lt;bird&gt;" in page
+    assert "<bird>" not in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page), "nothing is loaded from elsewhere"
+    figure = report["methods"]["adain"]["colour_de2000"]
+    low, high = figure["ci95"]
+    assert f"{figure['mean']:.3f}<small>{low:.3f}&ndash;{high:.3f}</small>" in page
+    assert all(f"<summary>{category}</summary>" in page for category in report["categories"])
+
+
+def test_places_have_the_colours_that_matched_tokens_take() -> None:
+    part = np.zeros((8, 8), np.uint8)
+    part[2:6, 2:6] = 1
+    colours = place_colours(part)
+    assert np.array_equal(colours[2, 2], CORNERS[0, 0])
+    assert np.array_equal(colours[5, 5], CORNERS[1, 1])
+    swapped = TokenMap((2, 2), torch.tensor([3, 2, 1, 0]), torch.ones(4))
+    matched = matched_colours(swapped, colours, (8, 8))
+    assert np.array_equal(matched[0, 0], colours[4, 4])
+    drawn = draw_places(np.zeros((8, 8, 3), np.uint8), part, colours)
+    assert (drawn[part == 0] == NOWHERE).all()
 
 
 def test_tokens_of_the_finest_attention_are_four_pixels_wide(loaded: LoadedModels) -> None:
@@ -110,6 +155,20 @@ def test_means_are_weighted_and_intervals_hold_them() -> None:
     half_width = 1.96 * values.std() / 20.0
     assert low == pytest.approx(values.mean() - half_width, abs=0.02)
     assert high == pytest.approx(values.mean() + half_width, abs=0.02)
+
+
+def test_the_category_that_the_contrastive_loss_never_saw_is_reported_apart(finished: tuple[Path, str]) -> None:
+    report = json.loads(finished[1])
+    rows = [dict(row, category=category) for row, category in zip(report["pairs"], ("flower", "bird"), strict=True)]
+    apart = summarise({}, rows)
+    assert apart["held_out"]["category"] == "flower"
+    for part, row in (("only", rows[0]), ("without", rows[1])):
+        value = row["methods"]["adain"]["colour_de2000"][0]
+        assert apart["held_out"][part]["methods"]["adain"]["colour_de2000"]["mean"] == value
+    assert "no flower" in table(apart)
+    scene = sample_scene(Domain.TUNING, 0, HELD_OUT)
+    shown = {PARTS[label].name for label in np.unique(render(scene, 64).part) if label}
+    assert shown <= set(UNSEEN_PARTS)
 
 
 @pytest.mark.parametrize(("pairs", "methods"), [(0, METHODS), (1, ())])

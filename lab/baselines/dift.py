@@ -1,0 +1,36 @@
+"""Matches by block outputs, as DIFT publishes them (Tang et al., arXiv 2306.03881): the field's plain way to compare.
+
+Cosine argmax over the output of one up block at one noise level, averaged over draws. Its second block of Stable
+Diffusion's four has two latent positions to a token; in SDXL's layout that is the first.
+"""
+
+import torch
+from torch import Tensor
+
+from core.match import TokenMap, match_tokens, token_mask
+from core.schedule import NoiseDraws, add_noise
+from lab.baselines.case import Case
+
+BLOCK = "up_blocks.0"
+TIMESTEP = 261
+DRAWS = 8
+
+
+@torch.no_grad()
+def block_output_map(case: Case) -> TokenMap:
+    """The map from outputs of `BLOCK`, without any refinement of ours."""
+    pair, models = case.latents, case.models
+    clean = torch.cat([pair.target, pair.reference])
+    noise = NoiseDraws(case.seed, row=2)
+    seen: list[Tensor] = []
+    hook = models.unet.get_submodule(BLOCK).register_forward_hook(lambda _, given, output: seen.append(output[-2:]))
+    try:
+        for _ in range(DRAWS):
+            noisy = add_noise(clean, noise.like(clean), float(models.alphas_cumprod[TIMESTEP]))
+            case.predict_noise(noisy, TIMESTEP)
+    finally:
+        hook.remove()
+    features = torch.stack(seen).to(clean.dtype).mean(dim=0)  # [target and reference, channels, rows, columns]
+    grid = (features.shape[2], features.shape[3])
+    target, reference = features.flatten(2).transpose(1, 2)
+    return TokenMap(grid, *match_tokens(target, reference, token_mask(pair.reference_mask, grid)))
