@@ -1,5 +1,7 @@
 """Between pictures and latents: the VAE, and a cheap stand-in for its decoder."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -17,10 +19,10 @@ Latent = Float[Tensor, "1 channels rows columns"]
 def encode_picture(vae: AutoencoderKL, picture: Picture, dtype: torch.dtype) -> Latent:
     """The mode of the VAE's posterior, scaled as the UNet was trained, in `dtype`.
 
-    Runs in the VAE's own precision: `checkpoints` loads it in float32 where it overflows in float16.
+    Runs in the VAE's own precision, and once more in float32 where that overflows. Raises NonFiniteError.
     """
-    signed = (picture[None] * 2.0 - 1.0).to(device=vae.device, dtype=vae.dtype)
-    latent: Tensor = vae.encode(signed).latent_dist.mode()
+    signed = (picture[None] * 2.0 - 1.0).to(vae.device)
+    latent = _finite(vae, lambda: vae.encode(signed.to(vae.dtype)).latent_dist.mode(), "the encoded picture")
     return latent.to(dtype) * float(vae.config.scaling_factor)
 
 
@@ -28,19 +30,32 @@ def encode_picture(vae: AutoencoderKL, picture: Picture, dtype: torch.dtype) -> 
 def decode_latent(vae: AutoencoderKL, latent: Latent) -> Picture:
     """RGB in float32, clamped to 0..1 after the check that it is finite.
 
-    Raises NonFiniteError when the latent or the decoded picture holds NaN or infinity (SDXL's VAE overflows in
-    float16): a black picture is never returned.
+    Where the VAE overflows in its own precision (SDXL's does in float16), it decodes once more in float32. Raises
+    NonFiniteError when the latent, or the picture even then, holds NaN or infinity: a black picture is never returned.
     """
-    _require_finite(latent, "the sampled latent")
-    scaled = (latent / float(vae.config.scaling_factor)).to(device=vae.device, dtype=vae.dtype)
-    decoded: Tensor = vae.decode(scaled).sample
-    _require_finite(decoded, f"the picture decoded in {str(vae.dtype).removeprefix('torch.')}")
+    if not _is_finite(latent):
+        raise NonFiniteError("the sampled latent is not finite")
+    scaled = (latent / float(vae.config.scaling_factor)).to(vae.device)
+    decoded = _finite(vae, lambda: vae.decode(scaled.to(vae.dtype)).sample, "the decoded picture")
     return (decoded[0].to(torch.float32) / 2.0 + 0.5).clamp(0.0, 1.0)
 
 
-def _require_finite(tensor: Tensor, what: str) -> None:
-    if not bool(torch.isfinite(tensor).all()):
+def _finite(vae: AutoencoderKL, run: Callable[[], Tensor], what: str) -> Tensor:
+    """What `run` gives in the VAE's precision, or else in float32; the VAE is left as it was."""
+    tensor, precision = run(), vae.dtype
+    if not _is_finite(tensor) and precision != torch.float32:
+        try:
+            vae.to(torch.float32)  # exact: every smaller number is one of these
+            tensor = run()
+        finally:
+            vae.to(precision)
+    if not _is_finite(tensor):
         raise NonFiniteError(f"{what} is not finite")
+    return tensor
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
 
 
 def fit_latent_to_rgb(latents: list[Latent], pictures: list[Picture]) -> Float[Tensor, "channels_and_one 3"]:

@@ -14,7 +14,8 @@ from core.vision import VisionModel
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """An SDXL checkpoint in memory. Nothing here is changed by a transfer, except inside `core.patch.patched`."""
+    """An SDXL checkpoint in memory. Whatever a transfer changes for a while (`core.patch.patched`, the VAE's
+    precision in `core.latents`, its tiles in `core.footprint`) it puts back."""
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL

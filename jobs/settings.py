@@ -40,6 +40,12 @@ class JobSettings(BaseSettings):
     kill_grace_s: float = Field(default=5.0, gt=0, le=600)
     """Time between a missed deadline (job timeout, drain) and `kill -9` of the worker process."""
 
+    max_jobs_per_worker: int = Field(default=1000, ge=1)
+    """A worker process is replaced after so many jobs."""
+
+    max_growth_mb: int = Field(default=4096, ge=1)
+    """A worker process is replaced when it holds so much more main memory than when it was ready."""
+
     drain_s: float = Field(default=20.0, ge=0, le=86_400)
     """On SIGTERM: time that the running job has to finish before it is handed back to the queue."""
 

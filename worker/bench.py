@@ -12,6 +12,7 @@ from jobs.store import JobStore
 from worker.drain import Drain
 from worker.presence import Presence
 from worker.vitals import Vitals
+from worker.wear import Wear
 
 if TYPE_CHECKING:
     from checkpoints.load import LoadedModels
@@ -31,6 +32,7 @@ class Bench:
     drain: Drain
     vitals: Vitals
     presence: Presence
+    wear: Wear
 
     @property
     def identity(self) -> ModelIdentity:

@@ -25,7 +25,8 @@ from worker.drain import Drain
 from worker.presence import Presence
 from worker.tasks import run_next
 from worker.tickets import make_worker
-from worker.vitals import EX_CONFIG, Vitals
+from worker.vitals import EX_CONFIG, EX_RETIRED, Vitals
+from worker.wear import Wear
 
 _REJOIN_PAUSE_S = 0.5
 
@@ -70,13 +71,14 @@ def run(
             presence.say(WorkerState.STARTING, f"the model cannot be used: {error}")
             return EX_CONFIG
         objects = ObjectStore.from_settings(settings)
-        bench = Bench(worker_id, settings, store, objects, loaded, transfer, drain, vitals, presence)
+        wear = Wear(settings.max_jobs_per_worker, settings.max_growth_mb)
+        bench = Bench(worker_id, settings, store, objects, loaded, transfer, drain, vitals, presence, wear)
         presence.ready(bench.identity, loaded.held)
         log.info("worker.ready", seconds=round(time.perf_counter() - began, 1), **bench.identity.model_dump())
         serve(bench, settings.redis_url)
         presence.say(WorkerState.STOPPING)
-    log.info("worker.stopped")
-    return 0
+    log.info("worker.stopped", retired=drain.retired)
+    return EX_RETIRED if drain.retired else 0
 
 
 def serve(bench: Bench, redis_url: str) -> None:

@@ -28,7 +28,7 @@ from jobs.schema import Claim, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
 from jobs.store import JobStore
 from worker.identity import new_worker_id
-from worker.vitals import EX_CONFIG, VitalsReader
+from worker.vitals import EX_CONFIG, EX_RETIRED, VitalsReader
 from worker.watchdog import TIMED_OUT, Overdue, Watchdog
 
 WORKER_COMMAND = (sys.executable, "-m", "worker")
@@ -66,10 +66,14 @@ class Supervisor:
                 break
             if status == EX_CONFIG:
                 return status  # the worker has said what is wrong; another one would find the same
+            if status == EX_RETIRED:
+                log.info("worker.replaced")
+                self._announce("a fresh process is starting")
+                continue
             healthy = time.monotonic() - began > _HEALTHY_AFTER_S
             pause_s = _FIRST_PAUSE_S if healthy or not pause_s else min(2 * pause_s, _LONGEST_PAUSE_S)
             log.error("worker.died", status=status, restart_in_s=pause_s)
-            self._announce_death(status)
+            self._announce(f"restarting after exit status {status}")
             self._sleep(pause_s)
         log.info("supervisor.stopped")
         return 0
@@ -131,8 +135,8 @@ class Supervisor:
         except StoreUnavailable:
             log.warning("job.unsettled", job_id=claim.record.id)
 
-    def _announce_death(self, status: int) -> None:
-        detail = f"restarting after exit status {status}"
+    def _announce(self, detail: str) -> None:
+        """In the name of the worker that is to come: for now there is none that could run a job."""
         presence = WorkerPresence(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
         with suppress(StoreUnavailable):
             self._store.announce(presence)

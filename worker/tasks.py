@@ -11,17 +11,19 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
-import torch
 
 from core.errors import CoreError
+from core.footprint import small_footprint
 from core.pipeline import Masks, TransferResult
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes, result_key
 from jobs.schema import Claim, JobError, JobResult, StoredMask, WorkerState
 from worker.bench import Bench
+from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
 from worker.pictures import EncodedMask, EncodedResult, Pictures, decode_mask, decode_picture, encode_result
 from worker.progress import Reason, Showcase, StepWatch, Stopped
+from worker.vitals import EX_DEVICE
 from worker.watchdog import TIMED_OUT
 
 _FIRST_PAUSE_S = 0.1
@@ -56,7 +58,16 @@ def run_next(bench: Bench) -> None:
             log.error("job.abandoned", reason=error.code, exc_info=True)
         finally:
             bench.vitals.idle()
+            _look_at(bench)
             bench.presence.say(WorkerState.STOPPING if bench.drain.requested else WorkerState.READY)
+
+
+def _look_at(bench: Bench) -> None:
+    """Retires a process that has served long enough."""
+    bench.wear.job_over()
+    if (reason := bench.wear.reason) is not None:
+        log.info("worker.retiring", reason=reason)
+        bench.drain.retire()
 
 
 class Run:
@@ -81,31 +92,63 @@ class Run:
         except StoreUnavailable:
             raise
         except Exception as error:
+            if is_lost(error):
+                self._leave_behind()
             log.exception("job.error")
             self._fail(public_error(error))
         else:
             log.info("job.finished", status="succeeded" if committed else "refused")
 
     def _compute(self) -> TransferResult:
-        bench, spec = self._bench, self._claim.record.spec
+        bench = self._bench
         with Showcase(bench.store, bench.objects, self._claim, self._lease) as showcase:
             watch = StepWatch(self._lease, bench.drain, showcase, timeout_s=bench.settings.job_timeout_s)
             with self._phase("inputs"):
                 pictures = self._load_pictures()
             watch.check()
             with self._phase("transfer", recorded=False):
-                return bench.transfer(
-                    bench.loaded.models,
-                    pictures.target,
-                    pictures.reference,
-                    spec.params,
-                    prompt=spec.prompt,
-                    negative_prompt=spec.negative_prompt,
-                    masks=pictures.masks,
-                    seed=spec.seed,
-                    on_step=watch,
-                    clock=time.perf_counter,
-                )
+                return self._transfer(pictures, watch)
+
+    def _transfer(self, pictures: Pictures, watch: StepWatch) -> TransferResult:
+        """Once more and smaller when the device's memory did not do."""
+        bench, spec = self._bench, self._claim.record.spec
+
+        def run() -> TransferResult:
+            return bench.transfer(
+                bench.loaded.models,
+                pictures.target,
+                pictures.reference,
+                spec.params,
+                prompt=spec.prompt,
+                negative_prompt=spec.negative_prompt,
+                masks=pictures.masks,
+                seed=spec.seed,
+                on_step=watch,
+                clock=time.perf_counter,
+            )
+
+        try:
+            return run()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("job.out_of_memory", reason=str(error))
+        # Behind the handler, because the exception's traceback holds the tensors of the run.
+        self._lease.mark()
+        free_memory()
+        try:
+            with small_footprint(bench.loaded.models):
+                return run()
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                bench.wear.out_of_memory()
+            raise
+
+    def _leave_behind(self) -> None:
+        """The device is lost to this process. The supervisor frees the job, which counts as one of its attempts."""
+        log.exception("device.lost")
+        self._bench.presence.say(WorkerState.STARTING, "the device failed; a fresh process is starting")
+        end_process(EX_DEVICE)
 
     def _load_pictures(self) -> Pictures:
         keys = self._claim.record.spec.inputs
@@ -232,7 +275,7 @@ def public_error(error: Exception) -> JobError:
             return JobError(code="input_missing", message="An input picture is no longer stored.")
         case CoreError() | JobsError():
             return JobError(code=error.code, message=str(error))
-        case torch.OutOfMemoryError():
+        case _ if is_out_of_memory(error):
             return JobError(code="out_of_memory", message="The picture needs more memory than this device has.")
         case _:
             return JobError(code="internal", message="The transfer failed. The operator's log tells why.")

@@ -108,6 +108,11 @@ class TicketWorker(SimpleWorker):
         if self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
 
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        super().execute_job(job, queue)
+        if self.drain.requested:
+            self._stop_requested = True  # the next ticket is another worker's
+
     def subscribe(self) -> None:
         """No command channel: a cancel is in the record, and a stop is a signal."""
 

@@ -18,6 +18,12 @@ from jobs.schema import Claim
 EX_CONFIG = 78
 """Exit status of a worker whose checkpoint cannot be used, as in sysexits.h."""
 
+EX_DEVICE = 74
+"""Exit status of a worker whose device failed in a way that only a new process mends."""
+
+EX_RETIRED = 75
+"""Exit status of a worker that wants to be replaced."""
+
 Event = Literal["busy", "beat", "delivering", "idle"]
 
 

@@ -29,6 +29,7 @@ from worker.drain import Drain
 from worker.presence import Presence
 from worker.tasks import public_error, run_next
 from worker.vitals import Vitals
+from worker.wear import Wear
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def bench(store: JobStore, objects: ObjectStore, job_settings: JobSettings, load
         drain=Drain(10.0),
         vitals=Vitals(),
         presence=Presence(store, "w1", every_s=1.0),
+        wear=Wear(1000, 4096),
     )
 
 
@@ -257,3 +259,42 @@ def test_running_out_of_memory_has_its_own_code() -> None:
         "code": "internal",
         "message": "The transfer failed. The operator's log tells why.",
     }
+
+
+def hungry(times: int, networks: list[Any]) -> Callable[..., TransferResult]:
+    """A sampler that runs out of memory so often, and keeps what it was given."""
+    left = [times]
+
+    def run(models: Any, *arguments: Any, **named: Any) -> TransferResult:
+        networks.append(models.vae.use_tiling)
+        if left[0]:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+        return transfer(models, *arguments, **named)
+
+    return run
+
+
+def test_a_run_that_was_out_of_memory_is_repeated_in_less(bench: Bench) -> None:
+    tiled: list[bool] = []
+    bench = replace(bench, transfer=hungry(1, tiled))
+    job_id = submit(bench)
+    run_next(bench)
+    assert get(bench, job_id).status is Status.SUCCEEDED
+    assert tiled == [False, True]
+    assert not bench.loaded.models.vae.use_tiling
+    assert not bench.drain.requested
+
+
+def test_out_of_memory_again_and_again_wears_the_process_out(bench: Bench) -> None:
+    bench = replace(bench, transfer=hungry(4, []))
+    for retired in (False, True):
+        job_id = submit(bench)
+        run_next(bench)
+        error = get(bench, job_id).error
+        assert error is not None
+        assert error.code == "out_of_memory"
+        assert bench.drain.retired is retired
+    waiting = submit(bench)
+    run_next(bench)
+    assert get(bench, waiting).status is Status.QUEUED

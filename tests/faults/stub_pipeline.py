@@ -5,6 +5,8 @@ The job's prompt says as JSON what a run does:
     kill_at           `kill -9` of its own process before this step
     hang_at           native code that holds the whole interpreter, before this step
     error             message of an exception instead of a result
+    lose_device       path of a file: the run that creates it meets an error of CUDA that no process survives
+    leak_mb           so much memory is kept after the run
     gate              path of a file: the run waits before its last step until the file exists
     hold              path of a file: the run waits after its last step until the file exists
     log               path of a file: each run appends its process id when it starts
@@ -21,6 +23,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+LEAKED: list[bytes] = []
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def transfer(
     models: Any, target: Tensor, reference: Tensor, params: Any, *, prompt: str, seed: int, on_step: Any, **_: Any
 ) -> TransferResult:
     """The target itself, after as many steps as the prompt says."""
-    behaviour = {"steps": 2, "pause_s": 0.01, **_asked(prompt)}
+    behaviour: dict[str, Any] = {"steps": 2, "pause_s": 0.01, **_asked(prompt)}
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as file:
             file.write(f"{os.getpid()}\n")
@@ -75,6 +79,10 @@ def transfer(
         on_step(step, steps, lambda: small)
     while "hold" in behaviour and not Path(behaviour["hold"]).exists():
         time.sleep(0.02)
+    if "lose_device" in behaviour and not Path(behaviour["lose_device"]).exists():
+        Path(behaviour["lose_device"]).touch()
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+    LEAKED.append(b"x" * (behaviour.get("leak_mb", 0) * 2**20))
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
     matches = Matches(torch.zeros(2, 2, 2), torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool))
