@@ -9,6 +9,7 @@ Order matters: bytes, type, pixels, sides and frames are checked before the firs
 
 import io
 import warnings
+import zlib
 from dataclasses import dataclass
 
 from PIL import Image, ImageCms
@@ -19,6 +20,7 @@ from jobs.errors import InvalidImage
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,7 +42,8 @@ class PictureLimits:
     """What an uploaded picture may be. All bounds are inclusive."""
 
     max_bytes: int = 20 * 2**20
-    max_pixels: int = 40_000_000
+    max_pixels: int = 32_000_000
+    """Decoding takes up to 18 bytes each."""
     max_side_px: int = 8192
     min_side_px: int = 16
     max_aspect: float = 16.0
@@ -109,6 +112,8 @@ def _open(data: bytes, limits: PictureLimits) -> Image.Image:
         raise InvalidImage("image_too_many_bytes", f"at most {limits.max_bytes} bytes are allowed")
     if not _has_known_signature(data):
         raise InvalidImage("image_type_unsupported", "only JPEG, PNG and WebP pictures are accepted")
+    if data.startswith(PNG_SIGNATURE) and not _is_whole_png(data):
+        raise InvalidImage("image_unreadable", "the picture is damaged or cut short")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -125,7 +130,20 @@ def _open(data: bytes, limits: PictureLimits) -> Image.Image:
 def _has_known_signature(data: bytes) -> bool:
     if data.startswith(b"RIFF"):
         return data[8:12] == b"WEBP"
-    return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
+    return data.startswith((b"\xff\xd8\xff", PNG_SIGNATURE))
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Whether all chunks up to the end mark are there and have their checksums. Pillow skips those of the pixels."""
+    view, at = memoryview(data), len(PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(view[at : at + 4])
+        if end > len(data) or zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+            return False
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        at = end
+    return False
 
 
 def _check_size(width: int, height: int, limits: PictureLimits) -> None:
