@@ -51,74 +51,79 @@ class Weather:
             return self.fault
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Passes requests on, as the weather permits."""
+
+    protocol_version = "HTTP/1.1"
+    upstream: tuple[str, int]
+    weather: Weather
+
+    def handle_any(self) -> None:
+        fault = self.weather.next()
+        length = int(self.headers.get("Content-Length") or 0)
+        if fault is Fault.RESET and length:
+            self.rfile.read(length // 2)
+            return reset(self.connection)
+        body = self.rfile.read(length)
+        time.sleep(self.weather.latency_s)
+        if fault is Fault.BLACK_HOLE:
+            self.weather.over.wait(60)
+            self.close_connection = True
+            return None
+        if fault is Fault.ERROR:
+            return self.answer(500, [], b"", 0)
+        status, headers, data = self.forward(body)
+        if fault is Fault.LATE_ERROR:
+            return self.answer(500, [], b"", 0)
+        if fault is Fault.FLIPPED and data:
+            data = bytes([data[0] ^ 1]) + data[1:]
+        cut = fault in (Fault.RESET, Fault.TRUNCATED)
+        self.answer(status, headers, data[: len(data) // 2] if cut else data, len(data))
+        if fault is Fault.RESET:
+            reset(self.connection)
+        if cut:
+            self.close_connection = True
+        return None
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
+
+    def forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(*self.upstream, timeout=30)
+        try:
+            connection.request(self.command, self.path, body, dict(self.headers.items()))
+            response = connection.getresponse()
+            return response.status, response.getheaders(), response.read()
+        finally:
+            connection.close()
+
+    def answer(self, status: int, headers: list[tuple[str, str]], data: bytes, announced: int) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        head = dict((name.lower(), value) for name, value in headers)
+        length = head.get("content-length", "0") if self.command == "HEAD" else str(announced)
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that give up are what this is for."""
+
+
 @contextmanager
 def proxy_before(upstream: tuple[str, int]) -> Iterator[tuple[str, Weather]]:
     """Its URL, and its weather."""
     weather = Weather()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_any(self) -> None:
-            fault = weather.next()
-            length = int(self.headers.get("Content-Length") or 0)
-            if fault is Fault.RESET and length:
-                self.rfile.read(length // 2)
-                return reset(self.connection)
-            body = self.rfile.read(length)
-            time.sleep(weather.latency_s)
-            if fault is Fault.BLACK_HOLE:
-                weather.over.wait(60)
-                self.close_connection = True
-                return None
-            if fault is Fault.ERROR:
-                return self.answer(500, [], b"", 0)
-            status, headers, data = self.forward(body)
-            if fault is Fault.LATE_ERROR:
-                return self.answer(500, [], b"", 0)
-            if fault is Fault.FLIPPED and data:
-                data = bytes([data[0] ^ 1]) + data[1:]
-            cut = fault in (Fault.RESET, Fault.TRUNCATED)
-            self.answer(status, headers, data[: len(data) // 2] if cut else data, len(data))
-            if fault is Fault.RESET:
-                reset(self.connection)
-            if cut:
-                self.close_connection = True
-            return None
-
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
-
-        def forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-            connection = http.client.HTTPConnection(*upstream, timeout=30)
-            try:
-                connection.request(self.command, self.path, body, dict(self.headers.items()))
-                response = connection.getresponse()
-                return response.status, response.getheaders(), response.read()
-            finally:
-                connection.close()
-
-        def answer(self, status: int, headers: list[tuple[str, str]], data: bytes, announced: int) -> None:
-            self.send_response_only(status)
-            for name, value in headers:
-                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                    self.send_header(name, value)
-            head = dict((name.lower(), value) for name, value in headers)
-            length = head.get("content-length", "0") if self.command == "HEAD" else str(announced)
-            self.send_header("Content-Length", length)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """Silent."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        block_on_close = False
-
-        def handle_error(self, *_: object) -> None:
-            """Clients that give up are what this is for."""
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"upstream": upstream, "weather": weather}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
