@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
@@ -88,7 +89,7 @@ class PartSource:
         count = len(named)
         self._related = [(a, b) for a in range(count) for b in range(a + 1, count) if named[a] & named[b]]
 
-    def _held_out(self, group: np.ndarray) -> bool:
+    def _held_out(self, group: NDArray[np.int64]) -> bool:
         held_out = {PART_ID[name] for name in HELD_OUT}
         return bool(set(np.unique(self._scenes.parts[group[:200]])) & held_out)
 
@@ -98,9 +99,9 @@ class PartSource:
         rng = np.random.default_rng((self._seed, step))
         if self._related and rng.uniform() < RELATED_SHARE:
             pair = self._related[rng.integers(len(self._related))]
-            chosen = np.concatenate([rng.choice(self._members[i], count // 2, replace=False) for i in pair])
+            chosen = np.concatenate([_some(rng, self._members[i], count // 2) for i in pair])
         else:
-            chosen = rng.choice(self._members[rng.integers(len(self._members))], count, replace=False)
+            chosen = _some(rng, self._members[rng.integers(len(self._members))], count)
         cell = PICTURE_SIZE // GRID
         down, right = rng.integers(-1, 2, size=2)
         rows = np.clip(np.arange(GRID) + down, 0, GRID - 1)
@@ -118,6 +119,12 @@ class PartSource:
         )
 
 
+def _some(rng: np.random.Generator, members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Random members; one may come twice where there are too few."""
+    chosen: NDArray[np.int64] = rng.choice(members, count, replace=count > len(members))
+    return chosen
+
+
 def build_vision() -> Dinov2Model:
     """A freshly initialised model of 1.0 M parameters: patches of 8 px, 16 x 16 of them in a 128 px picture."""
     config = Dinov2Config(
@@ -132,8 +139,19 @@ def build_vision() -> Dinov2Model:
     return Dinov2Model(config)
 
 
-def train_vision(folder: Path, scenes: SceneSet, *, steps: int, ends_at: float | None, batch: int = BATCH) -> None:
-    """Trains until `steps` or the clock; resumes from `folder/vision.pt` after any kill."""
+def train_vision(
+    folder: Path,
+    scenes: SceneSet,
+    *,
+    steps: int,
+    ends_at: float | None,
+    batch: int = BATCH,
+    schedule_steps: int | None = None,
+) -> None:
+    """Trains until `steps` or the clock; resumes from `folder/vision.pt` after any kill.
+
+    `schedule_steps` are the steps that the learning rate is laid out for where the run stops earlier.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     model = Reader()
@@ -156,7 +174,7 @@ def train_vision(folder: Path, scenes: SceneSet, *, steps: int, ends_at: float |
         members = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         save_state(path, {**members, "step": step, "started_at": started_at})
 
-    while (share := budget.share(step)) < 1.0:
+    while step < steps and (share := budget.share(step)) < 1.0:
         drawn = source.draw(step, batch)
         generator = torch.Generator().manual_seed(step)
         loss, values = model(drawn, generator)

@@ -12,16 +12,19 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 
+from checkpoints.correspondence import load_correspondence
+from core.vision import place_features
 from lab.scenes import PART_ID, Domain
 from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
 from lab.train.autoencoder import normalise_latents, to_signed
-from lab.train.contrast import captured_tokens, part_contrast
-from lab.train.dataset import render_set
+from lab.train.contrast import HELD_OUT, captured_tokens, part_contrast
+from lab.train.dataset import open_set, render_set
 from lab.train.diffusion import BatchSource, build_networks
 from lab.train.loop import Recipe, train_networks
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_state
 from lab.train.run import Plan, train
 from lab.train.tokens import caption_words, encode_captions, write_tokenizers
+from lab.train.vision import PartSource, export_vision, train_vision
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +175,29 @@ def test_training_goes_on_from_an_exported_checkpoint(smoke_run: Path, tmp_path:
     for name, weight in old.items():
         assert float((state["model"][f"unet.{name}"] - weight).abs().max()) < 0.01
     assert json.loads((start / "training.json").read_text())["step"] == 4
+
+
+def test_the_correspondence_model_trains_resumes_and_loads(smoke_run: Path, tmp_path: Path) -> None:
+    scenes = open_set(smoke_run / "set")
+    train_vision(tmp_path / "whole", scenes, steps=3, ends_at=None, batch=4)
+    for steps in (2, 3):
+        train_vision(tmp_path / "broken", scenes, steps=steps, ends_at=None, batch=4, schedule_steps=3)
+    for name in ("whole", "broken"):
+        export_vision(tmp_path / name, tmp_path / name / "model")
+    whole, broken = (
+        load_correspondence(str(tmp_path / name / "model"), None, torch.device("cpu")) for name in ("whole", "broken")
+    )
+    assert (whole.side_px, whole.patch_px) == (128, 8)
+    picture = torch.rand(1, 3, 128, 128)
+    features = place_features(whole, picture, (32, 32))
+    assert features.shape == (1, 1024, 128)
+    torch.testing.assert_close(features, place_features(broken, picture, (32, 32)), rtol=0, atol=0)
+
+
+def test_the_held_out_category_is_never_drawn_for_the_correspondence_model(smoke_run: Path) -> None:
+    held_out = torch.tensor([PART_ID[name] for name in HELD_OUT])
+    source = PartSource(open_set(smoke_run / "set"), seed=1)
+    for step in range(20):
+        batch = source.draw(step, 4)
+        assert not torch.isin(batch.parts, held_out).any()
+        assert bool((batch.parts > 0).any())
