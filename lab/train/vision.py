@@ -164,7 +164,7 @@ def train_vision(
         optimizer.load_state_dict(state["optimizer"])
         step, started_at = int(state["step"]), float(state["started_at"])
     budget, log, source = (
-        Budget(steps, ends_at, started_at),
+        Budget(schedule_steps or steps, ends_at, started_at),
         LossLog(folder / "vision.csv", step, 10),
         PartSource(scenes, 7),
     )
