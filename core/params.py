@@ -32,7 +32,7 @@ class TransferParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     # --- schedule -----------------------------------------------------------------------------------------------
-    num_steps: int = Field(default=30, ge=2, le=200)
+    num_steps: int = Field(default=20, ge=2, le=200)
     """Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled."""
 
     strength: float = Field(default=0.7, gt=0.0, le=1.0)
@@ -129,10 +129,10 @@ class TransferParams(BaseModel):
     """How far each step moves the predicted clean latent of the output towards the rearranged clean latent of the
     reference, `x0 + s (x0_ref[c] - x0)`; 0 switches it off."""
 
-    clean_latent_range: NoiseRange = (0.7, 0.35)
-    """Noise levels at which the predicted clean latent is rearranged; below, the network redraws seams and edges."""
+    clean_latent_range: NoiseRange = (0.7, 0.2)
+    """Noise levels at which the predicted clean latent is rearranged."""
 
-    reanchor_level: NoiseLevel = 0.0
+    reanchor_level: NoiseLevel = 0.25
     """Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
     are replayed in the target's colours, below it in the new ones; 0 is never."""
 

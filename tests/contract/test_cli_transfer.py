@@ -119,7 +119,7 @@ def test_a_checkpoint_that_is_not_there_is_named(
 def test_parameters_are_listed_with_their_defaults() -> None:
     result = plumage("--list-params")
     assert result.exit_code == 0
-    assert "num_steps=30\n    Number of steps" in result.stdout
+    assert "num_steps=20\n    Number of steps" in result.stdout
 
 
 @pytest.mark.usefixtures("_checkpoint_chosen")
