@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from checkpoints.load import LoadedModels, choose_device
+from checkpoints.devices import choose_device
+from checkpoints.load import LoadedModels
 from cli.engine import load_models
 from cli.errors import BadInput, Failed
 from cli.output import replace_file
