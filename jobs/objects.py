@@ -69,17 +69,18 @@ class ObjectStore:
     Every method raises ObjectsUnavailable when the store fails or does not answer within its retries.
     """
 
-    def __init__(self, backend: _Backend, within_s: float = 30.0) -> None:
+    def __init__(self, backend: _Backend, patience_s: float = 30.0) -> None:
         self._backend = backend
-        self._within_s = within_s
+        self._patience_s = patience_s
 
     @classmethod
-    def from_settings(cls, settings: JobSettings) -> Self:
-        """Raises ValueError for a URL that names no known store."""
+    def from_settings(cls, settings: JobSettings, *, patience_s: float | None = None) -> Self:
+        """`patience_s` is how long a store that fails is tried again, and how long it may take to accept a connection;
+        by default as long as a transfer of bytes may last. Raises ValueError for a URL that names no known store."""
         folder = (settings.data_dir / "objects").absolute()
-        return cls(
-            _open(settings.objects_url or folder.as_uri(), settings.objects_timeout_s), settings.objects_timeout_s
-        )
+        within_s = settings.objects_timeout_s
+        patience_s = min(within_s, patience_s or within_s)
+        return cls(_open(settings.objects_url or folder.as_uri(), within_s, patience_s), patience_s)
 
     def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = False) -> None:
         """Without `overwrite` the same bytes may be put again; other bytes raise ObjectExists."""
@@ -100,7 +101,7 @@ class ObjectStore:
 
     def _tried(self, key: str, act: Callable[[], T]) -> T:
         """Again when a remote store fails: the client below does not repeat what may have changed something, or what
-        broke off. No try begins after `within_s`."""
+        broke off. No try begins after `patience_s`."""
         begun = time.monotonic()
         pauses_s = iter(() if isinstance(self._backend, LocalStore) else _PAUSES_S)
         while True:
@@ -109,7 +110,7 @@ class ObjectStore:
                     return act()
             except ObjectsUnavailable:
                 pause_s = next(pauses_s, None)
-                if pause_s is None or time.monotonic() - begun + pause_s > self._within_s:
+                if pause_s is None or time.monotonic() - begun + pause_s > self._patience_s:
                     raise
             time.sleep(pause_s)
 
@@ -168,7 +169,7 @@ class ObjectStore:
             return obstore.sign(self._backend, "GET", key, timedelta(seconds=ttl_s))
 
 
-def _open(url: str, within_s: float) -> _Backend:
+def _open(url: str, within_s: float, patience_s: float) -> _Backend:
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
         return LocalStore(unquote(parts.path), mkdir=True)
@@ -182,10 +183,10 @@ def _open(url: str, within_s: float) -> _Backend:
         url,
         client_options={
             "allow_http": True,
-            "connect_timeout": timedelta(seconds=min(2.0, within_s / 2)),
+            "connect_timeout": timedelta(seconds=min(2.0, patience_s / 2)),
             "timeout": timedelta(seconds=within_s / 2),
         },
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=within_s / 2)},
+        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=patience_s / 2)},
     )
     assert isinstance(backend, S3Store | GCSStore | AzureStore), backend
     return backend

@@ -15,7 +15,14 @@ from anyio.to_thread import run_sync
 from fastapi import UploadFile
 
 from jobs.decoders import Decoders
-from jobs.errors import IdempotencyKeyInUse, InvalidImage, JobsError, ObjectNotFound, StoreUnavailable
+from jobs.errors import (
+    IdempotencyKeyInUse,
+    InvalidImage,
+    JobsError,
+    ObjectNotFound,
+    ObjectsUnavailable,
+    StoreUnavailable,
+)
 from jobs.images import CheckedPicture
 from jobs.objects import ObjectStore, input_key, input_prefix
 from jobs.schema import InputKeys, JobSpec, Record, Status
@@ -91,6 +98,8 @@ class Admission:
     def _queue(self, store: Storing, job_id: str, tenant: str, key: SubmissionKey | None) -> Record:
         try:
             spec = store(job_id, tenant)
+        except ObjectsUnavailable:
+            raise  # nor would it delete now: the reservation stays, and with it the collector's task
         except BaseException:
             self._give_up(job_id, tenant, key)
             raise

@@ -24,6 +24,9 @@ from service.settings import ServiceSettings
 DRAIN_S = 10
 """On SIGTERM: time for requests in flight. Event streams end at once, and their clients come back."""
 
+STORE_PATIENCE_S = 1.5
+"""A client asks again sooner than a dead object store comes back: with it down, a request ends within 2 s."""
+
 
 class MissingRedis(ValueError):
     """No URL of a Redis was given."""
@@ -40,7 +43,8 @@ def app(host: str | None = None) -> FastAPI:
         raise MissingRedis("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own.")
     settings, redis = ServiceSettings(), connect_redis(jobs.redis_url)
     guard = guard_for(host, settings, jobs, redis)
-    application = create_app(settings, JobStore(redis, jobs), ObjectStore.from_settings(jobs), guard)
+    objects = ObjectStore.from_settings(jobs, patience_s=STORE_PATIENCE_S)
+    application = create_app(settings, JobStore(redis, jobs), objects, guard)
     application.state.decoders.start()  # warm by the time the server is
     return application
 

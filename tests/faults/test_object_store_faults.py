@@ -1,5 +1,6 @@
 """An object store on bad days: what can be waited out is waited out, the rest is one typed error in bounded time."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -152,3 +153,18 @@ def test_a_full_disk_is_one_error_and_no_half_object(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
     said = [line for line in done.stdout.splitlines() if "objects.failed" not in line]
     assert said == ["objects_unavailable", "[] False", "50000"]
+
+
+def test_a_store_that_is_down_is_given_up_within_ones_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the service does while a client waits; a transfer of bytes may still last longer than that."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    settings = JobSettings(objects_url="s3://plumage/bucket", objects_timeout_s=120.0)
+    store = ObjectStore.from_settings(settings, patience_s=1.5)
+    begun = time.monotonic()
+    with pytest.raises(ObjectsUnavailable):
+        store.put(key("down"), DATA, "image/png")
+    assert time.monotonic() - begun < 1.5 + LONGEST_OVERRUN_S
