@@ -32,8 +32,10 @@ def doctor(as_json: bool, data_dir: Path) -> None:
     Exit code 1 when something has to be done; warnings leave it at 0.
     """
     from cli.settings import explained
+    from jobs.logs import configure_logs
     from jobs.settings import JobSettings
 
+    configure_logs()  # to stderr: stdout holds the report alone
     with explained():
         settings = JobSettings(data_dir=data_dir.absolute())
     findings = list(examine(settings))

@@ -158,6 +158,7 @@ def test_a_job_from_submission_to_collection(server: EmbeddedRedis, everything: 
 
 def test_tickets_reach_a_worker(server: EmbeddedRedis, everything: Redis, tmp_path: Path) -> None:
     """RQ's own needs, as it is used here."""
+    everything.acl_log_reset()
     api = store_of(server, "api", tmp_path)
     for _ in range(3):
         job = new_job_id()

@@ -119,7 +119,7 @@ def test_redis_starts_as_composed_and_its_health_check_passes(tmp_path: Path) ->
     for mount in service["volumes"][:2]:
         source, target, _ = mount.split(":")
         script = script.replace(target, str(ROOT / source))
-    script = script.replace("$$", "$").replace("/data", str(tmp_path)).replace("/tmp/", f"{tmp_path}/")
+    script = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/").replace("/data", str(tmp_path))
     script = f"{script.rstrip()} --port {port} --bind 127.0.0.1"
     kind, check = service["healthcheck"]["test"]
     check = check.replace("$$", "$").replace("redis-cli", f"redis-cli -p {port}")

@@ -17,7 +17,14 @@ from core.text import encode_prompt
 
 LAYERS = ["up_blocks.0", "up_blocks.1"]
 SIZE = (16, 24)
-PLAIN = TransferParams(num_steps=6, strength=0.9, match_source="layer", clean_latent_strength=0.0, adain_range=(0, 0))
+PLAIN = TransferParams(
+    num_steps=6,
+    strength=0.9,
+    match_source="layer",
+    clean_latent_strength=0.0,
+    reanchor_level=0.0,
+    adain_range=(0, 0),
+)
 
 
 def make_pair(dtype: torch.dtype, *, masked: bool = True) -> LatentPair:
