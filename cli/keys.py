@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.errors import BadInput, Failed
+from cli.durations import read_seconds
+from cli.errors import BadInput
+from cli.redis import data_dir_option, opened_redis
 from cli.settings import explained
 
 if TYPE_CHECKING:
     from jobs.keys import ApiKey, ApiKeys
 
 SCOPES = ("submit", "read", "admin")
-UNITS_S = {"h": 3600, "d": 86_400}
-
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of `plumage up`, whose Redis is used unless PLUMAGE_REDIS_URL names another.",
-)
 
 
 @click.group()
@@ -41,7 +34,7 @@ def create(tenant: str, scopes: tuple[str, ...], label: str, lifetime: str | Non
     from jobs.keys import Scope
 
     granted = [Scope(name) for name in scopes or SCOPES[:2]]
-    ttl_s = _seconds(lifetime)
+    ttl_s = None if lifetime is None else read_seconds(lifetime)
     with _opened(data_dir) as found, explained():
         token, key = found.create(tenant, granted, label=label, ttl_s=ttl_s)
     click.echo(token)
@@ -74,33 +67,10 @@ def revoke(key_id: str, data_dir: Path) -> None:
 
 @contextmanager
 def _opened(data_dir: Path) -> Iterator["ApiKeys"]:
-    """The keys of the given Redis, of the running stack's, or of one that runs just for this."""
-    from jobs.connect import connect_redis
-    from jobs.embedded import running_redis, start_redis
-    from jobs.errors import JobsError
     from jobs.keys import ApiKeys
-    from jobs.settings import JobSettings
 
-    with explained():
-        settings = JobSettings(data_dir=data_dir)
-    try:
-        url = settings.redis_url or running_redis(data_dir)
-        if url is not None:
-            yield ApiKeys(connect_redis(url), settings)
-            return
-        with start_redis(data_dir) as server:
-            yield ApiKeys(connect_redis(server.url), settings)
-    except JobsError as error:
-        raise Failed(str(error), error.code) from error
-
-
-def _seconds(lifetime: str | None) -> int | None:
-    if lifetime is None:
-        return None
-    number, unit = lifetime[:-1], lifetime[-1:]
-    if not (number.isascii() and number.isdecimal() and unit in UNITS_S):
-        raise BadInput(f"{lifetime!r} is no lifetime; 12h or 90d would be", "bad_lifetime")
-    return int(number) * UNITS_S[unit]
+    with opened_redis(data_dir) as (redis, settings):
+        yield ApiKeys(redis, settings)
 
 
 def _line(key: "ApiKey") -> str:

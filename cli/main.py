@@ -6,6 +6,7 @@ from importlib.metadata import version
 import click
 
 from cli.children import PARENT_VARIABLE
+from cli.deliver import deliver
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.evaluate import evaluate
@@ -15,6 +16,7 @@ from cli.openapi import openapi
 from cli.serve import serve
 from cli.transfer import transfer
 from cli.up import up
+from cli.webhook_secrets import webhook_secrets
 from cli.worker import worker
 from jobs.lifeline import die_with_parent
 
@@ -27,5 +29,5 @@ def main() -> None:
         die_with_parent(int(parent))
 
 
-for command in (up, transfer, serve, worker, keys, openapi, demo, evaluate, faults, doctor):
+for command in (up, transfer, serve, worker, deliver, keys, webhook_secrets, openapi, demo, evaluate, faults, doctor):
     main.add_command(command)

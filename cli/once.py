@@ -23,7 +23,7 @@ def make_one(pictures: dict[str, Path], out: Path, seed: int | None, port: int) 
         data_dir = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="plumage-")))
         exits.enter_context(stop_on_signals())
         stack = exits.enter_context(
-            running_stack(host="127.0.0.1", port=port, data_dir=data_dir, log_dir=data_dir / "log")
+            running_stack(host="127.0.0.1", port=port, data_dir=data_dir, log_dir=data_dir / "log", webhooks=False)
         )
         started = time.monotonic()
         fields = {} if seed is None else {"seed": str(seed)}

@@ -1,4 +1,5 @@
-"""The whole service on one machine: Redis, the worker's supervisor and the API, started and stopped as one."""
+"""The whole service on one machine: Redis, the worker's supervisor, the API and the process that sends webhooks,
+started and stopped as one."""
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ class Stack:
     """None: the Redis is not ours."""
 
     def require_alive(self) -> None:
-        """Raises Failed when the API or the supervisor has ended by itself, or Redis does so again and again."""
+        """Raises Failed when one of the processes has ended by itself, or Redis does so again and again."""
         if self.keeper is not None:
             self.keeper.keep()
         for name, child in self.children.items():
@@ -120,7 +121,9 @@ def last_words(log_file: Path) -> str:
 
 
 @contextmanager
-def running_stack(*, host: str, port: int, data_dir: Path, log_dir: Path | None) -> Iterator[Stack]:
+def running_stack(
+    *, host: str, port: int, data_dir: Path, log_dir: Path | None, webhooks: bool = True
+) -> Iterator[Stack]:
     """Starts everything; stops everything on the way out, also when an exception passes through.
 
     `port` 0 takes any free one. PLUMAGE_REDIS_URL, when set, is used instead of a Redis of our own. Raises BadInput
@@ -133,9 +136,11 @@ def running_stack(*, host: str, port: int, data_dir: Path, log_dir: Path | None)
         exits.callback(lambda: stop(list(children.values()), grace_s=STOP_GRACE_S))
         serve = ["serve", "--host", host, "--fd", str(listener.fileno())]
         with ExitStack() as files:  # the children have their own copies
-            logs = {name: _open_log(files, log_dir, name) for name in ("api", "worker")}
+            logs = {name: _open_log(files, log_dir, name) for name in ("api", "worker", "webhooks")}
             children["api"] = spawn(serve, environment=environment, log=logs["api"], pass_fds=[listener.fileno()])
             children["worker"] = spawn(["worker"], environment=environment, log=logs["worker"])
+            if webhooks:
+                children["webhooks"] = spawn(["deliver"], environment=environment, log=logs["webhooks"])
         address = f"[{host}]" if ":" in host else host
         yield Stack(f"http://{address}:{listener.getsockname()[1]}", children, log_dir, keeper)
 

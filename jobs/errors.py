@@ -11,6 +11,8 @@
     ├── IdempotencyKeyInUse     the first submission with this key has not been answered yet
     ├── KeyRefused              an API key is unknown, expired or revoked
     ├── KeyUnknown              no API key has this id
+    ├── SecretUnknown           no webhook secret has this id
+    ├── DeliveryNotFound        no such delivery to a webhook, or another tenant's
     ├── ObjectNotFound          no object under this key
     ├── ObjectExists            create-only write, and the key is taken
     ├── ObjectsUnavailable      the object store does not answer
@@ -75,6 +77,14 @@ class KeyRefused(JobsError):
 
 class KeyUnknown(JobsError):
     code = "key_unknown"
+
+
+class SecretUnknown(JobsError):
+    code = "secret_unknown"
+
+
+class DeliveryNotFound(JobsError):
+    code = "delivery_not_found"
 
 
 class ObjectNotFound(JobsError):

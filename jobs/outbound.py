@@ -183,6 +183,9 @@ class Outbound:
         """Raises UrlRefused for a URL that would never be followed, whatever it leads to."""
         check_url(url, self._ports)
 
+    def _transport(self) -> httpx.AsyncBaseTransport:
+        return PinnedTransport(self._tls, self._networks, self._ports, self._names)
+
     async def send(
         self,
         method: str,
@@ -195,11 +198,13 @@ class Outbound:
     ) -> Reply:
         """The answer, whatever its status; a redirect is an answer, too. `timeout_s` is for everything together.
 
+        With `max_bytes` 0 nothing of the body is read.
+
         Raises UrlRefused, UrlUnreachable when there is no whole answer in time, and UrlTooLarge when it has more than
         `max_bytes`.
         """
         self.check(url)
-        transport = PinnedTransport(self._tls, self._networks, self._ports, self._names)
+        transport = self._transport()
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         # Compressed answers are not asked for: a small one could become a large one.
         asked = {"Accept-Encoding": "identity", "User-Agent": "Plumage", **(headers or {})}
@@ -215,7 +220,24 @@ class Outbound:
             raise UrlUnreachable from error
 
 
+class Unguarded(Outbound):
+    """Reaches everything, loopback and plain http too. For receivers on the machine on which one develops."""
+
+    def check(self, url: str) -> None:
+        if len(url) > URL_MAX or not re.match(r"https?://[^/?#@]+([/?#]|$)", url) or _UNFIT.search(url):
+            raise UrlRefused("This is no http or https URL.")
+        try:
+            httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise UrlRefused("This is no valid URL.") from error
+
+    def _transport(self) -> httpx.AsyncBaseTransport:
+        return httpx.AsyncHTTPTransport(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:
+    if max_bytes == 0:
+        return b""
     declared = response.headers.get("content-length", "")
     if declared.isdecimal() and len(declared) < 20 and int(declared) > max_bytes:
         raise UrlTooLarge(f"The answer has more than {max_bytes} bytes.")

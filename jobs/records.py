@@ -1,9 +1,10 @@
 """Between the Redis hash of a job, written only by the Lua scripts, and `Record`."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from jobs.schema import JobError, JobResult, JobSpec, Progress, Record, Status
+from jobs.schema import Delivery, DeliveryStatus, JobError, JobResult, JobSpec, Progress, Record, Status
 
 Snapshot = Sequence[object]
 """[[field, value, …], queue position or None] as the scripts return it."""
@@ -28,6 +29,22 @@ def read_record(snapshot: Snapshot) -> Record:
         error=JobError.model_validate_json(fields["error"]) if "error" in fields else None,
         result=JobResult.model_validate_json(fields["result"]) if "result" in fields else None,
         preview_key=fields.get("preview_key"),
+        deliveries=tuple(map(read_delivery, json.loads(fields.get("deliveries", "[]")))),
+    )
+
+
+def read_delivery(fields: Mapping[str, str]) -> Delivery:
+    status = DeliveryStatus(fields["status"])
+    return Delivery(
+        id=fields["id"],
+        event=fields["event"],
+        status=status,
+        attempts=int(fields["attempts"]),
+        http_status=int(fields["http_status"]) if fields.get("http_status") else None,
+        error=fields.get("error") or None,
+        created_at=_moment(fields["created_at"]),
+        next_attempt_at=_moment(fields["due"]) if status is DeliveryStatus.PENDING else None,
+        settled_at=_moment(fields["settled_at"]) if "settled_at" in fields else None,
     )
 
 

@@ -13,7 +13,7 @@ from jobs.connect import redis_errors
 def source(name: str) -> str:
     """What the server runs, and hashes, for the script of this name."""
     folder = files("jobs") / "lua"
-    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))
+    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", "events", name))
 
 
 class Scripts:

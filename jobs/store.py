@@ -27,6 +27,7 @@ from jobs.errors import (
     StoreUnavailable,
     TooManyJobs,
 )
+from jobs.outbox import Outbox
 from jobs.queue import TicketQueue
 from jobs.records import read_record
 from jobs.schema import (
@@ -45,6 +46,7 @@ from jobs.schema import (
 from jobs.scripts import Scripts
 from jobs.settings import JobSettings
 from jobs.submissions import SubmissionKey, Submissions
+from jobs.webhook_secrets import WebhookSecrets
 
 PRIORITY_LIMIT = 1000
 PAGE_LIMIT = 1000
@@ -70,6 +72,8 @@ class JobStore:
         self._scripts = Scripts(redis, settings.prefix)
         self.submissions = Submissions(self._scripts)
         self.chores = Chores(self._scripts)
+        self.outbox = Outbox(self._scripts, keep_s=settings.retention_s)
+        self.webhook_secrets = WebhookSecrets(self._scripts)
         self._tickets = TicketQueue(redis, settings.prefix)
         self._claim_nonces: dict[str, str] = {}
 

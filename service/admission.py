@@ -133,6 +133,7 @@ class Admission:
             metadata=form.metadata,
             deadline_s=form.deadline,
             ttl_s=form.ttl,
+            webhook=form.webhook,
         )
 
     def _copied(self, spec: JobSpec, job_id: str, tenant: str) -> JobSpec:

@@ -10,11 +10,13 @@ from pydantic import AfterValidator
 
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore
+from jobs.outbound import Outbound
 from jobs.schema import Record
 from jobs.store import JobStore
 from service.polling import preferred_wait_s, settled
 from service.schemas import Transfer
 from service.settings import ServiceSettings
+from service.webhooks import require_deliverable
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -47,6 +49,11 @@ class Caller:
             stopping=lambda: bool(state.stopping),
             left=self.request.is_disconnected,
         )
+
+    def require_deliverable(self, url: str) -> None:
+        """Raises Problem when no event could be sent to this URL, and StoreUnavailable."""
+        outbound: Outbound = self.request.app.state.webhook_outbound
+        require_deliverable(url, self.tenant, self.store.webhook_secrets, outbound)
 
     def show(self, record: Record) -> Transfer:
         return Transfer.of(record, self.settings.public_url)

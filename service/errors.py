@@ -75,6 +75,8 @@ PROBLEMS: dict[str, Kind] = {
     "result_gone": Kind(410, "The picture has been removed from the object store."),
     "idempotency_key_in_use": Kind(409, "A submission with this key is being admitted."),
     "idempotency_key_reused": Kind(422, "This key came with another submission before."),
+    "url_refused": Kind(422, "This URL is not followed."),
+    "webhook_secret_missing": Kind(409, "This tenant has no secret to sign webhooks with."),
     # the service
     "internal_error": Kind(500, "Something went wrong inside the service."),
     "model_not_configured": Kind(422, "The job needs a model that the workers do not hold."),
@@ -84,6 +86,7 @@ PROBLEMS: dict[str, Kind] = {
     "objects_unavailable": Kind(503, "The object store does not answer."),
     "object_corrupt": Kind(503, "A stored picture is damaged."),
     "decoder_unavailable": Kind(503, "A picture could not be decoded now."),
+    "webhooks_stalled": Kind(503, "No process delivers webhooks now."),
     "not_ready": Kind(503, "The service cannot run jobs now."),
 }
 

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import examples, schemas
+from service import examples, health, schemas, webhooks
 from service.admission import PICTURES
 from service.errors import PROBLEMS
 from service.responses import headers, problems
@@ -23,11 +23,20 @@ SECURITY = {
         "only, unless its operator wants it. Reading takes the scope `read`, everything else `submit`.",
     }
 }
+WEBHOOKS = """\
+A submission with `webhook` has its events sent there as signed POST requests after https://www.standardwebhooks.com:
+`webhook-id`, `webhook-timestamp` and `webhook-signature`, with a secret that `plumage webhook-secrets create` prints.
+The body is `{"type": "transfer.succeeded", "timestamp": …, "data": {…}}`; `data` is the record as it was then. Answer
+2xx within 15 seconds. Everything else is tried again, about ten times in fourteen hours; 410 ends the job's webhook. An
+event may come twice, under the same `webhook-id`, and after a failure out of order. `webhook.deliveries` of the record
+says how it went."""
 TAGS = [
     {"name": "transfers", "description": "Repaint one picture with the appearance of another."},
+    {"name": "webhooks", "description": WEBHOOKS},
     {"name": "health", "description": "For load balancers and operators."},
 ]
-ANSWERS = (schemas.TransferPage, schemas.Readiness, schemas.Alive, schemas.ProblemDetails)
+ASKED = (schemas.TransferForm, webhooks.WebhookTest)
+ANSWERS = (schemas.TransferPage, health.Readiness, health.Alive, schemas.ProblemDetails)
 
 
 def document() -> dict[str, Any]:
@@ -76,7 +85,7 @@ def _with_gate(path: str, operation: dict[str, Any]) -> dict[str, Any]:
 def _models() -> dict[str, Any]:
     """Straight from pydantic: FastAPI turns bounds into floats, and 2**63 - 1 is none."""
     _, found = models_json_schema(
-        [(schemas.TransferForm, "validation"), *((answer, "serialization") for answer in ANSWERS)],
+        [*((asked, "validation") for asked in ASKED), *((answer, "serialization") for answer in ANSWERS)],
         ref_template="#/components/schemas/{model}",
     )
     models: dict[str, Any] = found["$defs"]

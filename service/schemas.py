@@ -2,7 +2,7 @@
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -22,6 +22,8 @@ from jobs.schema import (
     Seconds,
     Seed,
     Status,
+    Webhook,
+    WebhookState,
 )
 
 # --- what comes in ---------------------------------------------------------------------------------------
@@ -73,6 +75,10 @@ def _read_params(value: object) -> object:
     return TransferParams.model_validate_json(value, strict=True)
 
 
+def _read_webhook(value: object) -> object:
+    return _read_object(value) if isinstance(value, str) else value
+
+
 def never_null(schema: dict[str, Any]) -> None:
     """A form and a query cannot carry null: absent is absent."""
     schema.pop("default", None)
@@ -119,6 +125,11 @@ class TransferForm(BaseModel):
 
     ttl: Seconds | None = Field(default=None, json_schema_extra=never_null)
     """Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them."""
+
+    webhook: Annotated[Webhook | None, BeforeValidator(_read_webhook)] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """A JSON object: where to send what happens to the job, and which of it."""
 
 
 # --- what goes out ---------------------------------------------------------------------------------------
@@ -201,6 +212,7 @@ class Transfer(Answer):
     """As given: seconds from `created_at` within which the job has to start."""
     ttl: int | None
     """As given: seconds from `finished_at` after which the job is gone, if the service keeps it that long."""
+    webhook: WebhookState | None
 
     @classmethod
     def of(cls, record: Record, public_url: str | None) -> Self:
@@ -220,6 +232,7 @@ class Transfer(Answer):
             metadata=spec.metadata,
             deadline=spec.deadline_s,
             ttl=spec.ttl_s,
+            webhook=WebhookState(**spec.webhook.model_dump(), deliveries=record.deliveries) if spec.webhook else None,
         )
 
 
@@ -251,24 +264,6 @@ class TransferPage(Answer):
     """With a filter a page may hold fewer items than asked for, even none."""
     next: str | None
     """`cursor` of the following page. Null: this was the last."""
-
-
-Part = Literal["redis", "objects", "worker"]
-
-
-class Check(Answer):
-    name: Part
-    ok: bool
-    detail: str
-
-
-class Alive(Answer):
-    status: Literal["alive"]
-
-
-class Readiness(Answer):
-    status: Literal["ready"]
-    checks: list[Check]
 
 
 class FieldError(Answer):

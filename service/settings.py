@@ -58,6 +58,9 @@ class ServiceSettings(BaseSettings):
     rate_limit: str = "600/minute"
     """Requests that one API key may make, such as `600/minute` or `20/second`."""
 
+    webhooks_private: bool = False
+    """Lets webhooks go to any address, port and to plain http too: for receivers on this machine while you develop."""
+
     @field_validator("rate_limit")
     @classmethod
     def _a_rate(cls, value: str) -> str:

@@ -42,4 +42,5 @@ redis.call('HSET', key('job', id), 'status', 'running', 'worker', worker, 'start
 redis.call('ZADD', key('leases'), now + lease_ms, id)
 redis.call('HSET', key('claims', worker), 'nonce', nonce, 'id', id, 'attempt', attempt)
 redis.call('EXPIRE', key('claims', worker), 60)
+notify(id, 'running')
 return snapshot(id)

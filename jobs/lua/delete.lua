@@ -10,6 +10,7 @@ local name = field(id, 'submission')
 if name and redis.call('HDEL', key('submission', tenant, name), 'answer') == 1 then
   redis.call('HSET', key('submission', tenant, name), 'deleted', 1)
 end
+forget_events(id)
 redis.call('DEL', key('job', id))
 redis.call('ZREM', key('deadlines'), id)
 redis.call('SREM', key('active', tenant), id)

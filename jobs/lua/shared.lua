@@ -14,7 +14,12 @@
 --   key:<id>, keys      hash, zset  API keys
 --   reserved            zset    jobs whose inputs are being stored, by the time that began
 --   submission:<tenant>:<key> hash  a submission that may be sent again: fingerprint, job id, its first snapshot
+--   see also events.lua
 local prefix = ARGV[1]
+
+-- Defined in events.lua.
+local notify -- (id, event): puts an event into the outbox if the job's client wants to hear of it
+local deliveries_of -- (id): what became of the job's events, as JSON, or nil
 
 local function key(...)
   return table.concat({prefix, ...}, ':')
@@ -51,6 +56,7 @@ local function requeue(id)
   redis.call('HSET', key('job', id), 'status', 'queued', 'step', 0, 'steps', 0)
   redis.call('HDEL', key('job', id), 'started_at', 'preview_key')
   wait_in_line(id, now_ms())
+  notify(id, 'queued')
 end
 
 -- retention, shortened by the job's own time to live, and tombstone in seconds; a name and value of one more field may follow
@@ -70,6 +76,7 @@ local function finish(id, status, retention, tombstone, name, value)
   if attempt > 1 or (attempt == 1 and status ~= 'succeeded') then
     redis.call('ZADD', key('leftovers'), now, tenant .. '/' .. id)
   end
+  notify(id, status)
 end
 
 -- Turns go round the tenants, so with k jobs of my own in front of a job each other tenant is served k times before
@@ -101,5 +108,10 @@ end
 local function snapshot(id)
   local fields = redis.call('HGETALL', key('job', id))
   if #fields == 0 then return false end
+  local deliveries = deliveries_of(id)
+  if deliveries then
+    fields[#fields + 1] = 'deliveries'
+    fields[#fields + 1] = deliveries
+  end
   return {fields, queue_position(id, field(id, 'tenant'))}
 end

@@ -26,6 +26,9 @@ if deadline_s > 0 then redis.call('ZADD', key('deadlines'), now + deadline_s * 1
 redis.call('SADD', key('active', tenant), id)
 redis.call('ZREM', key('reserved'), tenant .. '/' .. id)
 wait_in_line(id, now)
+local webhook = cjson.decode(spec).webhook
+if type(webhook) == 'table' then redis.call('HSET', key('job', id), 'webhook', cjson.encode(webhook)) end
+notify(id, 'queued')
 local created = snapshot(id)
 if submission then
   redis.call('HSET', submission, 'answer', cjson.encode(created))

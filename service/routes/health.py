@@ -10,8 +10,8 @@ from jobs.schema import WorkerPresence, WorkerState
 from jobs.store import JobStore
 from service.dependencies import Called
 from service.errors import Problem
+from service.health import Alive, Check, Part, Readiness
 from service.responses import problems
-from service.schemas import Alive, Check, Part, Readiness
 
 PROBE_KEY = "probes/service"
 

@@ -75,6 +75,8 @@ async def _one_of_each(request: Request) -> None:
             "invalid_request",
             "model_not_configured",
             *IMAGE_CODES,
+            "url_refused",
+            "webhook_secret_missing",
             "idempotency_key_in_use",
             "idempotency_key_reused",
             "rate_limited",
@@ -99,6 +101,8 @@ async def create_transfer(
     or follow `urls.events` until `status` is final. With an `Idempotency-Key`, sending the same submission again
     gives the first answer again, or with `Prefer: wait` the job as it is by then.
     """
+    if form.webhook is not None:
+        await run_sync(caller.require_deliverable, form.webhook.url)
     found = await _admission(caller).admit(form, caller.tenant, idempotency_key)
     return await _accepted(*found, caller, response, prefer)
 

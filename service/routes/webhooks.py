@@ -1,0 +1,52 @@
+"""Webhooks: try out whether a receiver takes what we send."""
+
+import time
+from functools import partial
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter
+
+from jobs.schema import Delivery, DeliveryStatus
+from service.dependencies import Called
+from service.errors import Problem
+from service.polling import LOOK_EVERY_S
+from service.responses import problems
+from service.webhooks import WebhookTest
+
+WAIT_S = 25.0
+"""Longer than one attempt takes."""
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+
+@router.post(
+    "/test",
+    operation_id="test_webhook",
+    summary="Send a test event",
+    response_description="How it went: `delivered` or `failed`.",
+    responses=problems(
+        "malformed_body",
+        "body_too_large",
+        "unsupported_media_type",
+        "invalid_request",
+        "url_refused",
+        "webhook_secret_missing",
+        "rate_limited",
+        "store_unavailable",
+        "webhooks_stalled",
+    ),
+)
+async def test_webhook(asked: WebhookTest, caller: Called) -> Delivery:
+    """Sends one event of the type `test` to the URL, signed and delivered as all others are but tried once only, and
+    waits for what becomes of it: up to half a minute."""
+    await run_sync(caller.require_deliverable, asked.url)
+    outbox = caller.store.outbox
+    delivery_id = await run_sync(outbox.post_test, caller.tenant, asked.url)
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline and not caller.request.app.state.stopping:
+        delivery = await run_sync(partial(outbox.get, delivery_id, tenant=caller.tenant))
+        if delivery.status is not DeliveryStatus.PENDING:
+            return delivery
+        await anyio.sleep(LOOK_EVERY_S)
+    raise Problem("webhooks_stalled")
