@@ -44,6 +44,12 @@ def worker_url(redis_server: EmbeddedRedis) -> str:
     return as_role(redis_server.url, "worker") if UNDER_ACL else redis_server.url
 
 
+@pytest.fixture(scope="session")
+def webhooks_url(redis_server: EmbeddedRedis) -> str:
+    """URL of the Redis for what sends webhooks; under the ACL, as its user."""
+    return as_role(redis_server.url, "webhooks") if UNDER_ACL else redis_server.url
+
+
 @pytest.fixture
 def redis(redis_server: EmbeddedRedis) -> Iterator[Redis]:
     """An empty database, seen by a user who may do everything."""

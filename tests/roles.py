@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-Role = Literal["api", "worker"]
+Role = Literal["api", "worker", "webhooks"]
 RULES = Path(__file__).parent.parent / "deploy" / "redis-acl.conf"
 UNDER_ACL = bool(os.environ.get("PLUMAGE_TEST_REDIS_ACL"))
 """Tests that use `redis_server` run as the users: `PLUMAGE_TEST_REDIS_ACL=1 scripts/test tests/contract`"""
@@ -14,8 +14,10 @@ def acl_options(folder: Path) -> list[str]:
     """Options of a server that knows the roles, by their names for passwords. The default user stays: it is the
     tests' own way to look behind."""
     text = RULES.read_text().replace("user default off", "")
+    for role in get_args(Role):
+        text = text.replace(f"@{role.upper()}_PASSWORD@", role)
     path = folder / "acl.conf"
-    path.write_text(text.replace("@API_PASSWORD@", "api").replace("@WORKER_PASSWORD@", "worker"))
+    path.write_text(text)
     return ["--include", str(path)]
 
 

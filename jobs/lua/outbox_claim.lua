@@ -7,7 +7,8 @@ local now = now_ms()
 local function next_due(tenant)
   redis.call('ZREMRANGEBYSCORE', key('flights', tenant), '-inf', now)
   while redis.call('ZCARD', key('flights', tenant)) < most_at_once do
-    local id = redis.call('ZRANGEBYSCORE', key('outbox', tenant), '-inf', now, 'LIMIT', 0, 1)[1]
+    -- Asked anew: an event that the end of another has let go is due now, which may be a millisecond later.
+    local id = redis.call('ZRANGEBYSCORE', key('outbox', tenant), '-inf', now_ms(), 'LIMIT', 0, 1)[1]
     if not id then return nil end
     local attempts = tonumber(redis.call('HGET', key('delivery', id), 'attempts'))
     if attempts and attempts < most_attempts then return id end

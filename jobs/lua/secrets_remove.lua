@@ -1,3 +1,3 @@
 -- prefix, tenant, id -> 1 when there was such a secret
-redis.call('ZREM', key('secrets', ARGV[2]), ARGV[3])
-return redis.call('DEL', key('secret', ARGV[2], ARGV[3]))
+redis.call('ZREM', key('keyring', ARGV[2]), ARGV[3])
+return redis.call('DEL', key('keyring', ARGV[2], ARGV[3]))

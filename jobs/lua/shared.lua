@@ -12,6 +12,8 @@
 --   deadlines           zset    jobs that never started by the time until which they may
 --   active:<tenant>     set     jobs of a tenant that are not over
 --   key:<id>, keys      hash, zset  API keys
+--   keyring:<tenant>, keyring:<tenant>:<id>  zset, hash  secrets that sign webhooks. Workers may touch nothing that
+--                       begins with a k: see deploy/redis-acl.conf
 --   reserved            zset    jobs whose inputs are being stored, by the time that began
 --   submission:<tenant>:<key> hash  a submission that may be sent again: fingerprint, job id, its first snapshot
 --   see also events.lua

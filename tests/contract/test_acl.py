@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from redis import Redis
@@ -15,7 +16,7 @@ from jobs.embedded import EmbeddedRedis, start_redis
 from jobs.keys import ApiKeys, Scope
 from jobs.objects import ObjectStore
 from jobs.queue import TASK_NAME
-from jobs.schema import JobError, Status, WorkerPresence, WorkerState
+from jobs.schema import JobError, Status, Webhook, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
 from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
@@ -50,7 +51,7 @@ def store_of(server: EmbeddedRedis, role: Role, tmp_path: Path) -> JobStore:
     return JobStore(connect_redis(url), settings)
 
 
-@pytest.mark.parametrize("role", ["api", "worker"])
+@pytest.mark.parametrize("role", get_args(Role))
 @pytest.mark.parametrize(
     "command",
     [
@@ -109,6 +110,42 @@ def test_a_worker_sees_no_api_keys(server: EmbeddedRedis) -> None:
                 act()
         keys.revoke(key.id)
         assert Rates(api, "plumage", "2/minute").count(key.id).remaining == 1
+
+
+@pytest.mark.usefixtures("everything")
+def test_what_signs_webhooks_is_seen_by_the_api_and_by_what_sends_them(server: EmbeddedRedis, tmp_path: Path) -> None:
+    api, webhooks, worker = (store_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
+    secret = api.webhook_secrets.create("acme")
+    assert webhooks.webhook_secrets.of("acme") == [secret]
+    for act in (worker.webhook_secrets.of, worker.webhook_secrets.create):
+        with pytest.raises(ResponseError, match=REFUSED):
+            act("acme")
+    with connect_redis(as_role(server.url, "webhooks")) as client:
+        for key in ("plumage:keys", "plumage:key:0", "plumage:leases", "plumage:index:acme", "rq:queue:plumage"):
+            with pytest.raises(NoPermissionError):
+                client.type(key)
+
+
+@pytest.mark.usefixtures("everything")
+def test_events_are_written_by_those_who_change_the_state_and_sent_by_another(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    api, webhooks, worker = (store_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
+    job = new_job_id()
+    hook = Webhook(url="https://a.example", events=("queued", "running", "succeeded"))
+    api.submit(make_spec(job_id=job).model_copy(update={"webhook": hook}), job_id=job)
+    claim = worker.claim("w1")
+    assert claim is not None
+    assert worker.commit(claim, make_result())
+    take = partial(webhooks.outbox.claim, lease_s=60, max_attempts=2, at_once_per_tenant=1)
+    for event, outcome in (("queued", "retry"), ("queued", "delivered"), ("running", "gone")):
+        parcel = take()
+        assert parcel is not None
+        assert parcel.event == event
+        assert webhooks.outbox.settle(parcel, outcome)
+    assert take() is None
+    ends = [each.status.value for each in api.get(job, tenant="local").deliveries]
+    assert ends == ["delivered", "failed", "failed"]
 
 
 def test_a_job_from_submission_to_collection(server: EmbeddedRedis, everything: Redis, tmp_path: Path) -> None:
@@ -177,4 +214,4 @@ def test_nobody_comes_in_without_a_name() -> None:
     """A live server with these rules is tried in `tests/deploy`."""
     rules = [line for line in RULES.read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "user default off"
-    assert [rule.split()[1] for rule in rules] == ["default", "api", "worker"]
+    assert [rule.split()[1] for rule in rules] == ["default", *get_args(Role)]

@@ -125,7 +125,7 @@ def test_redis_starts_as_composed_and_its_health_check_passes(tmp_path: Path) ->
     check = check.replace("$$", "$").replace("redis-cli", f"redis-cli -p {port}")
     assert kind == "CMD-SHELL"
     programs = os.pathsep.join([str(find_server().parent), str(Path(sys.executable).parent), os.environ["PATH"]])
-    passwords = {"REDIS_API_PASSWORD": "p" * 32, "REDIS_WORKER_PASSWORD": "q" * 32}
+    passwords = {"REDIS_API_PASSWORD": "p" * 32, "REDIS_WORKER_PASSWORD": "q" * 32, "REDIS_WEBHOOKS_PASSWORD": "r" * 32}
     environment = {**os.environ, "PATH": programs, **passwords}
     with running([shell, flag, script], environment, tmp_path):
         wait_until(["sh", "-c", check], environment)
@@ -133,6 +133,9 @@ def test_redis_starts_as_composed_and_its_health_check_passes(tmp_path: Path) ->
             nobody.ping()
         with Redis(port=port, username="worker", password="p" * 32) as other, pytest.raises(AuthenticationError):
             other.ping()
+        for name, letter in (("worker", "q"), ("webhooks", "r")):
+            with Redis(port=port, username=name, password=letter * 32) as client:
+                assert client.ping()
         with Redis(port=port, username="api", password="p" * 32) as client:
             found: dict[str, object] = client.info()
             with pytest.raises(NoPermissionError):

@@ -183,6 +183,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/webhooks/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test event
+         * @description Sends one event of the type `test` to the URL, signed and delivered as all others are but tried once only, and
+         *     waits for what becomes of it: up to half a minute.
+         */
+        post: operations["test_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz/live": {
         parameters: {
             query?: never;
@@ -248,6 +269,50 @@ export interface components {
             /** Detail */
             detail: string;
         };
+        /**
+         * Delivery
+         * @description One event on its way to a webhook, and how that went.
+         */
+        Delivery: {
+            /**
+             * Id
+             * @description The `webhook-id` that the receiver sees, the same with every attempt.
+             */
+            id: string;
+            /** Event */
+            event: string;
+            /** @description `pending` until the receiver has taken it or the last attempt has failed. */
+            status: components["schemas"]["DeliveryStatus"];
+            /** Attempts */
+            attempts: number;
+            /**
+             * Http Status
+             * @description What the receiver answered last.
+             */
+            http_status: number | null;
+            /**
+             * Error
+             * @description Why the last attempt failed, in a word or two.
+             */
+            error: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Next Attempt At
+             * @description Null unless pending.
+             */
+            next_attempt_at: string | null;
+            /** Settled At */
+            settled_at: string | null;
+        };
+        /**
+         * DeliveryStatus
+         * @enum {string}
+         */
+        DeliveryStatus: "pending" | "delivered" | "failed";
         /**
          * EffectiveParams
          * @description All parameters of the transfer, with the defaults that were filled in.
@@ -374,13 +439,45 @@ export interface components {
             pin_radius: number;
             /**
              * Injection Layers
-             * @description Self-attention layers whose input is rearranged before Q, K and V, by name or by block. Empty: none.
+             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none.
              * @default [
              *       "up_blocks.0",
              *       "up_blocks.1"
              *     ]
              */
             injection_layers: string[];
+            /**
+             * Injection Mode
+             * @description What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
+             *     features for K and V, or for V alone (its ablations; the target's own query stays). `block_output`: the rearranged
+             *     residual stream behind the transformer block. Without our correspondence: `cross_image`, the reference's K and V
+             *     (Cross-Image Attention, arXiv 2311.03335); `soft_statistics`, mean and deviation of the reference's features by
+             *     attention (Ctrl-X, arXiv 2406.07540).
+             * @default feature
+             * @enum {string}
+             */
+            injection_mode: "feature" | "kv" | "v" | "block_output" | "cross_image" | "soft_statistics";
+            /**
+             * Injection Strength
+             * @description How far the output's own is replaced by what it takes, at every injected token: 0 not at all, 1 wholly.
+             * @default 1
+             */
+            injection_strength: number;
+            /**
+             * Injection Guidance
+             * @description Appearance guidance of Cross-Image Attention: the prediction is drawn away from the one without injection,
+             *     `eps + g (eps_injected - eps)`, with g falling evenly to its half (never below 1) over the run. 1 switches it off;
+             *     otherwise an injected step costs one more row. Published with 3.5.
+             * @default 1
+             */
+            injection_guidance: number;
+            /**
+             * Attention Contrast
+             * @description Contrast operation of Cross-Image Attention on the attention weights when `injection_mode` is `cross_image`; 1
+             *     switches it off. Published with 1.67.
+             * @default 1
+             */
+            attention_contrast: number;
             /**
              * Injection Range
              * @description Noise levels at which features are injected. The paper: 0.56 to 0.
@@ -438,6 +535,59 @@ export interface components {
              * @default 0
              */
             reanchor_level: number;
+            /**
+             * Noise Mode
+             * @description What is added at a step inside `noise_range`, where `s` is `structure_strength`. `structure`: the structure row's
+             *     noise map times s; at s = 0 the step is deterministic. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map
+             *     times s and fresh noise times sqrt(1 - s^2). The level of noise is the same in all. Outside the range, and at s = 1,
+             *     the map is replayed whole, and the target's own structure with it.
+             * @default structure
+             * @enum {string}
+             */
+            noise_mode: "structure" | "forward" | "blend";
+            /**
+             * Noise Range
+             * @description Noise levels at which `noise_mode` and `structure_strength` hold.
+             * @default [
+             *       1,
+             *       0
+             *     ]
+             */
+            noise_range: [
+                number,
+                number
+            ];
+            /**
+             * Structure Strength
+             * @description Share of the structure row's noise map that is replayed in `noise_range`.
+             * @default 1
+             */
+            structure_strength: number;
+            /**
+             * Freeu B1
+             * @description FreeU (arXiv 2309.11497): factor of half the backbone's channels in the first up block; 1 is off. Its authors
+             *     give 1.3, 1.4, 0.9, 0.2 for b1, b2, s1, s2 on SDXL. Acts on sampling, not on matching.
+             * @default 1
+             */
+            freeu_b1: number;
+            /**
+             * Freeu B2
+             * @description The same in the second up block.
+             * @default 1
+             */
+            freeu_b2: number;
+            /**
+             * Freeu S1
+             * @description FreeU: factor of the lowest frequencies of the first up block's skip connections; 1 is off.
+             * @default 1
+             */
+            freeu_s1: number;
+            /**
+             * Freeu S2
+             * @description The same in the second up block.
+             * @default 1
+             */
+            freeu_s2: number;
             /**
              * Adain Range
              * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
@@ -556,7 +706,7 @@ export interface components {
              * @description Stable, for programs.
              * @enum {string}
              */
-            code: "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "objects_unavailable" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_jobs" | "unsupported_media_type";
+            code: "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "object_corrupt" | "objects_unavailable" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_jobs" | "unsupported_media_type" | "url_refused" | "webhook_secret_missing" | "webhooks_stalled";
             /**
              * Errors
              * @description Field by field, where that makes sense.
@@ -744,6 +894,10 @@ export interface components {
          *           "up_blocks.0",
          *           "up_blocks.1"
          *         ],
+         *         "injection_mode": "feature",
+         *         "injection_strength": 1,
+         *         "injection_guidance": 1,
+         *         "attention_contrast": 1,
          *         "injection_range": [
          *           0.6,
          *           0
@@ -759,6 +913,16 @@ export interface components {
          *           0.35
          *         ],
          *         "reanchor_level": 0,
+         *         "noise_mode": "structure",
+         *         "noise_range": [
+         *           1,
+         *           0
+         *         ],
+         *         "structure_strength": 1,
+         *         "freeu_b1": 1,
+         *         "freeu_b2": 1,
+         *         "freeu_s1": 1,
+         *         "freeu_s2": 1,
          *         "adain_range": [
          *           0,
          *           0
@@ -767,7 +931,8 @@ export interface components {
          *       },
          *       "metadata": {},
          *       "deadline": null,
-         *       "ttl": null
+         *       "ttl": null,
+         *       "webhook": null
          *     }
          * @example {
          *       "id": "06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
@@ -846,6 +1011,10 @@ export interface components {
          *           "up_blocks.0",
          *           "up_blocks.1"
          *         ],
+         *         "injection_mode": "feature",
+         *         "injection_strength": 1,
+         *         "injection_guidance": 1,
+         *         "attention_contrast": 1,
          *         "injection_range": [
          *           0.6,
          *           0
@@ -861,6 +1030,16 @@ export interface components {
          *           0.35
          *         ],
          *         "reanchor_level": 0,
+         *         "noise_mode": "structure",
+         *         "noise_range": [
+         *           1,
+         *           0
+         *         ],
+         *         "structure_strength": 1,
+         *         "freeu_b1": 1,
+         *         "freeu_b2": 1,
+         *         "freeu_s1": 1,
+         *         "freeu_s2": 1,
          *         "adain_range": [
          *           0,
          *           0
@@ -869,7 +1048,8 @@ export interface components {
          *       },
          *       "metadata": {},
          *       "deadline": null,
-         *       "ttl": null
+         *       "ttl": null,
+         *       "webhook": null
          *     }
          */
         Transfer: {
@@ -926,6 +1106,7 @@ export interface components {
              * @description As given: seconds from `finished_at` after which the job is gone, if the service keeps it that long.
              */
             ttl: number | null;
+            webhook: components["schemas"]["WebhookState"] | null;
         };
         /**
          * TransferForm
@@ -988,6 +1169,8 @@ export interface components {
              * @description Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them.
              */
             ttl?: number;
+            /** @description A JSON object: where to send what happens to the job, and which of it. */
+            webhook?: components["schemas"]["Webhook"];
         };
         /**
          * TransferPage
@@ -1131,13 +1314,45 @@ export interface components {
             pin_radius: number;
             /**
              * Injection Layers
-             * @description Self-attention layers whose input is rearranged before Q, K and V, by name or by block. Empty: none.
+             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none.
              * @default [
              *       "up_blocks.0",
              *       "up_blocks.1"
              *     ]
              */
             injection_layers: string[];
+            /**
+             * Injection Mode
+             * @description What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
+             *     features for K and V, or for V alone (its ablations; the target's own query stays). `block_output`: the rearranged
+             *     residual stream behind the transformer block. Without our correspondence: `cross_image`, the reference's K and V
+             *     (Cross-Image Attention, arXiv 2311.03335); `soft_statistics`, mean and deviation of the reference's features by
+             *     attention (Ctrl-X, arXiv 2406.07540).
+             * @default feature
+             * @enum {string}
+             */
+            injection_mode: "feature" | "kv" | "v" | "block_output" | "cross_image" | "soft_statistics";
+            /**
+             * Injection Strength
+             * @description How far the output's own is replaced by what it takes, at every injected token: 0 not at all, 1 wholly.
+             * @default 1
+             */
+            injection_strength: number;
+            /**
+             * Injection Guidance
+             * @description Appearance guidance of Cross-Image Attention: the prediction is drawn away from the one without injection,
+             *     `eps + g (eps_injected - eps)`, with g falling evenly to its half (never below 1) over the run. 1 switches it off;
+             *     otherwise an injected step costs one more row. Published with 3.5.
+             * @default 1
+             */
+            injection_guidance: number;
+            /**
+             * Attention Contrast
+             * @description Contrast operation of Cross-Image Attention on the attention weights when `injection_mode` is `cross_image`; 1
+             *     switches it off. Published with 1.67.
+             * @default 1
+             */
+            attention_contrast: number;
             /**
              * Injection Range
              * @description Noise levels at which features are injected. The paper: 0.56 to 0.
@@ -1195,6 +1410,59 @@ export interface components {
              * @default 0
              */
             reanchor_level: number;
+            /**
+             * Noise Mode
+             * @description What is added at a step inside `noise_range`, where `s` is `structure_strength`. `structure`: the structure row's
+             *     noise map times s; at s = 0 the step is deterministic. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map
+             *     times s and fresh noise times sqrt(1 - s^2). The level of noise is the same in all. Outside the range, and at s = 1,
+             *     the map is replayed whole, and the target's own structure with it.
+             * @default structure
+             * @enum {string}
+             */
+            noise_mode: "structure" | "forward" | "blend";
+            /**
+             * Noise Range
+             * @description Noise levels at which `noise_mode` and `structure_strength` hold.
+             * @default [
+             *       1,
+             *       0
+             *     ]
+             */
+            noise_range: [
+                number,
+                number
+            ];
+            /**
+             * Structure Strength
+             * @description Share of the structure row's noise map that is replayed in `noise_range`.
+             * @default 1
+             */
+            structure_strength: number;
+            /**
+             * Freeu B1
+             * @description FreeU (arXiv 2309.11497): factor of half the backbone's channels in the first up block; 1 is off. Its authors
+             *     give 1.3, 1.4, 0.9, 0.2 for b1, b2, s1, s2 on SDXL. Acts on sampling, not on matching.
+             * @default 1
+             */
+            freeu_b1: number;
+            /**
+             * Freeu B2
+             * @description The same in the second up block.
+             * @default 1
+             */
+            freeu_b2: number;
+            /**
+             * Freeu S1
+             * @description FreeU: factor of the lowest frequencies of the first up block's skip connections; 1 is off.
+             * @default 1
+             */
+            freeu_s1: number;
+            /**
+             * Freeu S2
+             * @description The same in the second up block.
+             * @default 1
+             */
+            freeu_s2: number;
             /**
              * Adain Range
              * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
@@ -1258,6 +1526,66 @@ export interface components {
             /**
              * Url
              * @description A grey PNG of the picture's size: white took part.
+             */
+            url: string;
+        };
+        /**
+         * Webhook
+         * @description Where the events of a job go. Whether this may be reached is decided when they are sent.
+         */
+        Webhook: {
+            /**
+             * Url
+             * @description Gets a signed POST for every event.
+             */
+            url: string;
+            /**
+             * Events
+             * @description Which events are sent. When absent: the final ones.
+             * @default [
+             *       "succeeded",
+             *       "failed",
+             *       "canceled",
+             *       "expired"
+             *     ]
+             */
+            events: ("queued" | "running" | "succeeded" | "failed" | "canceled" | "expired")[];
+        };
+        /**
+         * WebhookState
+         * @description The webhook as given, and what became of its events.
+         */
+        WebhookState: {
+            /**
+             * Url
+             * @description Gets a signed POST for every event.
+             */
+            url: string;
+            /**
+             * Events
+             * @description Which events are sent. When absent: the final ones.
+             * @default [
+             *       "succeeded",
+             *       "failed",
+             *       "canceled",
+             *       "expired"
+             *     ]
+             */
+            events: ("queued" | "running" | "succeeded" | "failed" | "canceled" | "expired")[];
+            /**
+             * Deliveries
+             * @description In the order of the events.
+             */
+            deliveries: components["schemas"]["Delivery"][];
+        };
+        /**
+         * WebhookTest
+         * @description Where to send an event that means nothing.
+         */
+        WebhookTest: {
+            /**
+             * Url
+             * @example https://app.example/plumage
              */
             url: string;
         };
@@ -1571,7 +1899,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `idempotency_key_in_use`: A submission with this key is being admitted. */
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with.; `idempotency_key_in_use`: A submission with this key is being admitted. */
             409: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -1581,12 +1909,12 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:plumage:problem:idempotency_key_in_use",
-                     *       "title": "A submission with this key is being admitted.",
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
                      *       "status": 409,
-                     *       "detail": "A submission with this key is being admitted.",
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
                      *       "instance": "/v1/transfers",
-                     *       "code": "idempotency_key_in_use",
+                     *       "code": "webhook_secret_missing",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }
@@ -1636,7 +1964,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `idempotency_key_reused`: This key came with another submission before. */
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `idempotency_key_reused`: This key came with another submission before. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3317,6 +3645,248 @@ export interface operations {
                 };
             };
             /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    test_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookTest"];
+            };
+        };
+        responses: {
+            /** @description How it went: `delivered` or `failed`. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `url_refused`: This URL is not followed. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `webhooks_stalled`: No process delivers webhooks now. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
