@@ -15,6 +15,7 @@ from jobs.connect import connect_redis
 from jobs.embedded import EmbeddedRedis, start_redis
 from jobs.keys import ApiKeys, Scope
 from jobs.objects import ObjectStore
+from jobs.outbox import Outcome
 from jobs.queue import TASK_NAME
 from jobs.schema import JobError, Status, Webhook, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
@@ -42,6 +43,7 @@ def everything(server: EmbeddedRedis) -> Iterator[Redis]:
     """An empty database, seen by a user who may do everything."""
     with connect_redis(server.url) as client:
         client.flushall()
+        client.acl_log_reset()
         yield client
 
 
@@ -138,7 +140,8 @@ def test_events_are_written_by_those_who_change_the_state_and_sent_by_another(
     assert claim is not None
     assert worker.commit(claim, make_result())
     take = partial(webhooks.outbox.claim, lease_s=60, max_attempts=2, at_once_per_tenant=1)
-    for event, outcome in (("queued", "retry"), ("queued", "delivered"), ("running", "gone")):
+    went: list[tuple[str, Outcome]] = [("queued", "retry"), ("queued", "delivered"), ("running", "gone")]
+    for event, outcome in went:
         parcel = take()
         assert parcel is not None
         assert parcel.event == event

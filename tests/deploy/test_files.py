@@ -156,6 +156,6 @@ def test_make_env_gives_every_variable_that_compose_demands() -> None:
     demanded = set(re.findall(r"\$\{([A-Z0-9_]+):\?", (ROOT / "docker-compose.yml").read_text()))
     assert demanded <= set(given)
     secrets = [value for name, value in given.items() if name.endswith(("PASSWORD", "SECRET_KEY"))]
-    assert len(secrets) == 3
-    assert len(set(secrets)) == 3
+    assert len(secrets) == 4
+    assert len(set(secrets)) == 4
     assert all(len(value) >= 32 for value in secrets)
