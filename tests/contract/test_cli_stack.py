@@ -161,7 +161,8 @@ def redis_of(shell: Shell, but: int) -> int:
     """Process id of the server that answers and is another than `but`."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        found = [pid for pid, command in shell.processes().items() if "redis-server unixsocket" in command and pid != but]
+        servers = [pid for pid, command in shell.processes().items() if "redis-server unixsocket" in command]
+        found = [pid for pid in servers if pid != but]
         if found and running_redis(shell.folder / "data"):
             return found[0]
         assert time.monotonic() < deadline, shell.said
