@@ -44,21 +44,18 @@ class RedisKeeper:
         self._restarts: list[float] = []
 
     def keep(self) -> None:
-        """Raises Failed when it ends too often, or does not start."""
+        """Raises Failed when it ends too often. One that ends while it is starting counts as well."""
         from jobs.errors import EmbeddedRedisError
 
-        if (code := self._redis.exit_code()) is None:
-            return
-        now = time.monotonic()
-        self._restarts = [at for at in self._restarts if now - at < RESTARTS_WITHIN_S]
-        if len(self._restarts) == RESTARTS:
-            raise Failed(f"Redis ended with exit code {code} once more; see {self._redis.log}", "redis_ended")
-        self._restarts.append(now)
-        click.echo(f"plumage: Redis ended with exit code {code}; starting it again", err=True)
-        try:
-            self._redis.restart()
-        except EmbeddedRedisError as error:
-            raise Failed(str(error), "redis_ended") from error
+        while (code := self._redis.exit_code()) is not None:
+            now = time.monotonic()
+            self._restarts = [at for at in self._restarts if now - at < RESTARTS_WITHIN_S]
+            if len(self._restarts) == RESTARTS:
+                raise Failed(f"Redis ended with exit code {code} once more; see {self._redis.log}", "redis_ended")
+            self._restarts.append(now)
+            click.echo(f"plumage: Redis ended with exit code {code}; starting it again", err=True)
+            with suppress(EmbeddedRedisError):
+                self._redis.restart()
 
 
 @dataclass(frozen=True)

@@ -116,10 +116,11 @@ def test_redis_starts_as_composed_and_its_health_check_passes(tmp_path: Path) ->
     service = read_compose()["services"]["redis"]
     port = free_port()
     shell, flag, script = service["command"]
+    script = script.replace("$$", "$").replace("/tmp/acl.conf", str(tmp_path / "acl.conf"))
+    script = script.replace("--dir /data", f"--dir {tmp_path}")
     for mount in service["volumes"][:2]:
         source, target, _ = mount.split(":")
         script = script.replace(target, str(ROOT / source))
-    script = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/").replace("/data", str(tmp_path))
     script = f"{script.rstrip()} --port {port} --bind 127.0.0.1"
     kind, check = service["healthcheck"]["test"]
     check = check.replace("$$", "$").replace("redis-cli", f"redis-cli -p {port}")

@@ -145,6 +145,7 @@ def _held_elsewhere(stack: Stack, name: str) -> SubmissionKey:
     pictures = {name: hashlib.sha256(data).hexdigest() for name, data in (("target", TARGET), ("reference", REFERENCE))}
     fields: dict[str, Any] = {
         "seed": None,
+        "webhook": None,
         "prompt": "",
         "negative_prompt": "",
         "params": TransferParams().model_dump(mode="json"),

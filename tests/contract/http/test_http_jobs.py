@@ -48,6 +48,7 @@ def test_a_job_from_queue_to_result(stack: Stack) -> None:
         "seed": 11,
         "model": player.MODEL.model_dump(),
         "timings": {"denoise": 12.5, "total": 20.0},
+        "masks": {},
     }
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -28,8 +28,10 @@ LARGE_PNG = encoded(gradient(size=(2500, 2500)))
 
 
 def decoder_pids() -> set[int]:
-    tasks = Path("/proc/self/task").iterdir()
-    children = {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    children: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that ended meanwhile
+            children.update(int(pid) for pid in (task / "children").read_text().split())
     return {pid for pid in children if b"jobs.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
