@@ -1,14 +1,15 @@
 """The optional correspondence model, from a folder or a hub id at a pinned revision, as the main checkpoint is."""
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel
 from transformers.image_processing_base import ImageProcessingMixin
 
 from checkpoints.errors import CheckpointUnsupported
+from checkpoints.networks import load_network
 from checkpoints.sources import pinned
 from core.vision import VisionModel
 
-_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit")
+_KINDS = dict.fromkeys(("dinov2", "dinov2_with_registers", "dinov3_vit"), AutoModel)
 """By the configuration's `model_type`: class token, registers if any, then patches in reading order."""
 
 
@@ -20,17 +21,11 @@ def load_correspondence(source: str, revision: str | None, device: torch.device)
     """
     commit = pinned(source, revision, "PLUMAGE_CORRESPONDENCE_REVISION")
     try:
-        kind = AutoConfig.from_pretrained(source, revision=commit).model_type
-        if kind not in _KINDS:
-            raise ValueError(f"its model_type is {kind!r}; one of {', '.join(_KINDS)} is needed")
-        network: PreTrainedModel = AutoModel.from_pretrained(
-            source, revision=commit, use_safetensors=True, dtype=torch.float32
-        )
+        network = load_network(source, commit, _KINDS, device)
         recipe, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
         size = recipe.get("crop_size") or recipe["size"]
         side = int(size["height"] if "height" in size else size["shortest_edge"])
         mean, std = tuple(recipe["image_mean"]), tuple(recipe["image_std"])
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_CORRESPONDENCE={source}: cannot be loaded: {error}") from error
-    network.requires_grad_(False).eval().to(device)
     return VisionModel(network, mean, std, max(side, 16 * int(network.config.patch_size)))

@@ -6,10 +6,8 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     CLIPSegForImageSegmentation,
     CLIPTokenizer,
-    PreTrainedModel,
     Sam2Model,
     SamHQModel,
     SamModel,
@@ -17,6 +15,7 @@ from transformers import (
 from transformers.image_processing_base import ImageProcessingMixin
 
 from checkpoints.errors import CheckpointUnsupported
+from checkpoints.networks import load_network
 from checkpoints.sources import pinned
 from core.recipe import Interpolation, Recipe
 from core.segment import Segmenter, TextSegmenter
@@ -32,7 +31,7 @@ def load_segmenter(source: str, revision: str | None, device: torch.device) -> S
     """SAM, SAM-HQ or SAM 2, in float32. Raises the errors of `checkpoints.errors`, naming PLUMAGE_SEGMENTER."""
     commit = pinned(source, revision, "PLUMAGE_SEGMENTER_REVISION")
     try:
-        model = _load(source, commit, _SAM, device)
+        model = load_network(source, commit, _SAM, device)
         return Segmenter(model, read_recipe(source, commit))
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_SEGMENTER={source}: cannot be loaded: {error}") from error
@@ -42,21 +41,11 @@ def load_text_segmenter(source: str, revision: str | None, device: torch.device)
     """CLIPSeg, in float32. Raises the errors of `checkpoints.errors`, naming PLUMAGE_TEXT_SEGMENTER."""
     commit = pinned(source, revision, "PLUMAGE_TEXT_SEGMENTER_REVISION")
     try:
-        model = _load(source, commit, _CLIPSEG, device)
+        model = load_network(source, commit, _CLIPSEG, device)
         tokenizer = CLIPTokenizer.from_pretrained(source, revision=commit)
         return TextSegmenter(model, tokenizer, read_recipe(source, commit))
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_TEXT_SEGMENTER={source}: cannot be loaded: {error}") from error
-
-
-def _load(source: str, commit: str | None, kinds: Mapping[str, Any], device: torch.device) -> Any:
-    kind = AutoConfig.from_pretrained(source, revision=commit).model_type
-    if kind not in kinds:
-        raise ValueError(f"its model_type is {kind!r}; one of {', '.join(kinds)} is needed")
-    model: PreTrainedModel = kinds[kind].from_pretrained(
-        source, revision=commit, use_safetensors=True, dtype=torch.float32
-    )
-    return model.requires_grad_(False).eval().to(device)
 
 
 def read_recipe(source: str, commit: str | None) -> Recipe:

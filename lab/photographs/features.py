@@ -13,7 +13,6 @@ import torch
 from huggingface_hub import hf_hub_download
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 from transformers import AutoModel
 
 from checkpoints.load import folder_digest
@@ -103,8 +102,3 @@ def _side(preparation: dict[str, Any]) -> int | None:
         if isinstance(size, dict) and size.keys() & {"height", "shortest_edge"}:
             return int(size.get("height") or size["shortest_edge"])
     return None
-
-
-def patches_inside(mask: Float[Tensor, "height width"], grid: tuple[int, int]) -> Float[Tensor, " tokens"]:
-    """Share of every patch that lies in a mask of 0 and 1."""
-    return functional.interpolate(mask[None, None], size=grid, mode="area")[0, 0].flatten()

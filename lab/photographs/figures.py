@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lab.photographs.features import Descriptors, patches_inside
+from core.match import token_weights
+from lab.photographs.features import Descriptors
 
 FIGURES = ("self_similarity", "gram", "dino_i")
 
@@ -22,8 +23,8 @@ def self_similarity(result: Descriptors, target: Descriptors) -> float:
 def gram(result: Descriptors, reference: Descriptors, inside: Tensor, there: Tensor) -> float:
     """Appearance inside the masks, lower is better: difference of the Gram matrices of unit tokens (Gatys et al., CVPR
     2016), Frobenius norm, relative to the reference's. 0 for the reference itself."""
-    own = _gram(result.tokens, patches_inside(inside, result.grid))
-    other = _gram(reference.tokens, patches_inside(there, reference.grid))
+    own = _gram(result.tokens, token_weights(inside, result.grid))
+    other = _gram(reference.tokens, token_weights(there, reference.grid))
     return float(torch.linalg.matrix_norm(own - other) / torch.linalg.matrix_norm(other))
 
 

@@ -8,11 +8,11 @@ python -m lab.train --out DIR --smoke                    # seconds: every part f
 
 import argparse
 import os
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import torch
 
+from lab.train.progress import next_time
 from lab.train.run import Plan, export_run, train
 
 
@@ -48,14 +48,6 @@ def main() -> None:
     train(options.out, Plan.smoke() if options.smoke else plan, smoke=options.smoke)
     if options.smoke:
         export_run(options.out, options.out / "pipeline", smoke=True)
-
-
-def next_time(clock: str) -> float:
-    """The next moment, in seconds since 1970, at which it is `HH:MM` in UTC."""
-    now = datetime.now(UTC)
-    hour, minute = (int(piece) for piece in clock.split(":"))
-    moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return (moment if moment > now else moment + timedelta(days=1)).timestamp()
 
 
 if __name__ == "__main__":

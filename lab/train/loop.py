@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.nn import ModuleDict
 
+from lab.train.descent import descend, follow, restore, save
 from lab.train.diffusion import BatchSource, DenoisingLoss, Networks
-from lab.train.progress import Budget, LossLog, load_state, save_state
+from lab.train.progress import Budget, LossLog
 
 WARMUP_STEPS = 60
 COOLDOWN_FROM = 0.7
@@ -51,7 +51,7 @@ def train_networks(
     modules, averaged = networks.modules(), average.modules()
     averaged.requires_grad_(False)
     optimizer = torch.optim.AdamW(modules.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    step, started_at = _restore(folder / "unet.pt", modules, averaged, optimizer)
+    step, started_at = restore(folder / "unet.pt", modules, averaged, optimizer)
     budget = Budget(recipe.cooldown_over or recipe.steps, recipe.ends_at, started_at)
     objective, log = DenoisingLoss(), LossLog(folder / "unet.csv", step, every=10)
     saved = drawn = time.monotonic()
@@ -60,17 +60,17 @@ def train_networks(
         batch = source.draw(step, recipe.batch_small if small else recipe.batch_full, half_size=small)
         loss, values = objective(networks, batch, torch.Generator().manual_seed(recipe.seed * 1_000_003 + step))
         rate = recipe.peak_rate * _rate_factor(step, share)
-        _descend(loss, modules, optimizer, rate)
-        _follow(averaged, modules, step)
+        descend(loss, modules, optimizer, rate)
+        follow(averaged, modules, step, AVERAGE_DECAY)
         step += 1
         log.add(step, {**values, "rate": rate, "pixels": float(batch.pixels)})
         if time.monotonic() - saved > recipe.save_every_s:
-            _save(folder / "unet.pt", modules, averaged, optimizer, step, started_at)
+            save(folder / "unet.pt", modules, averaged, optimizer, step, started_at)
             saved = time.monotonic()
         if time.monotonic() - drawn > recipe.sheet_every_s:
             draw_sheet(average, step, small)
             drawn = time.monotonic()
-    _save(folder / "unet.pt", modules, averaged, optimizer, step, started_at)
+    save(folder / "unet.pt", modules, averaged, optimizer, step, started_at)
     return average
 
 
@@ -79,52 +79,3 @@ def _rate_factor(step: int, share: float) -> float:
     warm = min(1.0, (step + 1) / WARMUP_STEPS)
     cooled = max(0.0, (share - COOLDOWN_FROM) / (1.0 - COOLDOWN_FROM))
     return warm * (1.0 - 0.96 * cooled)
-
-
-def _descend(loss: torch.Tensor, modules: ModuleDict, optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """One optimiser step at that rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
-    optimizer.step()
-
-
-@torch.no_grad()
-def _follow(averaged: ModuleDict, modules: ModuleDict, step: int) -> None:
-    """Moves the average towards the weights; early steps count for less memory."""
-    decay = min(AVERAGE_DECAY, (1.0 + step) / (10.0 + step))
-    torch._foreach_lerp_(list(averaged.parameters()), list(modules.parameters()), 1.0 - decay)
-
-
-def _restore(
-    path: Path, modules: ModuleDict, averaged: ModuleDict, optimizer: torch.optim.Optimizer
-) -> tuple[int, float]:
-    """Loads weights, average and optimiser where a state exists; returns the step and when the run began."""
-    state = load_state(path)
-    if state is None:
-        return 0, time.time()
-    modules.load_state_dict(state["model"])
-    averaged.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["started_at"])
-
-
-def _save(
-    path: Path,
-    modules: ModuleDict,
-    averaged: ModuleDict,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    started_at: float,
-) -> None:
-    """Writes everything that `_restore` reads."""
-    state = {
-        "model": modules.state_dict(),
-        "average": averaged.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "step": step,
-        "started_at": started_at,
-    }
-    save_state(path, state)

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,11 @@ class Budget:
             return min(1.0, by_steps)
         by_clock = (time.time() - self.started_at) / max(1.0, self._ends_at - self.started_at)
         return min(1.0, max(by_steps, by_clock))
+
+
+def next_time(clock: str) -> float:
+    """The next moment, in seconds since 1970, at which it is `HH:MM` in UTC."""
+    now = datetime.now(UTC)
+    hour, minute = (int(piece) for piece in clock.split(":"))
+    moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (moment if moment > now else moment + timedelta(days=1)).timestamp()

@@ -24,10 +24,10 @@ from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from lab.scenes import PART_ID, PARTS
-from lab.train.__main__ import next_time
 from lab.train.contrast import HELD_OUT, part_contrast
 from lab.train.dataset import GRID, SceneSet, open_set
-from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_state
+from lab.train.descent import descend, follow, restore, save
+from lab.train.progress import Budget, LossLog, learning_rate, load_state, next_time
 
 PATCH = 8
 PICTURE_SIZE = 128
@@ -157,43 +157,24 @@ def train_vision(
     model = Reader()
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
-    step, started_at, path = 0, time.time(), folder / "vision.pt"
-    if (state := load_state(path)) is not None:
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, started_at = int(state["step"]), float(state["started_at"])
-    budget, log, source = (
-        Budget(schedule_steps or steps, ends_at, started_at),
-        LossLog(folder / "vision.csv", step, 10),
-        PartSource(scenes, 7),
-    )
+    path = folder / "vision.pt"
+    step, started_at = restore(path, model, average, optimizer)
+    budget, source = Budget(schedule_steps or steps, ends_at, started_at), PartSource(scenes, seed=7)
+    log = LossLog(folder / "vision.csv", step, every=10)
     saved = time.monotonic()
-
-    def save() -> None:
-        members = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-        save_state(path, {**members, "step": step, "started_at": started_at})
-
     while step < steps and (share := budget.share(step)) < 1.0:
         drawn = source.draw(step, batch)
         generator = torch.Generator().manual_seed(step)
         loss, values = model(drawn, generator)
         rate = min(1.0, (step + 1) / 100) * learning_rate(round(share * 10_000), 10_000, PEAK_RATE, warmup=0)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        decay = min(AVERAGE_DECAY, (1.0 + step) / (10.0 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
+        descend(loss, model, optimizer, rate)
+        follow(average, model, step, AVERAGE_DECAY)
         step += 1
         log.add(step, {**values, "rate": rate})
         if time.monotonic() - saved > SAVE_EVERY_S:
-            save()
+            save(path, model, average, optimizer, step, started_at)
             saved = time.monotonic()
-    save()
+    save(path, model, average, optimizer, step, started_at)
 
 
 def export_vision(folder: Path, target: Path) -> None:

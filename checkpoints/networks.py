@@ -1,0 +1,21 @@
+"""Networks of transformers beside the main checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedModel
+
+
+def load_network(source: str, commit: str | None, kinds: Mapping[str, Any], device: torch.device) -> Any:
+    """A frozen network in float32, of the class that `kinds` has for its configuration's `model_type`.
+
+    Raises ValueError for another type, and OSError for files that are missing or no safetensors.
+    """
+    kind = AutoConfig.from_pretrained(source, revision=commit).model_type
+    if kind not in kinds:
+        raise ValueError(f"its model_type is {kind!r}; one of {', '.join(kinds)} is needed")
+    model: PreTrainedModel = kinds[kind].from_pretrained(
+        source, revision=commit, use_safetensors=True, dtype=torch.float32
+    )
+    return model.requires_grad_(False).eval().to(device)
