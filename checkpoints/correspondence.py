@@ -5,7 +5,7 @@ from transformers import AutoModel
 from transformers.image_processing_base import ImageProcessingMixin
 
 from checkpoints.errors import CheckpointUnsupported
-from checkpoints.networks import load_network
+from checkpoints.networks import load_network, picture_side
 from checkpoints.sources import pinned
 from core.vision import VisionModel
 
@@ -23,8 +23,9 @@ def load_correspondence(source: str, revision: str | None, device: torch.device)
     try:
         network = load_network(source, commit, _KINDS, device)
         recipe, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
-        size = recipe.get("crop_size") or recipe["size"]
-        side = int(size["height"] if "height" in size else size["shortest_edge"])
+        side = picture_side(recipe)
+        if side is None:
+            raise ValueError("its preprocessor_config.json names no size")
         mean, std = tuple(recipe["image_mean"]), tuple(recipe["image_std"])
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_CORRESPONDENCE={source}: cannot be loaded: {error}") from error

@@ -19,3 +19,14 @@ def load_network(source: str, commit: str | None, kinds: Mapping[str, Any], devi
         source, revision=commit, use_safetensors=True, dtype=torch.float32
     )
     return model.requires_grad_(False).eval().to(device)
+
+
+def picture_side(preparation: Mapping[str, Any]) -> int | None:
+    """Side in pixels of the square that a `preprocessor_config.json` ends in; None where it names none."""
+    for name in ("crop_size", "size"):
+        size = preparation.get(name)
+        if isinstance(size, int):
+            return size
+        if isinstance(size, dict) and size.keys() & {"height", "shortest_edge"}:
+            return int(size.get("height") or size["shortest_edge"])
+    return None

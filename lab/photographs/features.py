@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoModel
 
 from checkpoints.load import folder_digest
+from checkpoints.networks import picture_side
 from checkpoints.sources import COMMIT
 from core.canvas import resize, working_size
 
@@ -51,7 +52,7 @@ class FeatureModel:
         self._mean = torch.tensor(preparation.get("image_mean", IMAGENET_MEAN))[:, None, None]
         self._std = torch.tensor(preparation.get("image_std", IMAGENET_STD))[:, None, None]
         self._patch = int(model.config.patch_size)
-        self.side_px = _side(preparation) or int(model.config.image_size)
+        self.side_px = picture_side(preparation) or int(model.config.image_size)
         layers = [module for name, module in model.named_modules() if KEYS.search(name)]
         if not layers:
             raise FeatureModelError(f"{id} has no attention keys, so it is no vision transformer that is known here")
@@ -91,14 +92,3 @@ def load_feature_model(name: str, device: torch.device) -> FeatureModel:
         raise FeatureModelError(f"{name} is a {model.config.model_type}, which has no patches")
     known = folder.resolve().name if not commit else name
     return FeatureModel(model.to(device), preparation, id=known, revision=commit or folder_digest(folder))
-
-
-def _side(preparation: dict[str, Any]) -> int | None:
-    """Side in pixels of the square that the model's own preparation ends in."""
-    for name in ("crop_size", "size"):
-        size = preparation.get(name)
-        if isinstance(size, int):
-            return size
-        if isinstance(size, dict) and size.keys() & {"height", "shortest_edge"}:
-            return int(size.get("height") or size["shortest_edge"])
-    return None

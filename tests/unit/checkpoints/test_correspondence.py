@@ -33,6 +33,12 @@ def test_a_folder_gives_the_model_and_how_its_input_is_normalised(folder: Path) 
     torch.testing.assert_close(loaded.network(pixel_values=picture).last_hidden_state, expected)
 
 
+@pytest.mark.parametrize("size", [64, {"height": 64, "width": 64}, {"shortest_edge": 64}])
+def test_the_side_is_read_in_every_spelling(folder: Path, size: object) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps({**RECIPE, "size": size, "crop_size": None}))
+    assert load_correspondence(str(folder), None, CPU).side_px == 64
+
+
 def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RevisionNotPinned, match="PLUMAGE_CORRESPONDENCE_REVISION"):
         load_correspondence("owner/name", None, CPU)
