@@ -3,7 +3,6 @@
 Safetensors only, and no code from the checkpoint is ever run: pickled weights and remote code are refused.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline
 
 from checkpoints.correspondence import load_correspondence
 from checkpoints.devices import choose_device, choose_dtype
-from checkpoints.errors import CheckpointUnsupported
+from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported
 from checkpoints.files import require_sdxl
+from checkpoints.manifest import digest_of, fingerprints
+from checkpoints.obtain import Source, download_network, source_of, verified
 from checkpoints.segmenters import load_segmenter, load_text_segmenter
 from checkpoints.settings import ModelSettings
-from checkpoints.sources import is_folder, pinned
+from checkpoints.sources import is_folder
 from core.models import Models
 from core.optional import OptionalModel
 
@@ -49,17 +50,18 @@ def load(settings: ModelSettings) -> LoadedModels:
     """
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
-    revision = pinned(settings.model, settings.model_revision, "PLUMAGE_MODEL_REVISION")
-    require_sdxl(settings.model)
-    variant = settings.model_variant or _only_variant(settings.model)
+    source = source_of(settings, "model")
+    assert source is not None
+    require_sdxl(source.name)
+    folder = _download_pipeline(source, settings)
+    files = verified(source, folder)
     arguments = {"dtype": dtype, "use_safetensors": True}
+    vae = _network_folder(settings, "vae")
     try:
-        replacement = {}
-        if settings.vae is not None:
-            vae_revision = pinned(settings.vae, settings.vae_revision, "PLUMAGE_VAE_REVISION")
-            replacement["vae"] = AutoencoderKL.from_pretrained(settings.vae, revision=vae_revision, **arguments)
+        replacement = {} if vae is None else {"vae": AutoencoderKL.from_pretrained(vae, **arguments)}
+        variant = settings.model_variant or _only_variant(folder)
         pipeline = StableDiffusionXLPipeline.from_pretrained(
-            settings.model, revision=revision, variant=variant, add_watermarker=False, **replacement, **arguments
+            folder, variant=variant, add_watermarker=False, **replacement, **arguments
         )
     except (OSError, ValueError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_MODEL={settings.model}: cannot be loaded: {error}") from error
@@ -68,21 +70,32 @@ def load(settings: ModelSettings) -> LoadedModels:
     return LoadedModels(
         models,
         id=name if settings.vae is None else f"{name}+{Path(settings.vae).name}",
-        revision=revision or folder_digest(Path(settings.model)),
+        revision=source.commit or digest_of(files or fingerprints(folder)),
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
     )
 
 
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over names and contents of a checkpoint's configuration, tokenizer and weight files, in hex."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt"):
-            digest.update(str(path.relative_to(folder)).encode() + b"\0")
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def _download_pipeline(source: Source, settings: ModelSettings) -> Path:
+    """The folder, or a hub id's files once they are here; without the VAE where another one takes its place."""
+    if source.commit is None:
+        return Path(source.name)
+    passed = {} if settings.vae is None else {"vae": None}
+    arguments = {"revision": source.commit, "variant": settings.model_variant, "use_safetensors": True, **passed}
+    try:
+        return Path(StableDiffusionXLPipeline.download(source.name, **arguments))
+    except (OSError, ValueError) as error:
+        raise CheckpointNotFound(f"PLUMAGE_MODEL={source.name}: cannot be downloaded: {error}") from error
+
+
+def _network_folder(settings: ModelSettings, model: str) -> str | None:
+    """Folder with the verified files of the model of this name, if one is configured."""
+    source = source_of(settings, model)
+    if source is None:
+        return None
+    folder = download_network(source)
+    verified(source, folder)
+    return str(folder)
 
 
 def _load_optional(settings: ModelSettings, device: torch.device) -> dict[str, Any]:
@@ -94,14 +107,14 @@ def _load_optional(settings: ModelSettings, device: torch.device) -> dict[str, A
     }
     held = {}
     for name, load_one in loaders.items():
-        source = getattr(settings, name) or _companion(settings.model, name)
-        if source is not None:
-            held[name] = load_one(source, getattr(settings, f"{name}_revision"), device)
+        folder = _network_folder(settings, name) or _companion(settings.model, name)
+        if folder is not None:
+            held[name] = load_one(folder, None, device)
     return held
 
 
 def _companion(model: str, name: str) -> str | None:
-    """The optional model that lies within a checkpoint's folder."""
+    """The optional model that lies within a checkpoint's folder, whose manifest covers it."""
     folder = Path(model) / name
     return str(folder) if is_folder(str(folder)) else None
 
@@ -124,11 +137,9 @@ def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Mode
     )
 
 
-def _only_variant(source: str) -> str | None:
+def _only_variant(folder: Path) -> str | None:
     """The variant of a folder that holds no plain UNet weights but one variant of them."""
-    if not is_folder(source):
-        return None
-    names = [path.name for path in (Path(source) / "unet").glob("*.safetensors")]
+    names = [path.name for path in (folder / "unet").glob("*.safetensors")]
     variants = set()
     for name in names:
         found = re.fullmatch(r"diffusion_pytorch_model(?:\.([\w]+?))?(?:-\d+-of-\d+)?\.safetensors", name)

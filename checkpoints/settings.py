@@ -42,6 +42,10 @@ class ModelSettings(BaseSettings):
     `correspondence` within the checkpoint's own, where it has one; else jobs that need it are refused."""
     correspondence_revision: str | None = None
     """Commit of the correspondence model's hub id."""
+    manifests: Path | None = None
+    """Folder with a manifest (SHA-256 of every file) for each model, named `<folder>.json` or
+    `<owner>--<name>@<commit>.json`; a model without one is then refused. Absent: the `manifest.json` in a model's own
+    folder is checked where there is one, and hub ids are taken as they come."""
     device: str = "auto"
     """`auto`, `cuda`, `cuda:1`, `mps` or `cpu`. Auto takes the first that is there."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

@@ -7,10 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from jobs.checkup import Finding, ok, wrong
 from jobs.settings import JobSettings
+
+if TYPE_CHECKING:
+    from checkpoints.settings import ModelSettings
 
 OPEN_FILES = 1024
 FREE_BYTES = 1 << 30
@@ -35,6 +39,7 @@ def check_model() -> Iterator[Finding]:
         fields = ", ".join(f"PLUMAGE_{fault['loc'][0]}".upper() for fault in error.errors())
         yield wrong("model.settings", "settings of the model cannot be read", f"correct {fields}")
         return
+    whole = True
     for name, source, revision in (
         ("PLUMAGE_MODEL", settings.model, settings.model_revision),
         ("PLUMAGE_VAE", settings.vae, settings.vae_revision),
@@ -44,8 +49,34 @@ def check_model() -> Iterator[Finding]:
             try:
                 yield ok(part, f"{source}: {check_files(source, revision, name)}")
             except CheckpointError as error:
+                whole = False
                 yield wrong(part, str(error), f"give a whole SDXL checkpoint in {name}")
+    if whole:
+        yield _manifests(settings)
     yield _device(settings.device, settings.dtype)
+
+
+def _manifests(settings: "ModelSettings") -> Finding:
+    """Reads every file of every model that has a manifest."""
+    from checkpoints.errors import CheckpointError
+    from checkpoints.obtain import MODELS, files_here, has_manifest, source_of, verified
+
+    part, files, without = "model.manifest", 0, []
+    try:
+        for model in MODELS:
+            source = source_of(settings, model)
+            if source is None or (folder := files_here(source)) is None:
+                continue
+            if has_manifest(source):
+                files += len(verified(source, folder) or ())
+            else:
+                without.append(source.name)
+    except CheckpointError as error:
+        return wrong(part, str(error), "restore the files; if they are meant to be so, `plumage models pin`")
+    if without:
+        advice = "write one with `plumage models pin`; for hub ids PLUMAGE_MANIFESTS names its folder"
+        return wrong(part, f"no manifest of {', '.join(without)}", advice, "warning")
+    return ok(part, f"{files} files, as the manifests say")
 
 
 def _device(name: str, dtype: str) -> Finding:

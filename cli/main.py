@@ -12,6 +12,7 @@ from cli.doctor import doctor
 from cli.evaluate import evaluate
 from cli.faults import faults
 from cli.keys import keys
+from cli.models import models
 from cli.openapi import openapi
 from cli.serve import serve
 from cli.transfer import transfer
@@ -29,5 +30,8 @@ def main() -> None:
         die_with_parent(int(parent))
 
 
-for command in (up, transfer, serve, worker, deliver, keys, webhook_secrets, openapi, demo, evaluate, faults, doctor):
+for command in (
+    *(up, transfer, serve, worker, deliver, keys, webhook_secrets, models, openapi),
+    *(demo, evaluate, faults, doctor),
+):
     main.add_command(command)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoModel
 
-from checkpoints.load import folder_digest
+from checkpoints.manifest import folder_digest
 from checkpoints.networks import picture_side
 from checkpoints.sources import COMMIT
 from core.canvas import resize, working_size

@@ -155,6 +155,11 @@ def test_weights_that_cannot_be_used(ask: Any, tmp_path: Path) -> None:
     damaged = ask(PLUMAGE_MODEL=str(whole))
     assert damaged.advised == {"model.files"}
     assert str(weights) in damaged.checks["model.files"]["found"]
+    shutil.copy(MINI / "vae" / "diffusion_pytorch_model.safetensors", weights)
+    (whole / "unet" / "config.json").write_text("{}")
+    assert ask(PLUMAGE_MODEL=str(whole)).state("model.manifest") == "error"
+    (whole / "manifest.json").unlink()
+    assert ask(PLUMAGE_MODEL=str(whole)).state("model.manifest") == "warning"
     weights.unlink()
     (whole / "model_index.json").unlink()
     assert ask(PLUMAGE_MODEL=str(whole)).advised == {"model.files"}
