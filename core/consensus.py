@@ -49,13 +49,18 @@ def _blur(
     belief: Float[Tensor, "target_tokens reference_tokens"], grid: tuple[int, int]
 ) -> Float[Tensor, "target_tokens reference_tokens"]:
     """Gaussian over the reference's grid; what leaves the grid is lost."""
+    down, across = (_gaussian(side, belief) for side in grid)
+    return (down @ belief.unflatten(1, grid) @ across).flatten(1)
+
+
+def _gaussian(side: int, like: Tensor) -> Float[Tensor, "side side"]:
+    """The blur of `side` tokens in a row as a matrix: two products of it are far faster than a convolution over one
+    picture for every token."""
     radius = int(3.0 * BLUR_TOKENS + 0.5)
-    x = torch.arange(-radius, radius + 1, device=belief.device, dtype=belief.dtype)
-    kernel = torch.exp(-0.5 * (x / BLUR_TOKENS) ** 2)
-    kernel = kernel / kernel.sum()
-    pictures = belief.unflatten(1, (1, *grid))
-    pictures = F.conv2d(pictures, kernel[None, None, None, :], padding=(0, radius))
-    return F.conv2d(pictures, kernel[None, None, :, None], padding=(radius, 0)).flatten(1)
+    x = torch.arange(side, device=like.device, dtype=like.dtype)
+    apart = (x[:, None] - x[None, :]).abs()
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / BLUR_TOKENS) ** 2)
+    return (torch.exp(-0.5 * (apart / BLUR_TOKENS) ** 2) / float(kernel.sum())).masked_fill(apart > radius, 0.0)
 
 
 def _neighbour_sum(

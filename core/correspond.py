@@ -83,7 +83,12 @@ def read_vision(models: Models, target: Canvas, reference: Canvas, grid: tuple[i
 
 
 def match_pictures(
-    descriptors: list[Descriptors], pair: LatentPair, *, smoothness: float, pins: CanvasPins | None = None
+    descriptors: list[Descriptors],
+    pair: LatentPair,
+    *,
+    smoothness: float,
+    rigidity: float = 0.0,
+    pins: CanvasPins | None = None,
 ) -> TokenMap:
     """Match the target's tokens to the reference's, every network having the same say."""
     grids = [of.grid for of in descriptors]
@@ -96,6 +101,7 @@ def match_pictures(
         token_mask(pair.target_mask, grid),
         token_mask(pair.reference_mask, grid),
         smoothness=smoothness,
+        rigidity=rigidity,
         pins=pins,
     )
 

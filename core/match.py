@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.affine import distance_from_affine
 from core.consensus import agree_with_neighbours
 from core.pins import CanvasPins
 
@@ -98,28 +99,34 @@ def match_consistently(
     reference_mask: Bool[Tensor, " tokens"],
     *,
     smoothness: float,
+    rigidity: float = 0.0,
     pins: CanvasPins | None = None,
 ) -> TokenMap:
-    """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`, and near `pins` to them.
+    """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`, to one affine map of the
+    whole figure with weight `rigidity`, and near `pins` to them.
 
-    Holds a few matrices of tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neighbours are not heard.
+    A figure is what masks set apart: where they cover everything, no affine map is asked. Holds a few matrices of
+    tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neither neighbours nor figure are heard.
     """
     if len(target) * len(reference) > CHUNK_ELEMENTS:
-        smoothness = 0.0
-    if smoothness == 0.0 and pins is None:
+        smoothness = rigidity = 0.0
+    if smoothness == 0.0 and rigidity == 0.0 and pins is None:
         return TokenMap(grid, *match_tokens(target, reference, reference_mask))
     dtype = torch.promote_types(target.dtype, torch.float32)
     cosine = F.normalize(target.to(dtype), dim=-1) @ F.normalize(reference.to(dtype), dim=-1).T
+    evidence = cosine
+    if rigidity > 0.0 and not bool(target_mask.all() and reference_mask.all()):
+        evidence = cosine - rigidity * distance_from_affine(cosine, grid, target_mask, reference_mask)
 
     def decide(evidence: Float[Tensor, "tokens tokens"]) -> Int[Tensor, " tokens"]:
         if smoothness == 0.0:
             return evidence.masked_fill(~reference_mask, -torch.inf).argmax(dim=-1)
         return agree_with_neighbours(evidence, grid, target_mask, reference_mask, weight=smoothness).argmax(dim=-1)
 
-    index = decide(cosine)
+    index = decide(evidence)
     if pins is not None:
         near, lost = pins.penalty(grid)
-        drawn = cosine.clone()
+        drawn = evidence.clone()
         drawn[near] -= lost.to(dtype)
         index = torch.where(near, decide(drawn), index)
         pinned, counterparts = pins.tokens(grid)

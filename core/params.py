@@ -80,6 +80,10 @@ class TransferParams(BaseModel):
     match_smoothness: float = Field(default=6.0, ge=0.0, le=100.0)
     """Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does."""
 
+    match_rigidity: float = Field(default=1.0, ge=0.0, le=10.0)
+    """Say of one affine map, found by features for the whole masked figure (moved, turned, mirrored, stretched), in
+    the one look's matches: 0 lets every token go its own way, as the paper does. Nothing without a mask."""
+
     match_mirrored: bool = False
     """Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
     cost of matching; no gain was measured on the mini checkpoint."""

@@ -200,7 +200,8 @@ def _match_once(
     if source in ("vision", "fused"):
         grid = models.finest_grid((pair.target.shape[2], pair.target.shape[3]))
         descriptors += read_vision(models, canvases.target, canvases.reference, grid)
-    return match_pictures(descriptors, pair, smoothness=params.match_smoothness, pins=pins)
+    smoothness, rigidity = params.match_smoothness, params.match_rigidity
+    return match_pictures(descriptors, pair, smoothness=smoothness, rigidity=rigidity, pins=pins)
 
 
 def sample(

@@ -49,7 +49,7 @@ TRIALS: Mapping[str, Sequence[Trial]] = {
         {"match_source": "vision"},
         {"match_source": "one_shot"},
         {"match_smoothness": 3.0},
-        {"match_smoothness": 12.0},
+        {"match_rigidity": 0.0},
         {"injection_range": (0.4, 0.0)},
         {"injection_layers": ()},
         {"injection_mode": "block_output"},

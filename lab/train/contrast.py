@@ -1,47 +1,20 @@
-"""The auxiliary objective: decoder tokens of one place in one part attract each other across pictures.
+"""The correspondence model's objective: tokens of one place in one part attract each other across pictures.
 
 A supervised contrastive loss (Khosla et al. 2020, arXiv 2004.11362) with soft positives: the weight of a
-pair of tokens of the same part falls as a Gaussian with the distance of their canonical coordinates. It
-acts on the tokens that enter the decoder's last two self-attentions, with no projection head, because the
-sampler later matches exactly those tokens by cosine.
+pair of tokens of the same part falls as a Gaussian with the distance of their canonical coordinates.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch.nn import functional
 
 from lab.scenes import PART_ID, PARTS
-
-HELD_OUT = ("petals", "centre", "stem", "near leaf", "far leaf", "pot")
-"""Flowers stay out of the loss, so that matching can be reported on a category that it never saw."""
+from lab.train.surface import HELD_OUT
 
 TEMPERATURE = 0.1
 REACH = 0.12
 """Standard deviation, in figure units, of the weight of a positive pair: about two tokens of the finest grid."""
 TOKENS_PER_PICTURE = 128
-
-
-@contextmanager
-def captured_tokens(unet: UNet2DConditionModel) -> Iterator[list[Tensor]]:
-    """Inside the block, every forward pass appends the `[batch, tokens, channels]` inputs of the last two decoder
-    self-attentions to the list."""
-    captured: list[Tensor] = []
-
-    def keep(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
-        captured.append(arguments[0])
-
-    attentions = [block.transformer_blocks[-1].attn1 for block in unet.up_blocks[1].attentions]
-    handles = [attention.register_forward_pre_hook(keep) for attention in attentions]
-    try:
-        yield captured
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def part_contrast(tokens: Tensor, parts: Tensor, uv: Tensor, generator: torch.Generator) -> Tensor:

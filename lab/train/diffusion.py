@@ -6,19 +6,21 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Module, ModuleDict, functional
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from lab.train.architecture import Size, build_scheduler, build_text_encoders, build_unet
 from lab.train.autoencoder import halved, to_signed
-from lab.train.contrast import captured_tokens, part_contrast
 from lab.train.dataset import GRID, SceneSet
+from lab.train.surface import SurfaceEmbedding, captured_tokens
 from lab.train.tokens import encode_captions
 
-CONTRAST_WEIGHT = 0.5
-CONTRAST_BELOW = 700
-"""Timestep from which on the contrastive loss is off: there is too little left to see."""
+SURFACE_WEIGHT = 0.3
+SURFACE_BELOW = 700
+"""Timestep from which on the auxiliary loss is off: there is too little left to see."""
+CLEAR_SHARE, CLEAR_RANGE = 0.5, (50, 250)
+"""Share of a batch at the timesteps around the one where pictures are matched once for a run."""
 NO_TEXT_SHARE, EMPTY_TEXT_SHARE = 0.07, 0.06
 """Shares of captions replaced by zero embeddings (SDXL's unconditional input) and by the empty sentence."""
 SNR_LIMIT, LEAST_WEIGHT = 5.0, 0.25
@@ -32,10 +34,17 @@ class Networks:
     unet: UNet2DConditionModel
     text: CLIPTextModel
     text_pooled: CLIPTextModelWithProjection
+    surface: nn.ModuleList
+    """Surface embeddings of the last two decoder self-attentions; used in training only."""
 
     def modules(self) -> ModuleDict:
         """All of them under one state dict."""
-        members: dict[str, Module] = {"unet": self.unet, "text": self.text, "text_pooled": self.text_pooled}
+        members: dict[str, Module] = {
+            "unet": self.unet,
+            "text": self.text,
+            "text_pooled": self.text_pooled,
+            "surface": self.surface,
+        }
         return ModuleDict(members)
 
 
@@ -54,7 +63,8 @@ class Batch:
 def build_networks(size: Size, vocabulary: int) -> Networks:
     """Freshly initialised networks."""
     text, text_pooled = build_text_encoders(size, vocabulary)
-    return Networks(build_unet(size), text, text_pooled)
+    surface = nn.ModuleList(SurfaceEmbedding(size.unet_channels[1]) for _ in range(2))
+    return Networks(build_unet(size), text, text_pooled, surface)
 
 
 class BatchSource:
@@ -70,22 +80,16 @@ class BatchSource:
         self._scenes = scenes
         self._vae = vae
         self._seed = seed
-        categories = np.array([caption.split()[1] for caption in scenes.captions])
-        self._members = [np.flatnonzero(categories == category) for category in np.unique(categories)]
         captions = [*scenes.captions, ""]
         first, second = (encode_captions(tokenizer, captions).to(torch.int16) for tokenizer in tokenizers)
         self._ids = (first, second)
 
     @torch.no_grad()
     def draw(self, step: int, count: int, half_size: bool) -> Batch:
-        """`count` random scenes of one random category, at half the rendered size where `half_size` is set.
-
-        One category, because the contrastive term finds its positives in the other pictures of the batch.
-        """
+        """`count` random scenes, at half the rendered size where `half_size` is set."""
         rng = np.random.default_rng((self._seed, step))
-        members = self._members[rng.integers(len(self._members))]
-        chosen = np.sort(rng.choice(members, min(count, len(members)), replace=False))
-        count = len(chosen)
+        count = min(count, len(self._scenes.images))
+        chosen = np.sort(rng.choice(len(self._scenes.images), count, replace=False))
         images = self._scenes.images[chosen]
         images = halved(images) if half_size else images
         posterior = self._vae.encode(to_signed(images)).latent_dist
@@ -113,7 +117,7 @@ def size_numbers(pixels: int, count: int) -> Tensor:
 
 
 class DenoisingLoss:
-    """The loss of a batch: weighted epsilon error plus the contrastive term."""
+    """The loss of a batch: weighted epsilon error plus the auxiliary term."""
 
     def __init__(self, scheduler: EulerDiscreteScheduler | None = None) -> None:
         scheduler = scheduler or build_scheduler()
@@ -135,14 +139,24 @@ class DenoisingLoss:
         weight = (snr.clamp(max=SNR_LIMIT) / snr).clamp(min=LEAST_WEIGHT)
         squared = functional.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))
         denoising = (weight * squared).mean()
-        clear = timesteps < CONTRAST_BELOW
-        terms = [part_contrast(layer[clear], batch.parts[clear], batch.uv[clear], generator) for layer in tokens]
-        contrast = torch.stack(terms).mean()
-        values = {"loss": denoising, "eps_error": squared.mean(), "contrast": contrast}
-        return denoising + CONTRAST_WEIGHT * contrast, {name: float(value.detach()) for name, value in values.items()}
+        clear = timesteps < SURFACE_BELOW
+        terms = [
+            place(layer[clear], batch.parts[clear], batch.uv[clear])
+            for layer, place in zip(tokens, networks.surface, strict=True)
+        ]
+        surface = torch.stack(terms).mean()
+        values = {"loss": denoising, "eps_error": squared.mean(), "surface": surface}
+        return denoising + SURFACE_WEIGHT * surface, {name: float(value.detach()) for name, value in values.items()}
 
 
 def _stratified_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """One uniform draw from each of `count` equal ranges of the schedule, in random order."""
-    places = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    """One uniform draw from each of equal ranges of the schedule, in random order; a share of them in CLEAR_RANGE."""
+    clear = round(count * CLEAR_SHARE)
+    first, last = (end / total for end in CLEAR_RANGE)
+    low = first + (last - first) * _stratified(clear, generator)
+    places = torch.cat([low, _stratified(count - clear, generator)])
     return (places[torch.randperm(count, generator=generator)] * total).long().clamp(max=total - 1)
+
+
+def _stratified(count: int, generator: torch.Generator) -> Tensor:
+    return (torch.arange(count) + torch.rand(count, generator=generator)) / max(1, count)

@@ -49,10 +49,11 @@ def export(
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Writes a checkpoint folder; the networks given stay as they are."""
-    halves = Networks(*(copy.deepcopy(part).to(dtype) for part in (networks.unet, networks.text, networks.text_pooled)))
+    trained = (networks.unet, networks.text, networks.text_pooled)
+    unet, text, text_pooled = (copy.deepcopy(part).to(dtype) for part in trained)
     vae = copy.deepcopy(vae).to(dtype)
     vae.register_to_config(_name_or_path="")  # else the folder that it was trained in goes along
-    assemble(vae, halves, tokenizers).save_pretrained(folder)
+    assemble(vae, Networks(unet, text, text_pooled, networks.surface), tokenizers).save_pretrained(folder)
 
 
 @torch.no_grad()

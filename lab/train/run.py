@@ -101,7 +101,7 @@ def export_run(folder: Path, target: Path, *, smoke: bool) -> None:
     position = {"step": state["step"], "domain": str(Domain.TRAINING)}
     (target / "training.json").write_text(json.dumps(position, indent=1) + "\n")
     if not smoke:
-        draw_curves(folder / "unet.csv", ("loss", "contrast"), target / "loss.png")
+        draw_curves(folder / "unet.csv", ("loss", "surface"), target / "loss.png")
         draw_sheet(assemble(vae, networks, tokenizers), PICTURE_SIZE, target / "samples.png")
 
 

@@ -24,10 +24,11 @@ from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from lab.scenes import PART_ID, PARTS
-from lab.train.contrast import HELD_OUT, part_contrast
+from lab.train.contrast import part_contrast
 from lab.train.dataset import GRID, SceneSet, open_set
 from lab.train.descent import descend, follow, restore, save
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, next_time
+from lab.train.surface import HELD_OUT
 
 PATCH = 8
 PICTURE_SIZE = 128

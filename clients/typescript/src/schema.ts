@@ -321,7 +321,7 @@ export interface components {
             /**
              * Num Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
-             * @default 30
+             * @default 20
              */
             num_steps: number;
             /**
@@ -417,6 +417,13 @@ export interface components {
              * @default 6
              */
             match_smoothness: number;
+            /**
+             * Match Rigidity
+             * @description Say of one affine map, found by features for the whole masked figure (moved, turned, mirrored, stretched), in
+             *     the one look's matches: 0 lets every token go its own way, as the paper does. Nothing without a mask.
+             * @default 1
+             */
+            match_rigidity: number;
             /**
              * Match Mirrored
              * @description Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
@@ -518,10 +525,10 @@ export interface components {
             clean_latent_strength: number;
             /**
              * Clean Latent Range
-             * @description Noise levels at which the predicted clean latent is rearranged; below, the network redraws seams and edges.
+             * @description Noise levels at which the predicted clean latent is rearranged.
              * @default [
              *       0.7,
-             *       0.35
+             *       0.2
              *     ]
              */
             clean_latent_range: [
@@ -532,7 +539,7 @@ export interface components {
              * Reanchor Level
              * @description Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
              *     are replayed in the target's colours, below it in the new ones; 0 is never.
-             * @default 0
+             * @default 0.25
              */
             reanchor_level: number;
             /**
@@ -860,7 +867,7 @@ export interface components {
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
          *       "params": {
-         *         "num_steps": 30,
+         *         "num_steps": 20,
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
@@ -887,6 +894,7 @@ export interface components {
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
          *         "match_smoothness": 6,
+         *         "match_rigidity": 1,
          *         "match_mirrored": false,
          *         "pins": [],
          *         "pin_radius": 0.15,
@@ -910,9 +918,9 @@ export interface components {
          *         "clean_latent_strength": 0.6,
          *         "clean_latent_range": [
          *           0.7,
-         *           0.35
+         *           0.2
          *         ],
-         *         "reanchor_level": 0,
+         *         "reanchor_level": 0.25,
          *         "noise_mode": "structure",
          *         "noise_range": [
          *           1,
@@ -977,7 +985,7 @@ export interface components {
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
          *       "params": {
-         *         "num_steps": 30,
+         *         "num_steps": 20,
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
@@ -1004,6 +1012,7 @@ export interface components {
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
          *         "match_smoothness": 6,
+         *         "match_rigidity": 1,
          *         "match_mirrored": false,
          *         "pins": [],
          *         "pin_radius": 0.15,
@@ -1027,9 +1036,9 @@ export interface components {
          *         "clean_latent_strength": 0.6,
          *         "clean_latent_range": [
          *           0.7,
-         *           0.35
+         *           0.2
          *         ],
-         *         "reanchor_level": 0,
+         *         "reanchor_level": 0.25,
          *         "noise_mode": "structure",
          *         "noise_range": [
          *           1,
@@ -1196,7 +1205,7 @@ export interface components {
             /**
              * Num Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
-             * @default 30
+             * @default 20
              */
             num_steps: number;
             /**
@@ -1292,6 +1301,13 @@ export interface components {
              * @default 6
              */
             match_smoothness: number;
+            /**
+             * Match Rigidity
+             * @description Say of one affine map, found by features for the whole masked figure (moved, turned, mirrored, stretched), in
+             *     the one look's matches: 0 lets every token go its own way, as the paper does. Nothing without a mask.
+             * @default 1
+             */
+            match_rigidity: number;
             /**
              * Match Mirrored
              * @description Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
@@ -1393,10 +1409,10 @@ export interface components {
             clean_latent_strength: number;
             /**
              * Clean Latent Range
-             * @description Noise levels at which the predicted clean latent is rearranged; below, the network redraws seams and edges.
+             * @description Noise levels at which the predicted clean latent is rearranged.
              * @default [
              *       0.7,
-             *       0.35
+             *       0.2
              *     ]
              */
             clean_latent_range: [
@@ -1407,7 +1423,7 @@ export interface components {
              * Reanchor Level
              * @description Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
              *     are replayed in the target's colours, below it in the new ones; 0 is never.
-             * @default 0
+             * @default 0.25
              */
             reanchor_level: number;
             /**

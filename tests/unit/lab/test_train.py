@@ -14,15 +14,16 @@ from diffusers import StableDiffusionXLPipeline
 
 from checkpoints.correspondence import load_correspondence
 from core.vision import place_features
-from lab.scenes import PART_ID, Domain
+from lab.scenes import PART_ID, PARTS, Domain
 from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
 from lab.train.autoencoder import normalise_latents, to_signed
-from lab.train.contrast import HELD_OUT, captured_tokens, part_contrast
+from lab.train.contrast import part_contrast
 from lab.train.dataset import open_set, render_set
 from lab.train.diffusion import BatchSource, build_networks
 from lab.train.loop import Recipe, train_networks
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_state
 from lab.train.run import Plan, train
+from lab.train.surface import HELD_OUT, SurfaceEmbedding, captured_tokens
 from lab.train.tokens import caption_words, encode_captions, write_tokenizers
 from lab.train.vision import PartSource, export_vision, train_vision
 
@@ -130,6 +131,27 @@ def test_contrast_is_low_for_parts_with_one_feature_each_and_ignores_the_held_ou
     assert float(bad) > float(good) + 1.0
     flowers = torch.full_like(parts, PART_ID["petals"])
     assert float(part_contrast(features, flowers, uv, generator)) == 0.0
+
+
+@torch.no_grad()
+def test_the_surface_loss_asks_for_part_and_place_of_what_is_not_held_out() -> None:
+    torch.manual_seed(0)
+    surface = SurfaceEmbedding(len(PARTS) + 2)
+    surface.vectors.copy_(torch.cat([torch.eye(len(PARTS))[surface.part], 2.0 * surface.position], dim=1))
+    places = torch.arange(0, len(surface.vectors), 7)
+    parts = surface.part[places][None]
+    uv = (surface.position[places] / surface.scale[parts[0]])[None]
+    told = surface.vectors[places][None]
+    good, turned = surface(told, parts, uv), surface(told, parts, -uv)
+    blind = surface(torch.randn(told.shape), parts, uv)
+    assert float(good) < float(turned)
+    assert float(good) < float(blind) / 2
+    flowers = torch.full_like(parts, PART_ID["petals"])
+    assert float(surface(told, flowers, uv)) == 0.0
+    background = torch.zeros_like(parts)
+    assert float(
+        surface(torch.cat([told, told * 9], 1), torch.cat([parts, background], 1), uv.repeat(1, 2, 1))
+    ) == float(good), "the background has no say"
 
 
 def test_captured_tokens_are_the_last_two_decoder_self_attentions() -> None:
