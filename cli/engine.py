@@ -17,10 +17,11 @@ from core.errors import CoreError
 from core.params import TransferParams
 from core.pipeline import Masks, Preview
 from core.pipeline import transfer as run_transfer
-from core.pixels import from_pil
+from core.pixels import from_pil, to_pil
 from jobs.errors import InvalidImage
 from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
-from worker.pictures import encode_result
+from jobs.schema import Output
+from worker.pictures import encode_image, encode_masks
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: 
             )
         except CoreError as error:
             raise Failed(str(error), error.code) from error
-    encoded = encode_result(result)
-    return Repainted(encoded.png, {name: mask.png for name, mask in encoded.masks.items()})
+    masks_used = {name: mask.png for name, mask in encode_masks(result.masks).items()}
+    return Repainted(encode_image(to_pil(result.image), Output()), masks_used)
 
 
 def load_models() -> LoadedModels:

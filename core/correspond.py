@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.canvas import Canvas
 from core.denoise import LatentPair
-from core.errors import ModelMissingError
+from core.errors import ModelMissingError, NonFiniteError
 from core.guidance import NoisePredictor
 from core.match import TokenMap, combine_features, match_consistently, token_mask
 from core.models import Models
@@ -107,11 +107,13 @@ def match_pictures(
 
 
 def describe(token_map: TokenMap, target: Canvas, reference: Canvas) -> Matches:
-    """A token map in the terms of the two pictures, on the CPU."""
+    """A token map in the terms of the two pictures, on the CPU. Raises NonFiniteError where networks broke down."""
     left, top, width, height = reference.box
     offset = torch.tensor([left, top], device=token_map.index.device)
     extent = torch.tensor([width, height], device=token_map.index.device)
     positions = ((token_map.positions().float() - offset) / extent).clamp(0.0, 1.0)
+    if not bool(torch.isfinite(token_map.similarity).all()):
+        raise NonFiniteError("the correspondence is not finite")
     return Matches(
         positions.unflatten(0, token_map.grid).cpu(),
         token_map.similarity.float().unflatten(0, token_map.grid).cpu(),

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.canvas import Canvas, compose, fit_canvas, stretch_canvas, working_size
+from core.canvas import Canvases, compose, fit_canvas, stretch_canvas, working_size
 from core.correspond import Descriptors, Matches, describe, match_pictures, read_unet, read_vision
 from core.denoise import LatentPair, PlannedStep, denoise
 from core.freeu import FreeU, freeu
@@ -104,20 +104,46 @@ def transfer(
 
 def select(models: Models, target: Tensor, reference: Tensor, masks: Masks, params: TransferParams) -> Masks:
     """What takes part of each picture: uploaded masks, and what `params` says in places and words."""
+    mode = params.mask_mode
     return Masks(
-        choose_mask(models, target, masks.target, params.target_selection, mode=params.mask_mode, role="target"),
-        choose_mask(
-            models, reference, masks.reference, params.reference_selection, mode=params.mask_mode, role="reference"
-        ),
+        choose_mask(models, target, masks.target, params.target_selection, mode=mode, role="target"),
+        choose_mask(models, reference, masks.reference, params.reference_selection, mode=mode, role="reference"),
     )
 
 
 @dataclass(frozen=True)
-class Canvases:
-    target: Canvas
-    reference: Canvas
-    target_mask: Float[Tensor, "target_height target_width"] | None
-    """What is repainted, at the target's own size; None: everything."""
+class MatchResult:
+    seed: int
+    timings: dict[str, float]
+    matches: Matches
+    masks: Masks
+
+
+def match(
+    models: Models,
+    target: Float[Tensor, "target_channels target_height target_width"],
+    reference: Float[Tensor, "reference_channels reference_height reference_width"],
+    params: TransferParams,
+    *,
+    prompt: str = "",
+    negative_prompt: str = "",
+    masks: Masks = Masks(),
+    seed: int,
+    clock: Clock = time.perf_counter,
+) -> MatchResult:
+    """Who in `reference` belongs to whom in `target`: the verbs of `transfer` up to `correspond`, with its errors. No
+    steps are there at which layers could match for themselves: one look answers also for `match_source` `layer`."""
+    phase = Stopwatch(clock, models.device)
+    with phase("select"):
+        masks = select(models, target, reference, masks, params)
+    with phase("prepare"):
+        canvases = prepare(models, target, reference, masks, params)
+    with phase("encode"):
+        pair, predict = encode(models, canvases, prompt, negative_prompt, params)
+    with phase("correspond"):
+        given = (models, canvases, pair, predict, params, seed)
+        matches = describe(correspond(*given) or _match_once(*given), canvases.target, canvases.reference)
+    return MatchResult(seed, phase.milliseconds, matches, masks)
 
 
 def prepare(models: Models, target: Tensor, reference: Tensor, masks: Masks, params: TransferParams) -> Canvases:

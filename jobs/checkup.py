@@ -13,10 +13,10 @@ from typing import Literal
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
+from jobs.carried import Carried
 from jobs.connect import connect_redis
 from jobs.errors import JobsError, ObjectExists
 from jobs.objects import ObjectStore
-from jobs.schema import Carried
 from jobs.settings import JobSettings
 from jobs.store import JobStore
 

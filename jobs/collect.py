@@ -53,7 +53,7 @@ class Collector:
             result = self._store.get(job_id, tenant=tenant).result
         except (JobNotFound, JobGone):
             result = None
-        kept = {result.image_key, result.matches_key} if result else set()
+        kept = result.keys if result else frozenset()
         deleted = 0
         for prefix in output_prefixes(tenant, job_id):
             for key in self._objects.keys(prefix):

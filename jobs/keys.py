@@ -14,8 +14,9 @@ from enum import StrEnum
 
 from redis import Redis
 
+from jobs.carried import Carried
 from jobs.errors import KeyRefused, KeyUnknown
-from jobs.schema import Carried, check_name
+from jobs.schema import check_name
 from jobs.scripts import Scripts
 from jobs.settings import JobSettings
 

@@ -49,6 +49,24 @@ def preview_key(tenant: str, job_id: str, attempt: int) -> str:
     return f"previews/{tenant}/{job_id}/{attempt}.jpg"
 
 
+def owner_of(key: str) -> tuple[str, str]:
+    """(tenant, job id) of an input, a result or a preview."""
+    _, tenant, job_id, *_ = key.split("/")
+    return tenant, job_id
+
+
+def download_name(key: str) -> str:
+    """Name under which a result is saved: plumage-<job>.png, plumage-<job>-matches.npz …"""
+    name = key.rsplit("/", 1)[1]
+    rest = name.removeprefix("image") if name.startswith("image.") else f"-{name}"
+    return f"plumage-{owner_of(key)[1]}{rest}"
+
+
+def attachment(key: str) -> str:
+    """Content-Disposition of a result."""
+    return f'attachment; filename="{download_name(key)}"'
+
+
 def output_prefixes(tenant: str, job_id: str) -> tuple[str, str]:
     """Under these lies everything that attempts at a job wrote."""
     return f"results/{tenant}/{job_id}/", f"previews/{tenant}/{job_id}/"
@@ -88,6 +106,8 @@ class ObjectStore:
         local = isinstance(self._backend, LocalStore)
         digest = hashlib.sha256(data).hexdigest()
         attributes = None if local else {"Content-Type": content_type, _SHA256: digest}
+        if attributes and key.startswith("results/"):
+            attributes["Content-Disposition"] = attachment(key)  # for whoever follows a signed link
         try:
             self._tried(key, lambda: self._write(key, data, attributes, overwrite))
         except ObjectExists:

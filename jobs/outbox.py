@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 from jobs.errors import DeliveryNotFound
 from jobs.records import read_delivery, read_record
-from jobs.schema import Delivery, Record, check_name
+from jobs.schema import Record, check_name
 from jobs.scripts import Scripts
+from jobs.webhooks import Delivery
 
 Outcome = Literal["delivered", "retry", "failed", "gone"]
 TEST_EVENT = "test"

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from jobs.schema import Delivery, DeliveryStatus, JobError, JobResult, JobSpec, Progress, Record, Status
+from jobs.schema import JobError, JobResult, JobSpec, Progress, Record, Status
+from jobs.webhooks import Delivery, DeliveryStatus
 
 Snapshot = Sequence[object]
 """[[field, value, …], queue position or None] as the scripts return it."""

@@ -12,13 +12,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from core.optional import OptionalModel
 from core.params import TransferParams
+from jobs.carried import Carried
+from jobs.webhooks import Delivery, Webhook
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SEED_MAX = 2**63 - 1
+PRIORITY_LIMIT = 1000
+Priority = Annotated[int, Field(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)]
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Prompt = Annotated[str, Field(max_length=2000)]
 
@@ -43,12 +48,6 @@ class Status(StrEnum):
         return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
 
 
-class Carried(BaseModel):
-    """Base of everything that is stored as JSON: frozen, and unknown fields are an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
 class InputKeys(Carried):
     """Object keys of the checked input pictures (PNG, sRGB, upright, no metadata)."""
 
@@ -58,6 +57,30 @@ class InputKeys(Carried):
     reference_mask: str | None
 
 
+class JobKind(StrEnum):
+    TRANSFER = "transfer"
+    MATCHES = "matches"
+    """The correspondence between the two pictures, and nothing painted."""
+
+
+class Output(Carried):
+    """How the finished picture is written."""
+
+    format: Literal["png", "webp", "jpeg"] = "png"
+    """PNG is lossless."""
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Of WebP and JPEG; 90 when absent. PNG has none."""
+    background: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")] | None = None
+    """Colour, as `#ffffff`, that takes the place of transparency. Absent: PNG and WebP keep it, and a JPEG of a target
+    with transparency is refused."""
+
+    @model_validator(mode="after")
+    def _png_has_no_quality(self) -> "Output":
+        if self.format == "png" and self.quality is not None:
+            raise PydanticCustomError("quality_without_effect", "PNG is lossless and has no quality.")
+        return self
+
+
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 Metadata = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
@@ -65,34 +88,23 @@ Metadata = Annotated[
 ]
 
 
-Event = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
-"""What a webhook may tell of: the state that a job has come to."""
-
-
-class Webhook(Carried):
-    """Where the events of a job go. Whether this may be reached is decided when they are sent."""
-
-    url: Annotated[str, Field(min_length=1, max_length=2048)]
-    """Gets a signed POST for every event."""
-    events: Annotated[tuple[Event, ...], Field(min_length=1)] = ("succeeded", "failed", "canceled", "expired")
-    """Which events are sent. When absent: the final ones."""
-
-
 class JobSpec(Carried):
     """What a worker is asked to do. Small: pictures travel by object key."""
 
-    kind: Literal["transfer"]
+    kind: JobKind
     inputs: InputKeys
     params: TransferParams
     prompt: Prompt
     negative_prompt: Prompt
     seed: Seed
-    metadata: Metadata = {}
+    metadata: Metadata = Field(default_factory=dict)
     """The client's own words. Nobody reads them here."""
     deadline_s: Seconds | None = None
     """The job expires unless a worker has started it by then, counted from its submission."""
     ttl_s: Seconds | None = None
     """Once over, the job is kept for this long, and never longer than the configured retention."""
+    priority: Priority = 0
+    output: Output = Output()
     webhook: Webhook | None = None
 
 
@@ -132,55 +144,45 @@ class StoredMask(Carried):
     """Share of the picture that it lets in, 0 to 1, greys as weights."""
 
 
+class StoredFile(Carried):
+    """An object that a job has made."""
+
+    key: str
+    content_type: str
+    bytes: int
+    sha256: str
+    """In hex."""
+
+
 class JobResult(Carried):
-    """The finished picture. Written only after the object can be read."""
+    """What a job has made. Written only after all of it can be read."""
 
     width: int
+    """Of the target, and so of the picture, in pixels."""
     height: int
-    sha256: str
-    """SHA-256 of the PNG, in hex."""
     seed: int
     model: ModelIdentity
     timings: dict[str, float]
     """Milliseconds by phase, and `queue` and `total`."""
-    image_key: str
-    matches_key: str
-    masks: dict[str, StoredMask] = {}
+    image: StoredFile | None
+    """The finished picture; none where only matches were asked for."""
+    matches: StoredFile
+    """The correspondence map, as NumPy's .npz."""
+    matches_picture: StoredFile
+    """The same for people, as PNG."""
+
+    masks: dict[str, StoredMask] = Field(default_factory=dict)
     """By the picture's name, `target` or `reference`; one that took part whole has none."""
 
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        files = (self.image, self.matches, self.matches_picture)
+        return tuple(file for file in files if file is not None)
 
-class DeliveryStatus(StrEnum):
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-
-
-class Delivery(Carried):
-    """One event on its way to a webhook, and how that went."""
-
-    id: str
-    """The `webhook-id` that the receiver sees, the same with every attempt."""
-    event: str
-    status: DeliveryStatus
-    """`pending` until the receiver has taken it or the last attempt has failed."""
-    attempts: int
-    http_status: int | None
-    """What the receiver answered last."""
-    error: str | None
-    """Why the last attempt failed, in a word or two."""
-    created_at: datetime
-    next_attempt_at: datetime | None
-    """Null unless pending."""
-    settled_at: datetime | None
-
-
-class WebhookState(Webhook):
-    """The webhook as given, and what became of its events."""
-
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
-
-    deliveries: tuple[Delivery, ...]
-    """In the order of the events."""
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of all objects that make up the result."""
+        return frozenset([*(file.key for file in self.files), *(mask.key for mask in self.masks.values())])
 
 
 class Record(Carried):

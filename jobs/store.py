@@ -33,6 +33,7 @@ from jobs.records import read_record
 from jobs.schema import (
     Claim,
     JobError,
+    JobKind,
     JobResult,
     JobSpec,
     Lease,
@@ -48,7 +49,6 @@ from jobs.settings import JobSettings
 from jobs.submissions import SubmissionKey, Submissions
 from jobs.webhook_secrets import WebhookSecrets
 
-PRIORITY_LIMIT = 1000
 PAGE_LIMIT = 1000
 LOOKED_AT_MOST = 2000
 RETRY_WHEN_FULL_S = 5.0
@@ -85,10 +85,9 @@ class JobStore:
         *,
         job_id: str,
         tenant: str = "local",
-        priority: int = 0,
         key: SubmissionKey | None = None,
     ) -> Record:
-        """Queues a job and wakes a worker. Higher priority goes first, -1000 to 1000, within the tenant.
+        """Queues a job and wakes a worker. Higher priority goes first, within the tenant.
 
         The same id again by the same tenant returns the job that is there, so a submission whose answer was
         lost can be repeated. `key` is the one that was reserved with the id.
@@ -97,12 +96,12 @@ class JobStore:
         """
         check_name("job id", job_id)
         check_name("tenant", tenant)
-        if abs(priority) > PRIORITY_LIMIT:
-            raise ValueError(f"priority {priority} is outside ±{PRIORITY_LIMIT}")
         bound = self._settings.max_queued
         kept = (key.name if key else "", self._settings.idempotency_s)
         terms = (*kept, self._settings.max_active_per_tenant or 0, spec.deadline_s or 0, spec.ttl_s or 0)
-        answer = self._scripts.call("submit", job_id, tenant, priority, spec.model_dump_json(), bound, *terms)
+        answer = self._scripts.call(
+            "submit", job_id, tenant, spec.priority, spec.model_dump_json(), bound, *terms, spec.kind
+        )
         assert isinstance(answer, list)
         match answer[0]:
             case b"full":
@@ -122,11 +121,18 @@ class JobStore:
         return self._found(self._scripts.call("get", job_id, tenant))
 
     def list_jobs(
-        self, *, tenant: str, limit: int = 50, cursor: str | None = None, status: Status | None = None
+        self,
+        *,
+        tenant: str,
+        kind: JobKind | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        status: Status | None = None,
     ) -> Page:
         """Newest first, `limit` 1 to 1000 at a time. `cursor` is the `next` of the page before.
 
-        With a status a page may be short, even empty, and not be the last: a bounded number of jobs is looked at.
+        With a kind or a status a page may be short, even empty, and not be the last: of all jobs a bounded number is
+        looked at.
 
         Raises ValueError for anything else.
         """
@@ -135,7 +141,7 @@ class JobStore:
         if cursor is not None and not re.fullmatch(r"[0-9]{1,15}", cursor):
             raise ValueError("not a cursor of this listing")
         highest = f"({cursor}" if cursor else "+inf"
-        answer = self._scripts.call("list", tenant, highest, limit, status or "", LOOKED_AT_MOST)
+        answer = self._scripts.call("list", tenant, highest, limit, status or "", LOOKED_AT_MOST, kind or "")
         assert isinstance(answer, list)
         last, snapshots = answer
         items = [read_record(snapshot) for snapshot in snapshots]
@@ -243,6 +249,12 @@ class JobStore:
         answer = self._scripts.call("workers")
         assert isinstance(answer, list)
         return [WorkerPresence.model_validate_json(presence) for presence in answer]
+
+    def key_for(self, purpose: str) -> bytes:
+        """A secret that all processes of the API share: drawn when first asked for, kept as long as Redis keeps it."""
+        answer = self._scripts.call("key_for", purpose, secrets.token_hex(32))
+        assert isinstance(answer, bytes)
+        return answer
 
     # --- inside -------------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 
+from jobs.carried import Carried
 from jobs.errors import SecretUnknown
-from jobs.schema import Carried, check_name
+from jobs.schema import check_name
 from jobs.scripts import Scripts
 
 BYTES = 32

@@ -25,12 +25,13 @@ from jobs.errors import (
 )
 from jobs.images import CheckedPicture
 from jobs.objects import ObjectStore, input_key, input_prefix
-from jobs.schema import InputKeys, JobSpec, Record, Status
+from jobs.schema import InputKeys, JobSpec, Output, Record, Status
 from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
 from service.capability import require_models
 from service.errors import Problem
-from service.schemas import FieldError, TransferForm
+from service.forms import MatchingForm, TransferForm
+from service.schemas import FieldError
 
 RANDOM_SEEDS = 2**53
 """Drawn seeds stay below this, so that clients that read numbers as doubles can send them back."""
@@ -53,7 +54,7 @@ class Admission:
     decoders: Decoders
     decodes: CapacityLimiter
 
-    async def admit(self, form: TransferForm, tenant: str, idempotency_key: str = "") -> tuple[Record, bool]:
+    async def admit(self, form: MatchingForm, tenant: str, idempotency_key: str = "") -> tuple[Record, bool]:
         """Queues the job, or finds the first answer to the same submission; then the second value is true.
 
         Raises Problem for pictures that are refused, and what the stores raise. Whatever was stored is removed, at
@@ -111,15 +112,19 @@ class Admission:
             self._give_up(job_id, tenant, key)
             raise
 
-    def _stored(self, form: TransferForm, job_id: str, tenant: str) -> JobSpec:
+    def _stored(self, form: MatchingForm, job_id: str, tenant: str) -> JobSpec:
         """Checks what is asked for and the pictures, then puts them where the spec says."""
         require_models(self.store, form.params)
         pictures = check_pictures(form, self.decoders)
+        output = form.output if isinstance(form, TransferForm) else Output()
+        if output.format == "jpeg" and output.background is None and pictures["target"].has_alpha:
+            wrong = FieldError(pointer="/output/background", code="missing", message="Give a colour to put behind it.")
+            raise Problem("output_transparency", errors=[wrong])
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
         for name, picture in pictures.items():
             self.objects.put(keys[name], picture.png, "image/png")
         return JobSpec(
-            kind="transfer",
+            kind=form.kind,
             inputs=InputKeys(
                 target=keys["target"],
                 reference=keys["reference"],
@@ -133,6 +138,8 @@ class Admission:
             metadata=form.metadata,
             deadline_s=form.deadline,
             ttl_s=form.ttl,
+            priority=form.priority,
+            output=output,
             webhook=form.webhook,
         )
 
@@ -157,7 +164,7 @@ class Admission:
             log.warning("inputs.orphaned", job_id=job_id)  # the reservation stays, and with it the collector's task
 
 
-def fingerprint(form: TransferForm) -> str:
+def fingerprint(form: MatchingForm) -> str:
     """Equal for submissions that ask for the same, however the parts were ordered, named or encoded."""
     digests: dict[str, str] = {}
     for name in PICTURES:
@@ -166,11 +173,11 @@ def fingerprint(form: TransferForm) -> str:
             upload.file.seek(0)
             digests[name] = hashlib.file_digest(upload.file, "sha256").hexdigest()
             upload.file.seek(0)
-    asked = {"pictures": digests, "fields": form.model_dump(mode="json", exclude=set(PICTURES))}
+    asked = {"kind": form.kind, "pictures": digests, "fields": form.model_dump(mode="json", exclude=set(PICTURES))}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def check_pictures(form: TransferForm, decoders: Decoders) -> dict[str, CheckedPicture]:
+def check_pictures(form: MatchingForm, decoders: Decoders) -> dict[str, CheckedPicture]:
     """The given pictures by field name. Raises one Problem that names every refused one."""
     pictures: dict[str, CheckedPicture] = {}
     refused: list[FieldError] = []

@@ -14,8 +14,9 @@ from jobs.store import JobStore
 from service import errors
 from service.access import Access
 from service.gate import Gate, Guard
+from service.links import links_of
 from service.openapi import describe
-from service.routes import events, health, pages, pictures, transfers, webhooks
+from service.routes import events, files, health, matches, pages, pictures, transfers, webhooks
 from service.settings import ServiceSettings
 from service.webhooks import webhook_outbound
 
@@ -45,7 +46,16 @@ def bare_app() -> FastAPI:
     )
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]
     errors.install(app)
-    routers = (transfers.router, events.router, pictures.router, webhooks.router, health.router, pages.router)
+    routers = (
+        transfers.router,
+        events.router,
+        pictures.router,
+        matches.router,
+        files.router,
+        webhooks.router,
+        health.router,
+        pages.router,
+    )
     for router in routers:
         app.include_router(router)
     app.state.endpoints = [route for router in routers for route in router.routes]
@@ -68,6 +78,7 @@ def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore,
     """
     app = bare_app()
     app.state.settings, app.state.store, app.state.objects = settings, store, objects
+    app.state.links = links_of(settings, store, objects)
     app.state.webhook_outbound = webhook_outbound(settings.webhooks_private)
     app.state.stopping = False
     app.state.decoders = Decoders(settings.picture_limits, at_once=settings.decodes_at_once)

@@ -8,6 +8,7 @@ status read, no redirect followed.
 import random
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,13 +20,15 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.connect import connect_redis
-from jobs.errors import StoreUnavailable, UrlError, UrlRefused
+from jobs.errors import ObjectsUnavailable, StoreUnavailable, UrlError, UrlRefused
 from jobs.logs import configure_logs
+from jobs.objects import ObjectStore
 from jobs.outbound import Outbound
 from jobs.outbox import TEST_EVENT, Outbox, Outcome, Parcel
 from jobs.settings import JobSettings
 from jobs.store import JobStore
 from jobs.webhook_secrets import WebhookSecrets
+from service.links import links_of
 from service.settings import ServiceSettings
 from service.webhooks import body_of, headers_of, webhook_outbound
 
@@ -82,13 +85,14 @@ class Deliverer:
         secrets: WebhookSecrets,
         settings: DeliverySettings,
         outbound: Outbound,
-        public_url: str | None,
+        body_of: Callable[[Parcel], bytes],
     ) -> None:
+        """`body_of` may raise StoreUnavailable and ObjectsUnavailable; the event is then sent later."""
         self._outbox = outbox
         self._secrets = secrets
         self._settings = settings
         self._outbound = outbound
-        self._public_url = public_url
+        self._body_of = body_of
         self._places = anyio.Semaphore(settings.at_once)
         lease_s = settings.timeout_s + LEASE_MARGIN_S
         limits = {"max_attempts": settings.max_attempts, "at_once_per_tenant": settings.at_once_per_tenant}
@@ -126,7 +130,7 @@ class Deliverer:
             await run_sync(settle)
             ids = {"webhook": parcel.id, "tenant": parcel.tenant, "attempt": parcel.attempt}
             log.info("webhook.sent", **ids, outcome=outcome, http_status=status, error=error)
-        except StoreUnavailable:
+        except (StoreUnavailable, ObjectsUnavailable):
             log.warning("webhook.unsettled", webhook=parcel.id)  # sent once more when the lease has ended
         except Exception:
             log.exception("webhook.fault", webhook=parcel.id)  # as above; one event must not stop all others
@@ -134,11 +138,11 @@ class Deliverer:
             self._places.release()
 
     async def _attempt(self, parcel: Parcel) -> Verdict:
-        """Raises StoreUnavailable."""
+        """Raises StoreUnavailable, and ObjectsUnavailable when a link cannot be made."""
         secrets = await run_sync(self._secrets.of, parcel.tenant)
         if not secrets:
             return Verdict("retry", error="no_secret")
-        body = body_of(parcel, self._public_url)
+        body = await run_sync(self._body_of, parcel)
         headers = {"Content-Type": "application/json", **headers_of(parcel.id, body, secrets, int(time.time()))}
         try:
             reply = await self._outbound.send(
@@ -171,8 +175,10 @@ def deliverer() -> Deliverer:
     if jobs.redis_url is None:
         raise ValueError("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own")
     store = JobStore(connect_redis(jobs.redis_url), jobs)
-    outbound = webhook_outbound(service.webhooks_private)
-    return Deliverer(store.outbox, store.webhook_secrets, settings, outbound, service.public_url)
+    # A store that cannot sign, or is not to, is not opened: what sends webhooks needs no way to it and no folder.
+    signer = None if service.links_by_api or jobs.objects_url is None else ObjectStore.from_settings(jobs)
+    body = partial(body_of, public_url=service.public_url, file=links_of(service, store, signer).file)
+    return Deliverer(store.outbox, store.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
 
 
 async def deliver_until_stopped(deliverer: Deliverer) -> None:

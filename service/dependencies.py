@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import AfterValidator
 
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore
 from jobs.outbound import Outbound
-from jobs.schema import Record
+from jobs.schema import JobKind, Page, Record, Status
 from jobs.store import JobStore
+from service.forms import never_null
+from service.links import Links
 from service.polling import preferred_wait_s, settled
-from service.schemas import Transfer
+from service.schemas import Matching, Transfer
 from service.settings import ServiceSettings
 from service.webhooks import require_deliverable
 
@@ -28,12 +30,20 @@ class Caller:
     store: JobStore
     objects: ObjectStore
     settings: ServiceSettings
+    links: Links
     tenant: str
     request: Request
 
-    def job(self, job_id: str) -> Record:
-        """Raises JobNotFound, also for another tenant's job, JobGone and StoreUnavailable."""
-        return self.store.get(job_id, tenant=self.tenant)
+    def job(self, job_id: str, kind: JobKind = JobKind.TRANSFER) -> Record:
+        """Raises JobNotFound, also for another tenant's job and one of another kind, JobGone and StoreUnavailable."""
+        record = self.store.get(job_id, tenant=self.tenant)
+        if record.spec.kind is not kind:
+            raise JobNotFound("There is no such job.")
+        return record
+
+    def jobs(self, kind: JobKind, status: Status | None, limit: int, cursor: str | None) -> Page:
+        """Raises StoreUnavailable."""
+        return self.store.list_jobs(tenant=self.tenant, kind=kind, limit=limit, cursor=cursor, status=status)
 
     async def waited(self, record: Record, prefer: str, response: Response) -> Record:
         """The record, after waiting for its end as long as the client would have it; says so in the answer."""
@@ -44,7 +54,7 @@ class Caller:
         state = self.request.app.state
         return await settled(
             record,
-            partial(self.job, record.id),
+            partial(self.job, record.id, record.spec.kind),
             wait_s=wait_s,
             stopping=lambda: bool(state.stopping),
             left=self.request.is_disconnected,
@@ -56,14 +66,19 @@ class Caller:
         require_deliverable(url, self.tenant, self.store.webhook_secrets, outbound)
 
     def show(self, record: Record) -> Transfer:
-        return Transfer.of(record, self.settings.public_url)
+        """Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made."""
+        return Transfer.of(record, self.settings.public_url, self.links.file)
+
+    def show_matching(self, record: Record) -> Matching:
+        """Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made."""
+        return Matching.of(record, self.settings.public_url, self.links.file)
 
 
 def _caller(request: Request) -> Caller:
     state = request.app.state
     # The gate has let the request in; what it leaves open, like health, belongs to nobody and has no tenant.
     tenant = getattr(request.state, "tenant", "")
-    return Caller(state.store, state.objects, state.settings, tenant, request)
+    return Caller(state.store, state.objects, state.settings, state.links, tenant, request)
 
 
 def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
@@ -92,5 +107,12 @@ IfNoneMatch = Annotated[str, Header(description="ETags that the client has. If o
 Prefer = Annotated[
     str, Header(description="`wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile.")
 ]
+OfStatus = Annotated[Status | None, Query(description="Only jobs in this state.", json_schema_extra=never_null)]
+Limit = Annotated[int, Query(ge=1, le=100, description="Most jobs on one page.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="`next` of the page before.", pattern=r"^[0-9]{1,15}$", json_schema_extra=never_null),
+]
+LastEventId = Annotated[str, Header(description="`id` of the last event that the client has seen.")]
 Called = Annotated[Caller, Depends(_caller)]
 JobId = Annotated[str, Depends(_job_id)]

@@ -48,6 +48,7 @@ PROBLEMS: dict[str, Kind] = {
     "scope_missing": Kind(403, "This API key does not allow this."),
     "cross_site": Kind(403, "Pages of other sites may not call this API."),
     "host_refused": Kind(403, "This API does not answer under this name."),
+    "link_refused": Kind(403, "This link is not valid, or not any more."),
     "rate_limited": Kind(429, "Too many requests with this API key."),
     # pictures
     "image_too_many_bytes": Kind(413, "A picture file is too large."),
@@ -60,6 +61,7 @@ PROBLEMS: dict[str, Kind] = {
     "image_too_small": Kind(422, "A picture is too small."),
     "image_too_narrow": Kind(422, "A picture is too long and narrow."),
     "mask_size_mismatch": Kind(422, "A mask and its picture differ in size."),
+    "output_transparency": Kind(422, "A JPEG cannot be transparent, and the target is."),
     "mask_empty": Kind(422, "A mask has nothing inside."),
     # jobs
     "job_not_found": Kind(404, "There is no such job."),

@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.params import TransferParams
-from jobs.schema import InputKeys, JobResult, JobSpec, ModelIdentity, Progress, Record, Status
-from service.schemas import Transfer
+from jobs.schema import InputKeys, JobKind, JobResult, JobSpec, ModelIdentity, Progress, Record, Status, StoredFile
+from service.results import File
+from service.schemas import Matching, Transfer
 
 _JOB_ID = "06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g"
 _MIDDAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _SPEC = JobSpec(
-    kind="transfer",
+    kind=JobKind.TRANSFER,
     inputs=InputKeys(target="", reference="", target_mask=None, reference_mask=None),
     params=TransferParams(),
     prompt="a peacock",
@@ -32,6 +33,18 @@ _QUEUED = Record(
     result=None,
     preview_key=None,
 )
+
+
+def _stored(content_type: str, size: int) -> StoredFile:
+    sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    return StoredFile(key="", content_type=content_type, bytes=size, sha256=sha256)
+
+
+def _file(stored: StoredFile) -> File:
+    ends = _MIDDAY + timedelta(hours=2)
+    return File(url="/v1/files/MTc3…", url_expires_at=ends, **stored.model_dump(exclude={"key"}))
+
+
 _SUCCEEDED = _QUEUED.model_copy(
     update={
         "status": Status.SUCCEEDED,
@@ -43,12 +56,12 @@ _SUCCEEDED = _QUEUED.model_copy(
         "result": JobResult(
             width=1024,
             height=768,
-            sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
             seed=7,
             model=ModelIdentity(id="models/mini", revision="5d41402abc4b2a76", device="cuda:0", dtype="bfloat16"),
             timings={"queue": 1000.0, "denoise": 7400.0, "total": 8000.0},
-            image_key="",
-            matches_key="",
+            image=_stored("image/png", 1_482_113),
+            matches=_stored("application/zip", 41_207),
+            matches_picture=_stored("image/png", 602_450),
         ),
     }
 )
@@ -56,4 +69,11 @@ _SUCCEEDED = _QUEUED.model_copy(
 
 def transfers() -> list[dict[str, Any]]:
     """A job that waits and one that is done, as clients see them."""
-    return [Transfer.of(record, None).model_dump(mode="json") for record in (_QUEUED, _SUCCEEDED)]
+    return [Transfer.of(record, None, _file).model_dump(mode="json") for record in (_QUEUED, _SUCCEEDED)]
+
+
+def matchings() -> list[dict[str, Any]]:
+    """The same of jobs that match."""
+    spec = _SPEC.model_copy(update={"kind": JobKind.MATCHES})
+    records = [record.model_copy(update={"spec": spec}) for record in (_QUEUED, _SUCCEEDED)]
+    return [Matching.of(record, None, _file).model_dump(mode="json") for record in records]

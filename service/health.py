@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from service.schemas import Answer
+from service.results import Answer
 
 Part = Literal["redis", "objects", "worker"]
 

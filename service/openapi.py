@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import examples, health, schemas, webhooks
+from service import examples, forms, health, links, schemas, webhooks
 from service.admission import PICTURES
 from service.errors import PROBLEMS
 from service.responses import headers, problems
@@ -32,11 +32,13 @@ event may come twice, under the same `webhook-id`, and after a failure out of or
 says how it went."""
 TAGS = [
     {"name": "transfers", "description": "Repaint one picture with the appearance of another."},
+    {"name": "matches", "description": "Find which part of one picture belongs to which part of another."},
+    {"name": "files", "description": "What jobs have made, by links that need no key."},
     {"name": "webhooks", "description": WEBHOOKS},
     {"name": "health", "description": "For load balancers and operators."},
 ]
-ASKED = (schemas.TransferForm, webhooks.WebhookTest)
-ANSWERS = (schemas.TransferPage, health.Readiness, health.Alive, schemas.ProblemDetails)
+ASKED = (forms.TransferForm, forms.MatchingForm, webhooks.WebhookTest)
+ANSWERS = (schemas.TransferPage, schemas.MatchingPage, health.Readiness, health.Alive, schemas.ProblemDetails)
 
 
 def document() -> dict[str, Any]:
@@ -58,8 +60,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     found["components"] = {"schemas": _models(), "securitySchemes": SECURITY}
-    form = found["paths"]["/v1/transfers"]["post"]["requestBody"]["content"]["multipart/form-data"]
-    form["encoding"] = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in PICTURES}
+    for path in ("/v1/transfers", "/v1/matches"):
+        form = found["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
+        form["encoding"] = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in PICTURES}
     for path, operations in found["paths"].items():
         for operation in operations.values():
             # FastAPI promises its own 422 wherever a parameter exists; a path parameter cannot cause one.
@@ -71,7 +74,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 def _with_gate(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     """The answers of an operation and, where a key may be asked for, those of the gate."""
-    if not path.startswith("/v1/"):
+    if not path.startswith("/v1/") or path.startswith(links.PATH):
         return dict(operation["responses"])
     operation["security"] = [{"key": []}]
     gate = problems("key_missing", "key_refused", "scope_missing", "cross_site", "host_refused", "rate_limited")
@@ -91,4 +94,5 @@ def _models() -> dict[str, Any]:
     models: dict[str, Any] = found["$defs"]
     models["ProblemDetails"]["properties"]["code"]["enum"] = sorted(PROBLEMS)
     models["Transfer"]["examples"] = examples.transfers()
+    models["Matching"]["examples"] = examples.matchings()
     return models

@@ -4,13 +4,14 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
 from jobs.schema import Record
-from service.schemas import Transfer
+from service.schemas import Job
 
 LOOK_EVERY_S = 0.3
 WAIT_MAX_S = 60
@@ -18,9 +19,13 @@ RETRY_MAX_S = 10
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 
 
-def version(transfer: Transfer) -> str:
-    """Differs when anything that a client sees of the job differs."""
-    return hashlib.sha256(transfer.model_dump_json().encode()).hexdigest()[:16]
+_LINKS: dict[str, Any] = {"result": {"url": True, "matches": {"url"}, "matches_picture": {"url"}, "picture": {"url"}}}
+
+
+def version(job: Job) -> str:
+    """Differs when anything that a client sees of the job differs. Of links that is their end: signing the same one
+    twice may give two."""
+    return hashlib.sha256(job.model_dump_json(exclude=_LINKS).encode()).hexdigest()[:16]
 
 
 def names(if_none_match: str, tag: str) -> bool:

@@ -1,10 +1,58 @@
 """How the answers of a route are described in OpenAPI, where FastAPI cannot derive it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from service.errors import MEDIA_TYPE, PROBLEMS
 
 IMAGE_CODES = tuple(code for code in PROBLEMS if code.startswith(("image_", "mask_")))
+SUBMISSION_CODES = (
+    "malformed_body",
+    "body_too_slow",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "model_not_configured",
+    *IMAGE_CODES,
+    "url_refused",
+    "webhook_secret_missing",
+    "idempotency_key_in_use",
+    "idempotency_key_reused",
+    "rate_limited",
+    "too_many_jobs",
+    "queue_full",
+    "store_unavailable",
+    "objects_unavailable",
+    "decoder_unavailable",
+)
+RETRY_CODES = (
+    "job_not_found",
+    "invalid_transition",
+    "idempotency_key_in_use",
+    "job_gone",
+    "inputs_gone",
+    "invalid_request",
+    "model_not_configured",
+    "idempotency_key_reused",
+    "rate_limited",
+    "too_many_jobs",
+    "queue_full",
+    "store_unavailable",
+    "objects_unavailable",
+)
+RESULT_CODES = (
+    "job_not_found",
+    "not_finished",
+    "job_failed",
+    "job_canceled",
+    "job_expired",
+    "job_gone",
+    "result_gone",
+    "store_unavailable",
+    "objects_unavailable",
+)
+RETRY_HINT = "Seconds until looking again makes sense. Absent when the job is over."
+WAIT_HINT = "The `wait` that was taken from `Prefer`, in seconds."
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/ProblemDetails"}
 
 
@@ -37,6 +85,39 @@ def event_stream(description: str, event: str, model: str) -> dict[str, Any]:
     return {
         "description": description,
         "content": {"text/event-stream": {"schema": {"type": "object", "properties": fields}}},
+    }
+
+
+def accepted(model: type[Any]) -> dict[int | str, dict[str, Any]]:
+    """The good answers to a submission."""
+    where = {"Location": "The job's address."}
+    replayed = {"Idempotency-Replayed": "`true` when the key was used before."}
+    waited = {"Preference-Applied": WAIT_HINT}
+    return {
+        202: headers({**where, **replayed, "Retry-After": RETRY_HINT, **waited}),
+        200: {"model": model, "description": "The job has ended within the time that `Prefer` gave it."}
+        | headers({**where, **replayed, **waited}),
+    }
+
+
+def looked_at() -> dict[int | str, dict[str, Any]]:
+    """All answers to a look at a job."""
+    known = {"ETag": "Changes with the record.", "Retry-After": RETRY_HINT, "Preference-Applied": WAIT_HINT}
+    return {
+        200: headers(known),
+        304: {"description": "The record has the ETag of `If-None-Match`."} | headers({"Retry-After": RETRY_HINT}),
+        **problems("job_not_found", "job_gone", "store_unavailable", "objects_unavailable"),
+    }
+
+
+def file(media_types: Sequence[str], description: str) -> dict[int | str, dict[str, Any]]:
+    """All answers to a request for a result."""
+    kinds = {each: {"schema": {"type": "string", "format": "binary"}} for each in media_types}
+    told = {"ETag": "SHA-256 of the bytes, in hex.", "Content-Disposition": "A name to save it under."}
+    return {
+        200: {"description": description, "content": kinds} | headers(told),
+        304: {"description": "The file has the ETag of `If-None-Match`."},
+        **problems(*RESULT_CODES),
     }
 
 

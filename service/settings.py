@@ -5,7 +5,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from limits import parse
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.images import PictureLimits
@@ -54,6 +54,16 @@ class ServiceSettings(BaseSettings):
 
     require_keys: bool = False
     """Asks for a key on loopback addresses too."""
+
+    link_ttl_s: int = Field(default=3600, ge=60, le=302_400)
+    """Links to results can be followed for at least this long and at most twice as long, which S3 limits to a week."""
+
+    link_secret: SecretStr | None = Field(default=None, min_length=32)
+    """Signs the links that the API serves itself. Absent: one that is drawn once and kept in Redis."""
+
+    links_by_api: bool = False
+    """Links to results lead to the API also where the object store could sign them: for a store that clients cannot
+    reach."""
 
     rate_limit: str = "600/minute"
     """Requests that one API key may make, such as `600/minute` or `20/second`."""

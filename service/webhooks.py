@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.errors import UrlRefused
 from jobs.outbound import Outbound, Unguarded
 from jobs.outbox import Parcel
+from jobs.schema import JobKind
 from jobs.webhook_secrets import WebhookSecret, WebhookSecrets
 from service.errors import Problem
-from service.schemas import FieldError, Transfer
+from service.results import FileOf
+from service.schemas import FieldError, Matching, Transfer
 
 
 class WebhookTest(BaseModel):
@@ -30,12 +32,19 @@ class WebhookTest(BaseModel):
     url: Annotated[str, Field(min_length=1, max_length=2048, examples=["https://app.example/plumage"])]
 
 
-def body_of(parcel: Parcel, public_url: str | None) -> bytes:
-    """`type`, `timestamp` and `data`: the job as it was when it came to this state."""
+SHOWN: dict[JobKind, type[Transfer] | type[Matching]] = {JobKind.TRANSFER: Transfer, JobKind.MATCHES: Matching}
+
+
+def body_of(parcel: Parcel, public_url: str | None, file: FileOf) -> bytes:
+    """`type`, `timestamp` and `data`: the job as it was when it came to this state, with links that are made now.
+
+    Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made.
+    """
     data, kind = {}, parcel.event
     if parcel.record is not None:
         record = parcel.record.model_copy(update={"deliveries": ()})
-        data, kind = Transfer.of(record, public_url).model_dump(mode="json"), f"{record.spec.kind}.{parcel.event}"
+        shown = SHOWN[record.spec.kind].of(record, public_url, file)
+        data, kind = shown.model_dump(mode="json"), f"{record.spec.kind}.{parcel.event}"
     happened = datetime.fromtimestamp(parcel.created_ms / 1000, UTC)
     event = {"type": kind, "timestamp": happened.isoformat().replace("+00:00", "Z"), "data": data}
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()

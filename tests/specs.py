@@ -5,16 +5,16 @@ from functools import cache
 
 from core.params import TransferParams
 from jobs.objects import ObjectStore, input_key
-from jobs.schema import InputKeys, JobResult, JobSpec, ModelIdentity
+from jobs.schema import InputKeys, JobKind, JobResult, JobSpec, ModelIdentity, StoredFile
 from tests.pictures import encoded, gradient
 
 MODEL = ModelIdentity(id="tiny", revision="0", device="cpu", dtype="float32")
 
 
-def make_spec(*, tenant: str = "local", job_id: str = "job", **behaviour: object) -> JobSpec:
+def make_spec(*, tenant: str = "local", job_id: str = "job", priority: int = 0, **behaviour: object) -> JobSpec:
     """`behaviour` is read by the stand-in for the sampler; the real one takes it for a prompt."""
     return JobSpec(
-        kind="transfer",
+        kind=JobKind.TRANSFER,
         inputs=InputKeys(
             target=input_key(tenant, job_id, "target.png"),
             reference=input_key(tenant, job_id, "reference.png"),
@@ -25,6 +25,7 @@ def make_spec(*, tenant: str = "local", job_id: str = "job", **behaviour: object
         prompt=json.dumps(behaviour) if behaviour else "",
         negative_prompt="",
         seed=7,
+        priority=priority,
     )
 
 
@@ -43,10 +44,14 @@ def make_result(image_key: str = "results/local/job/1/image.png") -> JobResult:
     return JobResult(
         width=48,
         height=32,
-        sha256="0" * 64,
         seed=7,
         model=MODEL,
         timings={"total": 1.0},
-        image_key=image_key,
-        matches_key=image_key.replace("image.png", "matches.npz"),
+        image=_stored(image_key, "image/png"),
+        matches=_stored(image_key.replace("image.png", "matches.npz"), "application/zip"),
+        matches_picture=_stored(image_key.replace("image.png", "matches.png"), "image/png"),
     )
+
+
+def _stored(key: str, content_type: str) -> StoredFile:
+    return StoredFile(key=key, content_type=content_type, bytes=0, sha256="0" * 64)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.pipeline import TransferResult
+from core.pipeline import MatchResult, TransferResult, match
 from jobs.objects import ObjectStore
 from jobs.schema import ModelIdentity
 from jobs.settings import JobSettings
@@ -21,6 +21,10 @@ Transfer = Callable[..., TransferResult]
 """`core.pipeline.transfer`, or in tests a function with its signature."""
 
 
+Match = Callable[..., MatchResult]
+"""`core.pipeline.match`, or in tests a function with its signature."""
+
+
 @dataclass(frozen=True, eq=False)
 class Bench:
     worker_id: str
@@ -33,6 +37,7 @@ class Bench:
     vitals: Vitals
     presence: Presence
     wear: Wear
+    match: Match = match
 
     @property
     def identity(self) -> ModelIdentity:

@@ -1,6 +1,5 @@
 """Between stored bytes and the tensors of a transfer."""
 
-import hashlib
 import io
 from dataclasses import dataclass
 
@@ -9,11 +8,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.pipeline import Masks, TransferResult
+from core.correspond import Matches
+from core.pipeline import Masks, MatchResult, TransferResult
 from core.pixels import from_pil, to_pil
+from jobs.schema import Output
+from worker.drawing import draw_matches
 
 PREVIEW_SIDE_PX = 384
 PREVIEW_QUALITY = 80
+DEFAULT_QUALITY = 90
+SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,12 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class EncodedResult:
-    png: bytes
-    matches_npz: bytes
-    width: int
-    height: int
-    sha256: str
-    """SHA-256 of the PNG, in hex."""
-    masks: "dict[str, EncodedMask]"
-    """By the picture's name; one that took part whole has none."""
+class Encoded:
+    """A file of a result."""
+
+    name: str
+    content_type: str
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,37 @@ def decode_mask(png: bytes) -> Tensor:
     return from_pil(_open(png))[0]
 
 
-def encode_result(result: TransferResult) -> EncodedResult:
-    image = to_pil(result.image)
-    png = io.BytesIO()
-    image.save(png, "PNG")
-    return EncodedResult(
-        png=png.getvalue(),
-        matches_npz=_encode_matches(result),
-        width=image.width,
-        height=image.height,
-        sha256=hashlib.sha256(png.getvalue()).hexdigest(),
-        masks={
-            name: encode_mask(mask)
-            for name, mask in (("target", result.masks.target), ("reference", result.masks.reference))
-            if mask is not None
-        },
-    )
+def encode_result(pictures: Pictures, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
+    """The files of a result: `image`, where there is one, `matches` and `matches_picture`."""
+    picture = io.BytesIO()
+    draw_matches(pictures.target, pictures.reference, result.matches).save(picture, "PNG")
+    files = {
+        "matches": Encoded("matches.npz", "application/zip", _encode_matches(result.matches)),
+        "matches_picture": Encoded("matches.png", "image/png", picture.getvalue()),
+    }
+    if isinstance(result, TransferResult):
+        data = encode_image(to_pil(result.image), output)
+        files["image"] = Encoded(f"image.{SUFFIXES[output.format]}", f"image/{output.format}", data)
+    return files
+
+
+def encode_image(image: Image.Image, output: Output) -> bytes:
+    """The picture as asked for. Transparency is kept unless a background is given; a JPEG has none."""
+    if output.background is not None and image.mode == "RGBA":
+        behind = Image.new("RGBA", image.size, output.background)
+        image = Image.alpha_composite(behind, image).convert("RGB")
+    file = io.BytesIO()
+    if output.format == "png":
+        image.save(file, "PNG")
+    else:
+        image.save(file, output.format.upper(), quality=output.quality or DEFAULT_QUALITY)
+    return file.getvalue()
+
+
+def encode_masks(masks: Masks) -> dict[str, EncodedMask]:
+    """By the picture's name; one that took part whole has none."""
+    named = (("target", masks.target), ("reference", masks.reference))
+    return {name: encode_mask(mask) for name, mask in named if mask is not None}
 
 
 def encode_mask(weights: Tensor) -> EncodedMask:
@@ -88,8 +104,7 @@ def encode_preview(pixels: Tensor) -> bytes:
     return jpeg.getvalue()
 
 
-def _encode_matches(result: TransferResult) -> bytes:
-    matches = result.matches
+def _encode_matches(matches: Matches) -> bytes:
     npz = io.BytesIO()
     np.savez_compressed(
         npz,

@@ -5,23 +5,25 @@ commit is refused when another attempt owns the job by then. A finished result o
 the object store: storing it is tried again, computing it is not. Only here exceptions become `JobError`.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from core.errors import CoreError
 from core.footprint import small_footprint
-from core.pipeline import Masks, TransferResult
+from core.pipeline import Masks, MatchResult, TransferResult
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes, result_key
-from jobs.schema import Claim, JobError, JobResult, StoredMask, WorkerState
+from jobs.schema import Claim, JobError, JobKind, JobResult, StoredFile, StoredMask, WorkerState
 from worker.bench import Bench
 from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
-from worker.pictures import EncodedMask, EncodedResult, Pictures, decode_mask, decode_picture, encode_result
+from worker.pictures import Encoded, EncodedMask, Pictures, decode_mask, decode_picture, encode_masks, encode_result
 from worker.progress import Reason, Showcase, StepWatch, Stopped
 from worker.vitals import EX_DEVICE
 from worker.watchdog import TIMED_OUT
@@ -84,9 +86,9 @@ class Run:
     def go(self) -> None:
         """Raises StoreUnavailable when the outcome could not be written in time."""
         try:
-            result = self._compute()
+            pictures, result = self._compute()
             self._bench.vitals.delivering()
-            committed = self._deliver(result)
+            committed = self._deliver(pictures, result)
         except Stopped as stop:
             self._settle(stop.reason)
         except StoreUnavailable:
@@ -99,22 +101,24 @@ class Run:
         else:
             log.info("job.finished", status="succeeded" if committed else "refused")
 
-    def _compute(self) -> TransferResult:
-        bench = self._bench
+    def _compute(self) -> tuple[Pictures, TransferResult | MatchResult]:
+        bench, spec = self._bench, self._claim.record.spec
         with Showcase(bench.store, bench.objects, self._claim, self._lease) as showcase:
             watch = StepWatch(self._lease, bench.drain, showcase, timeout_s=bench.settings.job_timeout_s)
             with self._phase("inputs"):
                 pictures = self._load_pictures()
             watch.check()
-            with self._phase("transfer", recorded=False):
-                return self._transfer(pictures, watch)
+            with self._phase(spec.kind, recorded=False):
+                if spec.kind is JobKind.MATCHES:
+                    return pictures, self._run(bench.match, pictures)
+                return pictures, self._run(partial(bench.transfer, on_step=watch), pictures)
 
-    def _transfer(self, pictures: Pictures, watch: StepWatch) -> TransferResult:
+    def _run(self, compute: Callable[..., T], pictures: Pictures) -> T:
         """Once more and smaller when the device's memory did not do."""
         bench, spec = self._bench, self._claim.record.spec
 
-        def run() -> TransferResult:
-            return bench.transfer(
+        def run() -> T:
+            return compute(
                 bench.loaded.models,
                 pictures.target,
                 pictures.reference,
@@ -123,7 +127,6 @@ class Run:
                 negative_prompt=spec.negative_prompt,
                 masks=pictures.masks,
                 seed=spec.seed,
-                on_step=watch,
                 clock=time.perf_counter,
             )
 
@@ -159,22 +162,25 @@ class Run:
         masks = [None if key is None else decode_mask(read(key)) for key in (keys.target_mask, keys.reference_mask)]
         return Pictures(decode_picture(read(keys.target)), decode_picture(read(keys.reference)), Masks(*masks))
 
-    def _deliver(self, result: TransferResult) -> bool:
+    def _deliver(self, pictures: Pictures, result: TransferResult | MatchResult) -> bool:
         """Stores the result and commits it. False when the job is no longer ours to finish."""
-        record, objects = self._claim.record, self._bench.objects
-        image_key = result_key(record.tenant, record.id, self._claim.attempt, "image.png")
-        matches_key = result_key(record.tenant, record.id, self._claim.attempt, "matches.npz")
         with self._phase("outputs"):
-            encoded = encode_result(result)
-            self._patiently(lambda: objects.put(image_key, encoded.png, "image/png"))
-            self._patiently(lambda: objects.put(matches_key, encoded.matches_npz, "application/octet-stream"))
-            masks = {name: self._store_mask(name, mask) for name, mask in encoded.masks.items()}
-        final = self._describe(result, encoded, image_key, matches_key, masks)
+            encoded = encode_result(pictures, result, self._claim.record.spec.output)
+            files = {name: self._store(file) for name, file in encoded.items()}
+            masks = {name: self._store_mask(name, mask) for name, mask in encode_masks(result.masks).items()}
+        final = self._describe(pictures, result, files, masks)
         if self._patiently(lambda: self._bench.store.commit(self._claim, final)):
             return True
         self._remove_outputs()
         self._bench.store.finish_canceled(self._claim)
         return False
+
+    def _store(self, file: Encoded) -> StoredFile:
+        record = self._claim.record
+        key = result_key(record.tenant, record.id, self._claim.attempt, file.name)
+        self._patiently(lambda: self._bench.objects.put(key, file.data, file.content_type))
+        sha256 = hashlib.sha256(file.data).hexdigest()
+        return StoredFile(key=key, content_type=file.content_type, bytes=len(file.data), sha256=sha256)
 
     def _store_mask(self, name: str, mask: EncodedMask) -> StoredMask:
         record = self._claim.record
@@ -184,10 +190,9 @@ class Run:
 
     def _describe(
         self,
-        result: TransferResult,
-        encoded: EncodedResult,
-        image_key: str,
-        matches_key: str,
+        pictures: Pictures,
+        result: TransferResult | MatchResult,
+        files: dict[str, StoredFile],
         masks: dict[str, StoredMask],
     ) -> JobResult:
         record = self._claim.record
@@ -195,15 +200,16 @@ class Run:
         waited_ms = (record.started_at - record.created_at).total_seconds() * 1000
         ran_ms = (time.perf_counter() - self._began) * 1000
         times = {**self._timings, **result.timings, "queue": waited_ms, "total": waited_ms + ran_ms}
+        _, height, width = pictures.target.shape
         return JobResult(
-            width=encoded.width,
-            height=encoded.height,
-            sha256=encoded.sha256,
+            width=width,
+            height=height,
             seed=result.seed,
             model=self._bench.identity,
             timings={name: round(value, 3) for name, value in times.items()},
-            image_key=image_key,
-            matches_key=matches_key,
+            image=files.get("image"),
+            matches=files["matches"],
+            matches_picture=files["matches_picture"],
             masks=masks,
         )
 

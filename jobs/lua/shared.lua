@@ -12,6 +12,7 @@
 --   deadlines           zset    jobs that never started by the time until which they may
 --   active:<tenant>     set     jobs of a tenant that are not over
 --   key:<id>, keys      hash, zset  API keys
+--   key_for:<purpose>   string  signs something; drawn once, shared by the API and what sends webhooks
 --   keyring:<tenant>, keyring:<tenant>:<id>  zset, hash  secrets that sign webhooks. Workers may touch nothing that
 --                       begins with a k: see deploy/redis-acl.conf
 --   reserved            zset    jobs whose inputs are being stored, by the time that began

@@ -1,5 +1,5 @@
 -- prefix, id, tenant, priority, spec, bound, key of the submission or '', seconds to keep the answer,
---   bound on the tenant's jobs or 0, seconds until it must have started or 0, time to live once over in seconds or 0
+--   bound on the tenant's jobs or 0, seconds until it must have started or 0, time to live once over in seconds or 0, kind
 --   -> {'created' | 'exists', snapshot} | {'full'} | {'tenant full'} | {'taken'} | {'superseded'}
 -- The same id again by the same tenant changes nothing, so a submission whose answer was lost can be repeated.
 local id, tenant, priority, spec, bound = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
@@ -19,7 +19,7 @@ if own_bound > 0 and redis.call('SCARD', key('active', tenant)) >= own_bound the
 local now = now_ms()
 local sequence = redis.call('INCR', key('sequence'))
 redis.call('HSET', key('job', id), 'id', id, 'tenant', tenant, 'status', 'queued', 'attempt', 0, 'crashes', 0,
-  'spec', spec, 'step', 0, 'steps', 0, 'created_at', now, 'sequence', sequence, 'rank', sequence - priority * 1e12)
+  'kind', ARGV[12], 'spec', spec, 'step', 0, 'steps', 0, 'created_at', now, 'sequence', sequence, 'rank', sequence - priority * 1e12)
 redis.call('ZADD', key('index', tenant), sequence, id)
 if ttl_s > 0 then redis.call('HSET', key('job', id), 'ttl', ttl_s) end
 if deadline_s > 0 then redis.call('ZADD', key('deadlines'), now + deadline_s * 1000, id) end

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from core.canvas import compose
+from core.canvas import Canvases, compose
 from core.denoise import LatentPair
 from core.guidance import NoisePredictor
 from core.latents import decode_latent
 from core.match import TokenMap
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import Canvases, Masks, correspond, encode, prepare, sample, select
+from core.pipeline import Masks, correspond, encode, prepare, sample, select
 from lab.baselines.settings import Changes
 from lab.matching import Grid, at_tokens
 from lab.pairs import Pair

@@ -1,15 +1,14 @@
-"""What a job has made: the finished picture, and the preview of one that runs."""
+"""What a transfer has made: picture and matches, and the preview of one that runs."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
 from jobs.errors import ObjectNotFound
-from jobs.schema import JobResult, Record
+from service.answering import result_of, serve_file
 from service.dependencies import Called, IfNoneMatch, JobId
-from service.errors import PROBLEMS, Problem
-from service.polling import names
-from service.responses import binary, headers, problems
+from service.errors import Problem
+from service.responses import RESULT_CODES, binary, file, problems
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 
@@ -19,42 +18,37 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     operation_id="get_transfer_result",
     summary="Fetch the finished picture",
     response_class=Response,
-    responses={
-        200: binary("image/png", "The picture, of the target's size.")
-        | headers({"ETag": "SHA-256 of the bytes, in hex."}),
-        304: {"description": "The picture has the ETag of `If-None-Match`."},
-        **problems(
-            "job_not_found",
-            "not_finished",
-            "job_failed",
-            "job_canceled",
-            "job_expired",
-            "job_gone",
-            "result_gone",
-            "store_unavailable",
-            "objects_unavailable",
-        ),
-    },
+    responses=file(["image/png", "image/webp", "image/jpeg"], "The picture, of the target's size."),
 )
-def get_transfer_result(
-    job_id: JobId,
-    caller: Called,
-    if_none_match: IfNoneMatch = "",
-) -> Response:
-    """PNG; RGBA when the target has an alpha channel, else RGB."""
-    result = _result_of(caller.job(job_id))
-    headers = {
-        "ETag": f'"{result.sha256}"',
-        "Cache-Control": "private, no-cache",
-        "Content-Disposition": f'attachment; filename="plumage-{job_id}.png"',
-    }
-    if names(if_none_match, result.sha256):
-        return Response(status_code=304, headers=headers)
-    try:
-        data = caller.objects.get(result.image_key)
-    except ObjectNotFound as error:
-        raise Problem("result_gone") from error
-    return Response(data, media_type="image/png", headers=headers)
+def get_transfer_result(job_id: JobId, caller: Called, if_none_match: IfNoneMatch = "") -> Response:
+    """As `output` asked for. PNG and WebP have an alpha channel when the target has one."""
+    image = result_of(caller.job(job_id)).image
+    assert image is not None
+    return serve_file(image, caller, if_none_match)
+
+
+@router.get(
+    "/{id}/matches",
+    operation_id="get_transfer_matches",
+    summary="Fetch the correspondence map",
+    response_class=Response,
+    responses=file(["application/zip"], "NumPy's .npz; see `result.matches` of the record for what is in it."),
+)
+def get_transfer_matches(job_id: JobId, caller: Called, if_none_match: IfNoneMatch = "") -> Response:
+    """Which part of the reference each part of the target was painted from. `numpy.load` reads it."""
+    return serve_file(result_of(caller.job(job_id)).matches, caller, if_none_match)
+
+
+@router.get(
+    "/{id}/matches/picture",
+    operation_id="get_transfer_matches_picture",
+    summary="Fetch the correspondence map as a picture",
+    response_class=Response,
+    responses=file(["image/png"], "Both pictures side by side, what belongs together in one colour."),
+)
+def get_transfer_matches_picture(job_id: JobId, caller: Called, if_none_match: IfNoneMatch = "") -> Response:
+    """For people. Lines join some of the pairs."""
+    return serve_file(result_of(caller.job(job_id)).matches_picture, caller, if_none_match)
 
 
 @router.get(
@@ -64,18 +58,7 @@ def get_transfer_result(
     response_class=Response,
     responses={
         200: binary("image/png", "Grey, of the picture's size: white took part."),
-        **problems(
-            "job_not_found",
-            "no_mask",
-            "not_finished",
-            "job_failed",
-            "job_canceled",
-            "job_expired",
-            "job_gone",
-            "result_gone",
-            "store_unavailable",
-            "objects_unavailable",
-        ),
+        **problems(*RESULT_CODES, "no_mask"),
     },
 )
 def get_transfer_mask(
@@ -84,7 +67,7 @@ def get_transfer_mask(
     picture: Annotated[str, Path(description="A name in the record's `result.masks`.")],
 ) -> Response:
     """What was repainted of the target, or used of the reference, whether it was uploaded or found in the picture."""
-    mask = _result_of(caller.job(job_id)).masks.get(picture)
+    mask = result_of(caller.job(job_id)).masks.get(picture)
     if mask is None:
         raise Problem("no_mask")
     try:
@@ -92,17 +75,6 @@ def get_transfer_mask(
     except ObjectNotFound as error:
         raise Problem("result_gone") from error
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-cache"})
-
-
-def _result_of(record: Record) -> JobResult:
-    """Raises Problem when the job has no result, or none yet."""
-    if record.result is not None:
-        return record.result
-    extra = {"job_status": record.status, "job_error": record.error}
-    code = f"job_{record.status}"  # job_failed, job_canceled, job_expired
-    if code in PROBLEMS:
-        raise Problem(code, record.error.message if record.error else None, extra=extra)
-    raise Problem("not_finished", f"The job is {record.status}.", extra=extra)
 
 
 @router.get(

@@ -7,7 +7,7 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter
 
-from jobs.schema import Delivery, DeliveryStatus
+from jobs.webhooks import Delivery, DeliveryStatus
 from service.dependencies import Called
 from service.errors import Problem
 from service.polling import LOOK_EVERY_S

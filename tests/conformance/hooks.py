@@ -27,6 +27,8 @@ def map_body(context: Any, body: Any) -> Any:
     if isinstance(fields, dict):
         if isinstance(params := fields.get("params"), dict):
             fields["params"] = _agreeing(params)
+        if isinstance(output := fields.get("output"), dict):
+            fields["output"] = _possible(output)
         if isinstance(seed := fields.get("seed"), int) and seed % 4 == 1:
             fields["prompt"] = '{"error": "asked for"}'
     return body
@@ -44,6 +46,15 @@ def _agreeing(params: dict[str, Any]) -> dict[str, Any]:
     if agreeing.get("pins") and agreeing.get("match_source") == "layer":
         agreeing["match_source"] = "one_shot"
     return agreeing
+
+
+def _possible(output: dict[str, Any]) -> dict[str, Any]:
+    """PNG has no quality, a JPEG is not transparent."""
+    if output.get("format") == "jpeg":
+        return {**output, "background": output.get("background") or "#ffffff"}
+    if output.get("format", "png") == "png":
+        return {name: value for name, value in output.items() if name != "quality"}
+    return output
 
 
 def _downwards(value: Any) -> Any:

@@ -17,10 +17,11 @@ from jobs.keys import ApiKeys, Scope
 from jobs.objects import ObjectStore
 from jobs.outbox import Outcome
 from jobs.queue import TASK_NAME
-from jobs.schema import JobError, Status, Webhook, WorkerPresence, WorkerState
+from jobs.schema import JobError, Status, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
 from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
+from jobs.webhooks import Webhook
 from service.rates import Rates
 from tests.roles import RULES, Role, acl_options, as_role
 from tests.specs import make_result, make_spec
@@ -99,7 +100,7 @@ def test_a_script_is_bound_as_its_caller(server: EmbeddedRedis) -> None:
 
 
 @pytest.mark.usefixtures("everything")
-def test_a_worker_sees_no_api_keys(server: EmbeddedRedis) -> None:
+def test_a_worker_sees_no_keys(server: EmbeddedRedis) -> None:
     settings = JobSettings()
     with connect_redis(as_role(server.url, "api")) as api, connect_redis(as_role(server.url, "worker")) as worker:
         keys = ApiKeys(api, settings)
@@ -110,6 +111,10 @@ def test_a_worker_sees_no_api_keys(server: EmbeddedRedis) -> None:
         for act in (stolen.list_keys, partial(stolen.authenticate, token), partial(stolen.create, "a", [Scope.ADMIN])):
             with pytest.raises(ResponseError, match=REFUSED):
                 act()
+        signing = JobStore(api, settings).key_for("links")
+        assert JobStore(api, settings).key_for("links") == signing
+        with pytest.raises(ResponseError, match=REFUSED):
+            JobStore(worker, settings).key_for("links")
         keys.revoke(key.id)
         assert Rates(api, "plumage", "2/minute").count(key.id).remaining == 1
 
@@ -119,6 +124,9 @@ def test_what_signs_webhooks_is_seen_by_the_api_and_by_what_sends_them(server: E
     api, webhooks, worker = (store_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
     secret = api.webhook_secrets.create("acme")
     assert webhooks.webhook_secrets.of("acme") == [secret]
+    assert webhooks.key_for("links") == api.key_for("links")
+    with pytest.raises(ResponseError, match=REFUSED):
+        webhooks.key_for("else")
     for act in (worker.webhook_secrets.of, worker.webhook_secrets.create):
         with pytest.raises(ResponseError, match=REFUSED):
             act("acme")

@@ -8,11 +8,14 @@ from redis import Redis
 from jobs.collect import Collector
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore, preview_key, result_key
-from jobs.schema import Claim, JobError
+from jobs.schema import Claim, JobError, StoredMask
 from jobs.store import JobStore, new_job_id
 from tests.specs import make_result, make_spec, put_inputs
 
 FAILED = JobError(code="internal", message="")
+NAMES = ("image.png", "mask-target.png", "matches.npz", "matches.png")
+EVERYTHING = 2 + len(NAMES) + 1
+"""Objects of a job: inputs, results, preview."""
 
 
 def begin(store: JobStore, objects: ObjectStore) -> Claim:
@@ -31,7 +34,7 @@ def claim(store: JobStore) -> Claim:
 
 def write_outputs(objects: ObjectStore, taken: Claim) -> None:
     job_id = taken.record.id
-    for name in ("image.png", "matches.npz"):
+    for name in NAMES:
         objects.put(result_key("local", job_id, taken.attempt, name), b"x", "image/png")
     objects.put(preview_key("local", job_id, taken.attempt), b"x", "image/jpeg", overwrite=True)
 
@@ -41,7 +44,9 @@ def all_keys(objects: ObjectStore) -> list[str]:
 
 
 def commit(store: JobStore, taken: Claim) -> None:
-    assert store.commit(taken, make_result(result_key("local", taken.record.id, taken.attempt, "image.png")))
+    image, mask, *_ = (result_key("local", taken.record.id, taken.attempt, name) for name in NAMES)
+    masks = {"target": StoredMask(key=mask, coverage=0.5)}
+    assert store.commit(taken, make_result(image).model_copy(update={"masks": masks}))
 
 
 @pytest.fixture
@@ -58,11 +63,11 @@ def test_the_committed_attempt_stays_and_the_others_go(
     second = claim(store)
     write_outputs(objects, second)
     collector.collect()
-    assert len(objects.keys("results/")) == 4  # nothing is touched before the end
+    assert len(objects.keys("results/")) == 2 * len(NAMES)  # nothing is touched before the end
     commit(store, second)
-    assert collector.collect() == 4
+    assert collector.collect() == len(NAMES) + 2, "one attempt's results, both previews"
     job_id = first.record.id
-    assert objects.keys("results/") == [result_key("local", job_id, 2, n) for n in ("image.png", "matches.npz")]
+    assert objects.keys("results/") == [result_key("local", job_id, 2, name) for name in NAMES]
     assert collector.collect() == 0
 
 
@@ -70,7 +75,7 @@ def test_a_failed_job_keeps_its_inputs_only(store: JobStore, objects: ObjectStor
     taken = begin(store, objects)
     write_outputs(objects, taken)
     store.fail(taken, FAILED)
-    assert collector.collect() == 3
+    assert collector.collect() == len(NAMES) + 1
     assert all(key.startswith("inputs/") for key in all_keys(objects))
     assert len(all_keys(objects)) == 2
 
@@ -80,7 +85,7 @@ def test_a_fresh_end_is_left_alone_for_a_while(store: JobStore, objects: ObjectS
     write_outputs(objects, taken)
     store.fail(taken, FAILED)
     assert Collector(store, objects, leftover_age_s=60).collect() == 0
-    assert len(all_keys(objects)) == 5
+    assert len(all_keys(objects)) == EVERYTHING
 
 
 def test_after_retention_everything_goes(
@@ -94,9 +99,9 @@ def test_after_retention_everything_goes(
     member = f"local/{expired.record.id}"
     redis.zadd("plumage:expiring", {member: time.time_ns() // 1_000_000 - 1}, xx=True)
     redis.delete(f"plumage:job:{expired.record.id}", f"plumage:tomb:{expired.record.id}")
-    assert collector.collect() == 5
+    assert collector.collect() == EVERYTHING
     assert all(kept.record.id in key for key in all_keys(objects))
-    assert len(all_keys(objects)) == 5
+    assert len(all_keys(objects)) == EVERYTHING
     assert [record.id for record in store.list_jobs(tenant="local").items] == [kept.record.id]
     assert redis.zcard("plumage:index:local") == 1
     with pytest.raises(JobNotFound):

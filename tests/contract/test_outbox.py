@@ -8,8 +8,9 @@ from redis import Redis
 
 from jobs.errors import DeliveryNotFound, JobGone
 from jobs.outbox import Outbox, Parcel
-from jobs.schema import Claim, Event, JobError, JobSpec, Status, Webhook
+from jobs.schema import Claim, JobError, JobSpec, Status
 from jobs.store import JobStore, new_job_id
+from jobs.webhooks import Event, Webhook
 from tests.specs import make_result, make_spec
 
 ALL: tuple[Event, ...] = ("queued", "running", "succeeded", "failed", "canceled", "expired")

@@ -19,7 +19,7 @@ TICKETS = "rq:queue:plumage"
 
 
 def submit(store: JobStore, *, tenant: str = "local", priority: int = 0) -> Record:
-    return store.submit(make_spec(tenant=tenant), job_id=new_job_id(), tenant=tenant, priority=priority)
+    return store.submit(make_spec(tenant=tenant, priority=priority), job_id=new_job_id(), tenant=tenant)
 
 
 def claim(store: JobStore, worker_id: str = "w1") -> Claim:

@@ -1,5 +1,6 @@
 """How a job becomes a call, in this process: real Redis, real objects, real (tiny) networks."""
 
+import hashlib
 import io
 import threading
 import time
@@ -18,7 +19,7 @@ from core.correspond import Matches
 from core.pipeline import TransferResult, transfer
 from jobs.connect import connect_redis
 from jobs.objects import ObjectStore
-from jobs.schema import JobSpec, Record, Status, WorkerState
+from jobs.schema import JobKind, JobSpec, Output, Record, Status, WorkerState
 from jobs.settings import JobSettings
 from jobs.store import JobStore, new_job_id
 from tests.pictures import decoded, encoded, gradient
@@ -89,11 +90,12 @@ def test_a_picture_goes_all_the_way_through_the_networks(bench: Bench) -> None:
     record = get(bench, job_id)
     assert record.error is None
     assert record.result is not None
-    image = decoded(bench.objects.get(record.result.image_key))
+    assert record.result.image is not None
+    image = decoded(bench.objects.get(record.result.image.key))
     assert (image.mode, image.size) == ("RGB", gradient().size)
     assert (record.result.width, record.result.height, record.result.seed) == (*image.size, record.spec.seed)
     assert record.result.model == bench.identity
-    with np.load(io.BytesIO(bench.objects.get(record.result.matches_key))) as matches:
+    with np.load(io.BytesIO(bench.objects.get(record.result.matches.key))) as matches:
         rows, columns = matches["similarity"].shape
         assert matches["positions"].shape == (rows, columns, 2)
         assert matches["inside"].all()
@@ -117,7 +119,8 @@ def test_alpha_and_masks_reach_the_networks(bench: Bench) -> None:
     run_next(bench)
     record = get(bench, job_id)
     assert record.result is not None
-    image = np.asarray(decoded(bench.objects.get(record.result.image_key)))
+    assert record.result.image is not None
+    image = np.asarray(decoded(bench.objects.get(record.result.image.key)))
     before = np.asarray(target)
     assert image.shape[2] == 4
     assert (image[:, target.width // 2 :] == before[:, target.width // 2 :]).all()
@@ -126,6 +129,71 @@ def test_alpha_and_masks_reach_the_networks(bench: Bench) -> None:
     used = record.result.masks["target"]
     assert used.coverage == 0.5
     assert decoded(bench.objects.get(used.key)).tobytes() == mask.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "mode"),
+    [
+        (Output(), "PNG", "RGBA"),
+        (Output(format="webp", quality=100), "WEBP", "RGBA"),
+        (Output(format="webp", background="#ff0000"), "WEBP", "RGB"),
+        (Output(format="jpeg", quality=95, background="#ff0000"), "JPEG", "RGB"),
+    ],
+)
+def test_the_picture_is_written_as_asked_for(bench: Bench, output: Output, kind: str, mode: str) -> None:
+    job_id = new_job_id()
+    spec = make_spec(job_id=job_id).model_copy(update={"output": output})
+    target = gradient("RGBA")
+    target.putalpha(Image.new("L", target.size, 0))
+    bench.objects.put(spec.inputs.target, encoded(target), "image/png")
+    bench.objects.put(spec.inputs.reference, encoded(gradient()), "image/png")
+    bench.store.submit(spec, job_id=job_id)
+    run_next(replace(bench, transfer=_copied))
+    result = get(bench, job_id).result
+    assert result is not None
+    assert result.image is not None
+    data = bench.objects.get(result.image.key)
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (result.image.bytes, result.image.sha256)
+    image = Image.open(io.BytesIO(data))
+    assert (image.format, image.mode, result.image.content_type) == (kind, mode, f"image/{kind.lower()}")
+    if output.background:
+        assert np.abs(np.asarray(image, int) - (255, 0, 0)).max() < 8
+
+
+def _copied(
+    models: Any, target: torch.Tensor, reference: torch.Tensor, *_: Any, seed: int, **__: Any
+) -> TransferResult:
+    matches = Matches(torch.zeros(1, 1, 2), torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+    return TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches)
+
+
+def test_matches_alone_are_computed_without_sampling(bench: Bench) -> None:
+    """The same map as the one that a transfer with this seed paints from."""
+    job_id = new_job_id()
+    spec = make_spec(job_id=job_id).model_copy(update={"kind": JobKind.MATCHES})
+    put_inputs(bench.objects, spec)
+    bench.store.submit(spec, job_id=job_id)
+    run_next(replace(bench, transfer=sleepless(before=lambda: pytest.fail("it was sampled"))))
+    record = get(bench, job_id)
+    assert record.error is None
+    assert record.result is not None
+    assert record.result.image is None
+    assert {"prepare", "encode", "correspond", "queue", "total"} <= record.result.timings.keys()
+    assert "sample" not in record.result.timings
+    painted = submit(bench)
+    run_next(bench)
+    other = get(bench, painted).result
+    assert other is not None
+    with (
+        np.load(io.BytesIO(bench.objects.get(record.result.matches.key))) as alone,
+        np.load(io.BytesIO(bench.objects.get(other.matches.key))) as with_picture,
+    ):
+        assert (alone["positions"] == with_picture["positions"]).all()
+    drawn = Image.open(io.BytesIO(bench.objects.get(record.result.matches_picture.key)))
+    width, height = gradient().size
+    assert (drawn.format, drawn.mode) == ("PNG", "RGB")
+    assert drawn.width / drawn.height == pytest.approx(2 * width / height, rel=0.05)
+    assert len(drawn.getcolors(maxcolors=1 << 20) or ()) > 50
 
 
 def test_an_empty_mask_is_a_typed_failure(bench: Bench) -> None:
@@ -174,8 +242,8 @@ def test_no_status_before_its_objects(bench: Bench, objects: ObjectStore, job_se
     record = get(bench, job_id)
     assert record.status is Status.SUCCEEDED
     assert record.result is not None
-    assert objects.exists(record.result.image_key)
-    assert objects.exists(record.result.matches_key)
+    assert len(record.result.files) == 3
+    assert all(objects.exists(file.key) for file in record.result.files)
     assert runs == [1]
 
 

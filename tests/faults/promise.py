@@ -36,8 +36,9 @@ def check_promise(stack: Stack, acknowledged: Collection[str], deleted: Collecti
     succeeded = [record for record in records if record.status is Status.SUCCEEDED]
     for record in succeeded:
         assert record.result is not None
-        stored = hashlib.sha256(stack.objects.get(record.result.image_key)).hexdigest()
-        assert stored == record.result.sha256, f"the picture of {record.id} is not the one committed"
+        for file in record.result.files:
+            stored = hashlib.sha256(stack.objects.get(file.key)).hexdigest()
+            assert stored == file.sha256, f"{file.key} is not what was committed"
 
     stack.collect()
     orphans = objects_in(stack.objects) - {key for record in records for key in objects_of(record)}
@@ -64,7 +65,7 @@ def objects_of(record: Record) -> set[str]:
     keys = {key for _, key in record.spec.inputs}
     if record.result is not None:
         preview = preview_key(record.tenant, record.id, record.attempt)
-        keys |= {record.result.image_key, record.result.matches_key, preview}
+        keys |= {*record.result.keys, preview}
     return {key for key in keys if key is not None}
 
 

@@ -49,6 +49,14 @@ class TransferResult:
     masks: Masks = Masks()
 
 
+@dataclass(frozen=True)
+class MatchResult:
+    seed: int
+    timings: dict[str, float]
+    matches: Matches
+    masks: Masks = Masks()
+
+
 def _asked(prompt: str) -> dict[str, Any]:
     """Of a prompt that means a picture: nothing."""
     try:
@@ -85,5 +93,18 @@ def transfer(
     LEAKED.append(b"x" * (behaviour.get("leak_mb", 0) * 2**20))
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
-    matches = Matches(torch.zeros(2, 2, 2), torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool))
-    return TransferResult((target * 255).round().to(torch.uint8).permute(1, 2, 0), seed, {"sample": 1.0}, matches)
+    return TransferResult((target * 255).round().to(torch.uint8).permute(1, 2, 0), seed, {"sample": 1.0}, _matches())
+
+
+def match(
+    models: Any, target: Tensor, reference: Tensor, params: Any, *, prompt: str, seed: int, **_: Any
+) -> MatchResult:
+    """A tiny map; fails like `transfer`."""
+    behaviour = _asked(prompt)
+    if "error" in behaviour:
+        raise RuntimeError(behaviour["error"])
+    return MatchResult(seed, {"correspond": 1.0}, _matches())
+
+
+def _matches() -> Matches:
+    return Matches(torch.zeros(2, 2, 2), torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool))

@@ -61,6 +61,8 @@ def test_a_killed_worker_is_replaced_and_the_picture_is_the_same(stack: Stack) -
     assert record.attempt == 2
     assert undisturbed.result is not None
     assert record.result is not None
-    assert record.result.sha256 == undisturbed.result.sha256
+    assert record.result.image is not None
+    assert undisturbed.result.image is not None
+    assert record.result.image.sha256 == undisturbed.result.image.sha256
     stack.collect()
-    assert stack.objects.keys(f"results/local/{disturbed}/") == [record.result.image_key, record.result.matches_key]
+    assert stack.objects.keys(f"results/local/{disturbed}/") == [file.key for file in record.result.files]

@@ -39,8 +39,9 @@ def assert_one_result(stack: Stack, record: Record) -> None:
     assert record.status is Status.SUCCEEDED
     assert record.result is not None
     stack.collect()
-    assert stack.objects.keys(f"results/local/{record.id}/") == [record.result.image_key, record.result.matches_key]
-    assert hashlib.sha256(stack.objects.get(record.result.image_key)).hexdigest() == record.result.sha256
+    assert record.result.image is not None
+    assert stack.objects.keys(f"results/local/{record.id}/") == [file.key for file in record.result.files]
+    assert hashlib.sha256(stack.objects.get(record.result.image.key)).hexdigest() == record.result.image.sha256
 
 
 # --- one supervisor -------------------------------------------------------------------------------------------------

@@ -132,9 +132,49 @@ export interface paths {
         };
         /**
          * Fetch the finished picture
-         * @description PNG; RGBA when the target has an alpha channel, else RGB.
+         * @description As `output` asked for. PNG and WebP have an alpha channel when the target has one.
          */
         get: operations["get_transfer_result"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transfers/{id}/matches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch the correspondence map
+         * @description Which part of the reference each part of the target was painted from. `numpy.load` reads it.
+         */
+        get: operations["get_transfer_matches"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transfers/{id}/matches/picture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch the correspondence map as a picture
+         * @description For people. Lines join some of the pairs.
+         */
+        get: operations["get_transfer_matches_picture"];
         put?: never;
         post?: never;
         delete?: never;
@@ -175,6 +215,179 @@ export interface paths {
          * @description JPEG. Replaced while the job runs, a few times per second at most.
          */
         get: operations["get_transfer_preview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List matching jobs, newest first
+         * @description One page of jobs. Go on with `cursor` while `next` is not null.
+         */
+        get: operations["list_matchings"];
+        put?: never;
+        /**
+         * Match two pictures
+         * @description Finds for every part of `target` the part of `reference` that looks most like it, without painting anything.
+         *
+         *     A job like a transfer, with the same fields and the same states, much faster. Of `params` only what concerns sizes,
+         *     guidance and matching has an effect.
+         */
+        post: operations["create_matching"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look at a matching job
+         * @description The record: state, place in the queue, error or result. Polling and `Prefer` work as for a transfer.
+         */
+        get: operations["get_matching"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a matching job
+         * @description Removes the record, the uploaded pictures and the map, as for a transfer.
+         */
+        delete: operations["delete_matching"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a matching job
+         * @description Sends the record at once and whenever it changes, a comment every few seconds otherwise, and closes after the
+         *     final state. A client that comes back with `Last-Event-ID` is not sent what it has seen.
+         */
+        get: operations["follow_matching"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/result": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch the map
+         * @description `numpy.load` reads it: `positions`, `similarity` and `inside`, one entry for each token of the target.
+         */
+        get: operations["get_matching_result"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/picture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch the map as a picture
+         * @description For people. Lines join some of the pairs.
+         */
+        get: operations["get_matching_picture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a matching job
+         * @description Safe to repeat. A queued job is canceled at once, a running one goes through `canceling`, and a job that is over
+         *     stays as it is.
+         */
+        post: operations["cancel_matching"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a matching job once more
+         * @description Queues a new job that does what one that failed, expired or was canceled should have done. That one stays.
+         */
+        post: operations["retry_matching"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch a file by its link
+         * @description Works until the `url_expires_at` that came with the link, as long as the job exists.
+         */
+        get: operations["get_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -313,6 +526,32 @@ export interface components {
          * @enum {string}
          */
         DeliveryStatus: "pending" | "delivered" | "failed";
+        /**
+         * EffectiveOutput
+         * @description How the finished picture is written.
+         */
+        EffectiveOutput: {
+            /**
+             * Format
+             * @description PNG is lossless.
+             * @default png
+             * @enum {string}
+             */
+            format: "png" | "webp" | "jpeg";
+            /**
+             * Quality
+             * @description Of WebP and JPEG; 90 when absent. PNG has none.
+             * @default null
+             */
+            quality: number | null;
+            /**
+             * Background
+             * @description Colour, as `#ffffff`, that takes the place of transparency. Absent: PNG and WebP keep it, and a JPEG of a target
+             *     with transparency is refused.
+             * @default null
+             */
+            background: string | null;
+        };
         /**
          * EffectiveParams
          * @description All parameters of the transfer, with the defaults that were filled in.
@@ -632,6 +871,31 @@ export interface components {
             /** Message */
             message: string;
         };
+        /**
+         * File
+         * @description Something that a job has made.
+         */
+        File: {
+            /**
+             * Url
+             * @description A link that needs no key. Whoever has it can fetch the file until `url_expires_at`, as long as the job exists.
+             */
+            url: string;
+            /**
+             * Url Expires At
+             * Format: date-time
+             */
+            url_expires_at: string;
+            /** Content Type */
+            content_type: string;
+            /** Bytes */
+            bytes: number;
+            /**
+             * Sha256
+             * @description In hex; also the ETag.
+             */
+            sha256: string;
+        };
         /** JobError */
         JobError: {
             /**
@@ -644,6 +908,449 @@ export interface components {
              * @description One sentence for people. Never a traceback.
              */
             message: string;
+        };
+        /**
+         * Matching
+         * @description One job that matches two pictures, as it is now.
+         * @example {
+         *       "id": "06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
+         *       "status": "queued",
+         *       "progress": {
+         *         "step": 0,
+         *         "steps": 0,
+         *         "value": 0
+         *       },
+         *       "queue_position": 1,
+         *       "attempt": 0,
+         *       "created_at": "2026-03-01T12:00:00Z",
+         *       "started_at": null,
+         *       "finished_at": null,
+         *       "error": null,
+         *       "seed": 7,
+         *       "prompt": "a peacock",
+         *       "negative_prompt": "",
+         *       "params": {
+         *         "num_steps": 20,
+         *         "strength": 0.7,
+         *         "guidance_scale": 1,
+         *         "eta": 1,
+         *         "resolution": null,
+         *         "mask_mode": "given",
+         *         "target_selection": {
+         *           "box": null,
+         *           "points": [],
+         *           "points_off": [],
+         *           "text": "",
+         *           "invert": false
+         *         },
+         *         "reference_selection": {
+         *           "box": null,
+         *           "points": [],
+         *           "points_off": [],
+         *           "text": "",
+         *           "invert": false
+         *         },
+         *         "match_source": "auto",
+         *         "match_layers": [
+         *           "up_blocks.1"
+         *         ],
+         *         "match_noise_level": 0.15,
+         *         "match_draws": 4,
+         *         "match_smoothness": 6,
+         *         "match_mirrored": false,
+         *         "pins": [],
+         *         "pin_radius": 0.15,
+         *         "injection_layers": [
+         *           "up_blocks.0",
+         *           "up_blocks.1"
+         *         ],
+         *         "injection_mode": "feature",
+         *         "injection_strength": 1,
+         *         "injection_guidance": 1,
+         *         "attention_contrast": 1,
+         *         "injection_range": [
+         *           0.6,
+         *           0
+         *         ],
+         *         "reinjection_range": [
+         *           0.56,
+         *           0.3
+         *         ],
+         *         "reinjection_every": 5,
+         *         "clean_latent_strength": 0.6,
+         *         "clean_latent_range": [
+         *           0.7,
+         *           0.2
+         *         ],
+         *         "reanchor_level": 0.25,
+         *         "noise_mode": "structure",
+         *         "noise_range": [
+         *           1,
+         *           0
+         *         ],
+         *         "structure_strength": 1,
+         *         "freeu_b1": 1,
+         *         "freeu_b2": 1,
+         *         "freeu_s1": 1,
+         *         "freeu_s2": 1,
+         *         "adain_range": [
+         *           0,
+         *           0
+         *         ],
+         *         "feather_px": 1
+         *       },
+         *       "metadata": {},
+         *       "deadline": null,
+         *       "ttl": null,
+         *       "priority": 0,
+         *       "webhook": null,
+         *       "urls": {
+         *         "self": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
+         *         "events": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
+         *         "cancel": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/cancel",
+         *         "result": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/result",
+         *         "picture": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/picture"
+         *       },
+         *       "result": null
+         *     }
+         * @example {
+         *       "id": "06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
+         *       "status": "succeeded",
+         *       "progress": {
+         *         "step": 24,
+         *         "steps": 24,
+         *         "value": 1
+         *       },
+         *       "queue_position": null,
+         *       "attempt": 1,
+         *       "created_at": "2026-03-01T12:00:00Z",
+         *       "started_at": "2026-03-01T12:00:01Z",
+         *       "finished_at": "2026-03-01T12:00:09Z",
+         *       "error": null,
+         *       "seed": 7,
+         *       "prompt": "a peacock",
+         *       "negative_prompt": "",
+         *       "params": {
+         *         "num_steps": 20,
+         *         "strength": 0.7,
+         *         "guidance_scale": 1,
+         *         "eta": 1,
+         *         "resolution": null,
+         *         "mask_mode": "given",
+         *         "target_selection": {
+         *           "box": null,
+         *           "points": [],
+         *           "points_off": [],
+         *           "text": "",
+         *           "invert": false
+         *         },
+         *         "reference_selection": {
+         *           "box": null,
+         *           "points": [],
+         *           "points_off": [],
+         *           "text": "",
+         *           "invert": false
+         *         },
+         *         "match_source": "auto",
+         *         "match_layers": [
+         *           "up_blocks.1"
+         *         ],
+         *         "match_noise_level": 0.15,
+         *         "match_draws": 4,
+         *         "match_smoothness": 6,
+         *         "match_mirrored": false,
+         *         "pins": [],
+         *         "pin_radius": 0.15,
+         *         "injection_layers": [
+         *           "up_blocks.0",
+         *           "up_blocks.1"
+         *         ],
+         *         "injection_mode": "feature",
+         *         "injection_strength": 1,
+         *         "injection_guidance": 1,
+         *         "attention_contrast": 1,
+         *         "injection_range": [
+         *           0.6,
+         *           0
+         *         ],
+         *         "reinjection_range": [
+         *           0.56,
+         *           0.3
+         *         ],
+         *         "reinjection_every": 5,
+         *         "clean_latent_strength": 0.6,
+         *         "clean_latent_range": [
+         *           0.7,
+         *           0.2
+         *         ],
+         *         "reanchor_level": 0.25,
+         *         "noise_mode": "structure",
+         *         "noise_range": [
+         *           1,
+         *           0
+         *         ],
+         *         "structure_strength": 1,
+         *         "freeu_b1": 1,
+         *         "freeu_b2": 1,
+         *         "freeu_s1": 1,
+         *         "freeu_s2": 1,
+         *         "adain_range": [
+         *           0,
+         *           0
+         *         ],
+         *         "feather_px": 1
+         *       },
+         *       "metadata": {},
+         *       "deadline": null,
+         *       "ttl": null,
+         *       "priority": 0,
+         *       "webhook": null,
+         *       "urls": {
+         *         "self": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
+         *         "events": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
+         *         "cancel": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/cancel",
+         *         "result": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/result",
+         *         "picture": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/picture"
+         *       },
+         *       "result": {
+         *         "url": "/v1/files/MTc3…",
+         *         "url_expires_at": "2026-03-01T14:00:00Z",
+         *         "content_type": "application/zip",
+         *         "bytes": 41207,
+         *         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *         "seed": 7,
+         *         "model": {
+         *           "id": "models/mini",
+         *           "revision": "5d41402abc4b2a76",
+         *           "device": "cuda:0",
+         *           "dtype": "bfloat16"
+         *         },
+         *         "timings": {
+         *           "queue": 1000,
+         *           "denoise": 7400,
+         *           "total": 8000
+         *         },
+         *         "picture": {
+         *           "url": "/v1/files/MTc3…",
+         *           "url_expires_at": "2026-03-01T14:00:00Z",
+         *           "content_type": "image/png",
+         *           "bytes": 602450,
+         *           "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *         }
+         *       }
+         *     }
+         */
+        Matching: {
+            /** Id */
+            id: string;
+            /** @description `succeeded`, `failed`, `canceled` and `expired` are final. */
+            status: components["schemas"]["Status"];
+            progress: components["schemas"]["Progress"];
+            /**
+             * Queue Position
+             * @description 1 is next in line. Null unless queued.
+             */
+            queue_position: number | null;
+            /**
+             * Attempt
+             * @description How often a worker has started the job. More than 1 means that a worker was lost.
+             */
+            attempt: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Finished At */
+            finished_at: string | null;
+            /** @description Why the job failed. Null unless failed. */
+            error: components["schemas"]["JobError"] | null;
+            /** Seed */
+            seed: number;
+            /** Prompt */
+            prompt: string;
+            /** Negative Prompt */
+            negative_prompt: string;
+            params: components["schemas"]["EffectiveParams"];
+            /**
+             * Metadata
+             * @description As given.
+             */
+            metadata: {
+                [key: string]: string;
+            };
+            /**
+             * Deadline
+             * @description As given: seconds from `created_at` within which the job has to start.
+             */
+            deadline: number | null;
+            /**
+             * Ttl
+             * @description As given: seconds from `finished_at` after which the job is gone, if the service keeps it that long.
+             */
+            ttl: number | null;
+            /**
+             * Priority
+             * @description As given.
+             */
+            priority: number;
+            webhook: components["schemas"]["WebhookState"] | null;
+            urls: components["schemas"]["MatchingUrls"];
+            /** @description Null unless succeeded. */
+            result: components["schemas"]["MatchingResult"] | null;
+        };
+        /**
+         * MatchingForm
+         * @description The parts of a submission. A part that is not listed here, or given twice, is refused.
+         */
+        MatchingForm: {
+            /**
+             * Target
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
+             *     frame.
+             */
+            target: string;
+            /**
+             * Reference
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
+             */
+            reference: string;
+            /**
+             * Target Mask
+             * @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly.
+             */
+            target_mask?: string;
+            /**
+             * Reference Mask
+             * @description Where matches may be found, of the reference's size: white = inside.
+             */
+            reference_mask?: string;
+            /**
+             * Seed
+             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             */
+            seed?: number;
+            /**
+             * Prompt
+             * @description What the picture shows, if it helps.
+             * @default
+             */
+            prompt: string;
+            /**
+             * Negative Prompt
+             * @description What to stay away from. Takes effect with classifier-free guidance only.
+             * @default
+             */
+            negative_prompt: string;
+            /** @description How the job is computed: a JSON object. Absent fields take their defaults. */
+            params?: components["schemas"]["TransferParams"];
+            /**
+             * Metadata
+             * @description A JSON object of strings that comes back with the record; at most 16 of up to 512 characters.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * Deadline
+             * @description Seconds. A job that no worker has started by then is `expired`.
+             */
+            deadline?: number;
+            /**
+             * Ttl
+             * @description Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them.
+             */
+            ttl?: number;
+            /**
+             * Priority
+             * @description Among your own waiting jobs the highest goes first.
+             * @default 0
+             */
+            priority: number;
+            /** @description A JSON object: where to send what happens to the job, and which of it. */
+            webhook?: components["schemas"]["Webhook"];
+        };
+        /**
+         * MatchingPage
+         * @description Part of the list of matching jobs, newest first.
+         */
+        MatchingPage: {
+            /**
+             * Items
+             * @description With a filter a page may hold fewer items than asked for, even none.
+             */
+            items: components["schemas"]["Matching"][];
+            /**
+             * Next
+             * @description `cursor` of the following page. Null: this was the last.
+             */
+            next: string | null;
+        };
+        /**
+         * MatchingResult
+         * @description The correspondence map, which also lies at `urls.result`. NumPy's .npz: `positions` [rows, columns, 2], for each
+         *     token of the target the matched place in the reference as (x, y), fractions of its width and height; `similarity`
+         *     [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask.
+         */
+        MatchingResult: {
+            /**
+             * Url
+             * @description A link that needs no key. Whoever has it can fetch the file until `url_expires_at`, as long as the job exists.
+             */
+            url: string;
+            /**
+             * Url Expires At
+             * Format: date-time
+             */
+            url_expires_at: string;
+            /** Content Type */
+            content_type: string;
+            /** Bytes */
+            bytes: number;
+            /**
+             * Sha256
+             * @description In hex; also the ETag.
+             */
+            sha256: string;
+            /** Seed */
+            seed: number;
+            model: components["schemas"]["ModelIdentity"];
+            /**
+             * Timings
+             * @description Milliseconds by phase.
+             */
+            timings: {
+                [key: string]: number;
+            };
+            /** @description The map for people, PNG: both pictures side by side, what belongs together in one colour. */
+            picture: components["schemas"]["File"];
+        };
+        /** MatchingUrls */
+        MatchingUrls: {
+            /** Self */
+            self: string;
+            /**
+             * Events
+             * @description Server-sent events: this record whenever it changes, until the job ends.
+             */
+            events: string;
+            /**
+             * Cancel
+             * @description POST here to cancel.
+             */
+            cancel: string;
+            /**
+             * Result
+             * @description What the job has made, once `status` is `succeeded`: a transfer's picture, else the map.
+             */
+            result: string;
+            /**
+             * Picture
+             * @description The finished map for people.
+             */
+            picture: string;
         };
         /**
          * ModelIdentity
@@ -664,6 +1371,32 @@ export interface components {
             device: string;
             /** Dtype */
             dtype: string;
+        };
+        /**
+         * Output
+         * @description How the finished picture is written.
+         */
+        Output: {
+            /**
+             * Format
+             * @description PNG is lossless.
+             * @default png
+             * @enum {string}
+             */
+            format: "png" | "webp" | "jpeg";
+            /**
+             * Quality
+             * @description Of WebP and JPEG; 90 when absent. PNG has none.
+             * @default null
+             */
+            quality: number | null;
+            /**
+             * Background
+             * @description Colour, as `#ffffff`, that takes the place of transparency. Absent: PNG and WebP keep it, and a JPEG of a target
+             *     with transparency is refused.
+             * @default null
+             */
+            background: string | null;
         };
         /**
          * Pin
@@ -713,7 +1446,7 @@ export interface components {
              * @description Stable, for programs.
              * @enum {string}
              */
-            code: "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "object_corrupt" | "objects_unavailable" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_jobs" | "unsupported_media_type" | "url_refused" | "webhook_secret_missing" | "webhooks_stalled";
+            code: "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "link_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "object_corrupt" | "objects_unavailable" | "output_transparency" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_jobs" | "unsupported_media_type" | "url_refused" | "webhook_secret_missing" | "webhooks_stalled";
             /**
              * Errors
              * @description Field by field, where that makes sense.
@@ -755,18 +1488,32 @@ export interface components {
         };
         /**
          * Result
-         * @description What is known of the finished picture, which lies at `urls.result`.
+         * @description The finished picture, which also lies at `urls.result`.
          */
         Result: {
+            /**
+             * Url
+             * @description A link that needs no key. Whoever has it can fetch the file until `url_expires_at`, as long as the job exists.
+             */
+            url: string;
+            /**
+             * Url Expires At
+             * Format: date-time
+             */
+            url_expires_at: string;
+            /** Content Type */
+            content_type: string;
+            /** Bytes */
+            bytes: number;
+            /**
+             * Sha256
+             * @description In hex; also the ETag.
+             */
+            sha256: string;
             /** Width */
             width: number;
             /** Height */
             height: number;
-            /**
-             * Sha256
-             * @description SHA-256 of the PNG, in hex; also its ETag.
-             */
-            sha256: string;
             /** Seed */
             seed: number;
             model: components["schemas"]["ModelIdentity"];
@@ -777,6 +1524,14 @@ export interface components {
             timings: {
                 [key: string]: number;
             };
+            /**
+             * @description The correspondence map as NumPy's .npz: `positions` [rows, columns, 2], for each token of the target the matched
+             *     place in the reference as (x, y), fractions of its width and height; `similarity` [rows, columns], the cosine of the
+             *     match; `inside` [rows, columns], whether the token lies inside the target's mask.
+             */
+            matches: components["schemas"]["File"];
+            /** @description The same for people, PNG: both pictures side by side, what belongs together in one colour. */
+            matches_picture: components["schemas"]["File"];
             /**
              * Masks
              * @description The masks that were used, by picture, `target` and `reference`. A picture that took part whole has none.
@@ -840,7 +1595,7 @@ export interface components {
         Status: "queued" | "running" | "canceling" | "succeeded" | "failed" | "canceled" | "expired";
         /**
          * Transfer
-         * @description One job, as it is now.
+         * @description One transfer, as it is now.
          * @example {
          *       "id": "06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
          *       "status": "queued",
@@ -855,14 +1610,6 @@ export interface components {
          *       "started_at": null,
          *       "finished_at": null,
          *       "error": null,
-         *       "urls": {
-         *         "self": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
-         *         "events": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
-         *         "cancel": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/cancel",
-         *         "result": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/result",
-         *         "preview": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/preview"
-         *       },
-         *       "result": null,
          *       "seed": 7,
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
@@ -940,7 +1687,23 @@ export interface components {
          *       "metadata": {},
          *       "deadline": null,
          *       "ttl": null,
-         *       "webhook": null
+         *       "priority": 0,
+         *       "webhook": null,
+         *       "urls": {
+         *         "self": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
+         *         "events": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
+         *         "cancel": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/cancel",
+         *         "result": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/result",
+         *         "preview": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/preview",
+         *         "matches": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches",
+         *         "matches_picture": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches/picture"
+         *       },
+         *       "output": {
+         *         "format": "png",
+         *         "quality": null,
+         *         "background": null
+         *       },
+         *       "result": null
          *     }
          * @example {
          *       "id": "06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
@@ -956,31 +1719,6 @@ export interface components {
          *       "started_at": "2026-03-01T12:00:01Z",
          *       "finished_at": "2026-03-01T12:00:09Z",
          *       "error": null,
-         *       "urls": {
-         *         "self": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
-         *         "events": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
-         *         "cancel": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/cancel",
-         *         "result": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/result",
-         *         "preview": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/preview"
-         *       },
-         *       "result": {
-         *         "width": 1024,
-         *         "height": 768,
-         *         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-         *         "seed": 7,
-         *         "model": {
-         *           "id": "models/mini",
-         *           "revision": "5d41402abc4b2a76",
-         *           "device": "cuda:0",
-         *           "dtype": "bfloat16"
-         *         },
-         *         "timings": {
-         *           "queue": 1000,
-         *           "denoise": 7400,
-         *           "total": 8000
-         *         },
-         *         "masks": {}
-         *       },
          *       "seed": 7,
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
@@ -1058,7 +1796,58 @@ export interface components {
          *       "metadata": {},
          *       "deadline": null,
          *       "ttl": null,
-         *       "webhook": null
+         *       "priority": 0,
+         *       "webhook": null,
+         *       "urls": {
+         *         "self": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
+         *         "events": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
+         *         "cancel": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/cancel",
+         *         "result": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/result",
+         *         "preview": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/preview",
+         *         "matches": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches",
+         *         "matches_picture": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches/picture"
+         *       },
+         *       "output": {
+         *         "format": "png",
+         *         "quality": null,
+         *         "background": null
+         *       },
+         *       "result": {
+         *         "url": "/v1/files/MTc3…",
+         *         "url_expires_at": "2026-03-01T14:00:00Z",
+         *         "content_type": "image/png",
+         *         "bytes": 1482113,
+         *         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *         "width": 1024,
+         *         "height": 768,
+         *         "seed": 7,
+         *         "model": {
+         *           "id": "models/mini",
+         *           "revision": "5d41402abc4b2a76",
+         *           "device": "cuda:0",
+         *           "dtype": "bfloat16"
+         *         },
+         *         "timings": {
+         *           "queue": 1000,
+         *           "denoise": 7400,
+         *           "total": 8000
+         *         },
+         *         "matches": {
+         *           "url": "/v1/files/MTc3…",
+         *           "url_expires_at": "2026-03-01T14:00:00Z",
+         *           "content_type": "application/zip",
+         *           "bytes": 41207,
+         *           "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *         },
+         *         "matches_picture": {
+         *           "url": "/v1/files/MTc3…",
+         *           "url_expires_at": "2026-03-01T14:00:00Z",
+         *           "content_type": "image/png",
+         *           "bytes": 602450,
+         *           "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *         },
+         *         "masks": {}
+         *       }
          *     }
          */
         Transfer: {
@@ -1088,9 +1877,6 @@ export interface components {
             finished_at: string | null;
             /** @description Why the job failed. Null unless failed. */
             error: components["schemas"]["JobError"] | null;
-            urls: components["schemas"]["Urls"];
-            /** @description Null unless succeeded. */
-            result: components["schemas"]["Result"] | null;
             /** Seed */
             seed: number;
             /** Prompt */
@@ -1115,7 +1901,16 @@ export interface components {
              * @description As given: seconds from `finished_at` after which the job is gone, if the service keeps it that long.
              */
             ttl: number | null;
+            /**
+             * Priority
+             * @description As given.
+             */
+            priority: number;
             webhook: components["schemas"]["WebhookState"] | null;
+            urls: components["schemas"]["TransferUrls"];
+            output: components["schemas"]["EffectiveOutput"];
+            /** @description Null unless succeeded. */
+            result: components["schemas"]["Result"] | null;
         };
         /**
          * TransferForm
@@ -1124,22 +1919,23 @@ export interface components {
         TransferForm: {
             /**
              * Target
-             * @description The picture that keeps its structure: JPEG, PNG or WebP, one frame.
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
+             *     frame.
              */
             target: string;
             /**
              * Reference
-             * @description The picture whose appearance is taken: JPEG, PNG or WebP, one frame.
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
              */
             reference: string;
             /**
              * Target Mask
-             * @description What to repaint, of the target's size: white = inside. Outside, the target's pixels stay exactly.
+             * @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly.
              */
             target_mask?: string;
             /**
              * Reference Mask
-             * @description Where appearance may be taken from, of the reference's size: white = inside.
+             * @description Where matches may be found, of the reference's size: white = inside.
              */
             reference_mask?: string;
             /**
@@ -1159,7 +1955,7 @@ export interface components {
              * @default
              */
             negative_prompt: string;
-            /** @description How the transfer is computed: a JSON object. Absent fields take their defaults. */
+            /** @description How the job is computed: a JSON object. Absent fields take their defaults. */
             params?: components["schemas"]["TransferParams"];
             /**
              * Metadata
@@ -1178,12 +1974,27 @@ export interface components {
              * @description Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them.
              */
             ttl?: number;
+            /**
+             * Priority
+             * @description Among your own waiting jobs the highest goes first.
+             * @default 0
+             */
+            priority: number;
             /** @description A JSON object: where to send what happens to the job, and which of it. */
             webhook?: components["schemas"]["Webhook"];
+            /**
+             * @description How the finished picture is written: a JSON object. Absent: PNG.
+             * @default {
+             *       "format": "png",
+             *       "quality": null,
+             *       "background": null
+             *     }
+             */
+            output: components["schemas"]["Output"];
         };
         /**
          * TransferPage
-         * @description Part of the list of jobs, newest first.
+         * @description Part of the list of transfers, newest first.
          */
         TransferPage: {
             /**
@@ -1501,11 +2312,8 @@ export interface components {
              */
             feather_px: number;
         };
-        /**
-         * Urls
-         * @description Where to go from here: paths on this server, or full URLs when the operator has set a public address.
-         */
-        Urls: {
+        /** TransferUrls */
+        TransferUrls: {
             /** Self */
             self: string;
             /**
@@ -1520,7 +2328,7 @@ export interface components {
             cancel: string;
             /**
              * Result
-             * @description The finished picture, once `status` is `succeeded`.
+             * @description What the job has made, once `status` is `succeeded`: a transfer's picture, else the map.
              */
             result: string;
             /**
@@ -1528,6 +2336,16 @@ export interface components {
              * @description The latest preview of the running job.
              */
             preview: string;
+            /**
+             * Matches
+             * @description The correspondence map of the finished job.
+             */
+            matches: string;
+            /**
+             * Matches Picture
+             * @description The same for people.
+             */
+            matches_picture: string;
         };
         /**
          * UsedMask
@@ -1750,7 +2568,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -1798,6 +2616,8 @@ export interface operations {
                 headers: {
                     /** @description The job's address. */
                     Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
                     /** @description The `wait` that was taken from `Prefer`, in seconds. */
                     "Preference-Applied"?: string;
                     /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
@@ -1980,7 +2800,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `idempotency_key_reused`: This key came with another submission before. */
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `idempotency_key_reused`: This key came with another submission before.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2243,7 +3063,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -2631,7 +3451,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -2678,6 +3498,8 @@ export interface operations {
                 headers: {
                     /** @description The job's address. */
                     Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
                     /** @description The `wait` that was taken from `Prefer`, in seconds. */
                     "Preference-Applied"?: string;
                     /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
@@ -3070,7 +3892,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -3115,6 +3937,436 @@ export interface operations {
                 headers: {
                     /** @description SHA-256 of the bytes, in hex. */
                     ETag?: string;
+                    /** @description A name to save it under. */
+                    "Content-Disposition"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                    "image/webp": string;
+                    "image/jpeg": string;
+                };
+            };
+            /** @description The file has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_finished`: The job has not finished.; `job_failed`: The job failed and has no result.; `job_canceled`: The job was canceled and has no result.; `job_expired`: The job expired before it started and has no result. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:not_finished",
+                     *       "title": "The job has not finished.",
+                     *       "status": 409,
+                     *       "detail": "The job has not finished.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "not_finished",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention.; `result_gone`: The picture has been removed from the object store. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_transfer_matches: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description NumPy's .npz; see `result.matches` of the record for what is in it. */
+            200: {
+                headers: {
+                    /** @description SHA-256 of the bytes, in hex. */
+                    ETag?: string;
+                    /** @description A name to save it under. */
+                    "Content-Disposition"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description The file has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_finished`: The job has not finished.; `job_failed`: The job failed and has no result.; `job_canceled`: The job was canceled and has no result.; `job_expired`: The job expired before it started and has no result. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:not_finished",
+                     *       "title": "The job has not finished.",
+                     *       "status": 409,
+                     *       "detail": "The job has not finished.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "not_finished",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention.; `result_gone`: The picture has been removed from the object store. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_transfer_matches_picture: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Both pictures side by side, what belongs together in one colour. */
+            200: {
+                headers: {
+                    /** @description SHA-256 of the bytes, in hex. */
+                    ETag?: string;
+                    /** @description A name to save it under. */
+                    "Content-Disposition"?: string;
                     /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
                     "RateLimit-Policy"?: string;
                     /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
@@ -3125,7 +4377,7 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description The picture has the ETag of `If-None-Match`. */
+            /** @description The file has the ETag of `If-None-Match`. */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -3632,6 +4884,2085 @@ export interface operations {
                      *       "detail": "Too many requests with this API key.",
                      *       "instance": "/v1/transfers",
                      *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    list_matchings: {
+        parameters: {
+            query?: {
+                /** @description Only jobs in this state. */
+                status?: components["schemas"]["Status"];
+                /** @description Most jobs on one page. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MatchingPage"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    create_matching: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A word of the client's choice, as random as a UUID and kept for a day. The same submission with the same key is run once and always answered alike. */
+                "idempotency-key"?: string;
+                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
+                prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["MatchingForm"];
+            };
+        };
+        responses: {
+            /** @description The job has ended within the time that `Prefer` gave it. */
+            200: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description Queued. `Location` is the job's address. */
+            202: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with.; `idempotency_key_in_use`: A submission with this key is being admitted. */
+            409: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `idempotency_key_reused`: This key came with another submission before. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key.; `too_many_jobs`: This tenant has too many unfinished jobs. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:queue_full",
+                     *       "title": "Too many jobs are waiting.",
+                     *       "status": 503,
+                     *       "detail": "Too many jobs are waiting.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "queue_full",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_matching: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
+                prefer?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The record, as it is now. */
+            200: {
+                headers: {
+                    /** @description Changes with the record. */
+                    ETag?: string;
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description The record has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    delete_matching: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The record is gone, and so are its pictures. */
+            204: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_transition`: The state of the job does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_transition",
+                     *       "title": "The state of the job does not allow this.",
+                     *       "status": 409,
+                     *       "detail": "The state of the job does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_transition",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    follow_matching: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `id` of the last event that the client has seen. */
+                "last-event-id"?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events named `matching`; the data of each is the whole record. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": {
+                        /** @constant */
+                        event?: "matching";
+                        id?: string;
+                        data?: string;
+                        retry?: number;
+                    };
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_matching_result: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description NumPy's .npz; see `result` of the record for what is in it. */
+            200: {
+                headers: {
+                    /** @description SHA-256 of the bytes, in hex. */
+                    ETag?: string;
+                    /** @description A name to save it under. */
+                    "Content-Disposition"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description The file has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_finished`: The job has not finished.; `job_failed`: The job failed and has no result.; `job_canceled`: The job was canceled and has no result.; `job_expired`: The job expired before it started and has no result. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:not_finished",
+                     *       "title": "The job has not finished.",
+                     *       "status": 409,
+                     *       "detail": "The job has not finished.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "not_finished",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention.; `result_gone`: The picture has been removed from the object store. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_matching_picture: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Both pictures side by side, what belongs together in one colour. */
+            200: {
+                headers: {
+                    /** @description SHA-256 of the bytes, in hex. */
+                    ETag?: string;
+                    /** @description A name to save it under. */
+                    "Content-Disposition"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                };
+            };
+            /** @description The file has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_finished`: The job has not finished.; `job_failed`: The job failed and has no result.; `job_canceled`: The job was canceled and has no result.; `job_expired`: The job expired before it started and has no result. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:not_finished",
+                     *       "title": "The job has not finished.",
+                     *       "status": 409,
+                     *       "detail": "The job has not finished.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "not_finished",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention.; `result_gone`: The picture has been removed from the object store. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    cancel_matching: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job is over; nothing more will happen. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description The worker has been told; what it makes is thrown away. */
+            202: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    retry_matching: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A word of the client's choice, as random as a UUID and kept for a day. The same submission with the same key is run once and always answered alike. */
+                "idempotency-key"?: string;
+                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
+                prefer?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job has ended within the time that `Prefer` gave it. */
+            200: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description A new job is queued. `Location` is its address. */
+            202: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_transition`: The state of the job does not allow this.; `idempotency_key_in_use`: A submission with this key is being admitted. */
+            409: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_transition",
+                     *       "title": "The state of the job does not allow this.",
+                     *       "status": 409,
+                     *       "detail": "The state of the job does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_transition",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention.; `inputs_gone`: The pictures have been removed from the object store. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `idempotency_key_reused`: This key came with another submission before. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key.; `too_many_jobs`: This tenant has too many unfinished jobs. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:queue_full",
+                     *       "title": "Too many jobs are waiting.",
+                     *       "status": 503,
+                     *       "detail": "Too many jobs are waiting.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "queue_full",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_file: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+            };
+            path: {
+                /** @description As in a `url` of a result. */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    /** @description SHA-256 of the bytes, in hex. */
+                    ETag?: string;
+                    /** @description A name to save it under. */
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                    "image/webp": string;
+                    "image/jpeg": string;
+                    "application/zip": string;
+                };
+            };
+            /** @description The file has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `link_refused`: This link is not valid, or not any more. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:link_refused",
+                     *       "title": "This link is not valid, or not any more.",
+                     *       "status": 403,
+                     *       "detail": "This link is not valid, or not any more.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "link_refused",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `not_finished`: The job has not finished.; `job_failed`: The job failed and has no result.; `job_canceled`: The job was canceled and has no result.; `job_expired`: The job expired before it started and has no result. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:not_finished",
+                     *       "title": "The job has not finished.",
+                     *       "status": 409,
+                     *       "detail": "The job has not finished.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "not_finished",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention.; `result_gone`: The picture has been removed from the object store. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }

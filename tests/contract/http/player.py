@@ -3,12 +3,13 @@
 import hashlib
 
 from jobs.objects import preview_key, result_key
-from jobs.schema import Claim, JobResult, ModelIdentity, StoredMask, WorkerPresence, WorkerState
+from jobs.schema import Claim, JobKind, JobResult, ModelIdentity, StoredFile, StoredMask, WorkerPresence, WorkerState
 from tests.contract.http.conftest import Stack
 from tests.pictures import encoded, gradient
 
 MODEL = ModelIdentity(id="mini", revision="1234", device="cpu", dtype="float32")
 PICTURE = encoded(gradient())
+MAP = b"a map"
 PREVIEW = encoded(gradient(), "JPEG")
 SHA256 = hashlib.sha256(PICTURE).hexdigest()
 
@@ -27,17 +28,23 @@ def preview(stack: Stack, claimed: Claim, step: int = 3, steps: int = 12) -> Non
 
 def finish(stack: Stack, claimed: Claim, masks: dict[str, StoredMask] | None = None) -> None:
     record, attempt = claimed.record, claimed.attempt
-    image_key = result_key(record.tenant, record.id, attempt, "image.png")
-    stack.objects.put(image_key, PICTURE, "image/png")
+
+    def put(name: str, data: bytes, content_type: str) -> StoredFile:
+        key = result_key(record.tenant, record.id, attempt, name)
+        stack.objects.put(key, data, content_type)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return StoredFile(key=key, content_type=content_type, bytes=len(data), sha256=sha256)
+
+    painted = record.spec.kind is JobKind.TRANSFER
     result = JobResult(
         width=48,
         height=32,
-        sha256=SHA256,
         seed=record.spec.seed,
         model=MODEL,
         timings={"denoise": 12.5, "total": 20.0},
-        image_key=image_key,
-        matches_key=result_key(record.tenant, record.id, attempt, "matches.npz"),
+        image=put("image.png", PICTURE, "image/png") if painted else None,
+        matches=put("matches.npz", MAP, "application/zip"),
+        matches_picture=put("matches.png", PICTURE, "image/png"),
         masks=masks or {},
     )
     assert stack.store.commit(claimed, result)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from jobs.embedded import start_redis
-from service.routes import events
+from service import streaming
 from tests.contract.http import player
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.problems import problem
@@ -75,7 +75,7 @@ def test_a_client_that_comes_back_is_not_told_again(stack: Stack) -> None:
 
 
 def test_a_silent_stream_is_kept_open_by_comments(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(streaming, "HEARTBEAT_S", 0.1)
     record = stack.submitted()
     with stack.http.stream("GET", record["urls"]["events"]) as response:
         stream = read(response)

@@ -15,6 +15,7 @@ from redis import Redis
 from core.params import TransferParams
 from jobs.collect import Collector
 from jobs.embedded import EmbeddedRedis
+from jobs.schema import Output
 from jobs.submissions import SubmissionKey
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.contract.http.player import claim, finish
@@ -150,8 +151,8 @@ def _held_elsewhere(stack: Stack, name: str) -> SubmissionKey:
         "negative_prompt": "",
         "params": TransferParams().model_dump(mode="json"),
     }
-    fields |= {"metadata": {}, "deadline": None, "ttl": None}
-    asked = json.dumps({"pictures": pictures, "fields": fields}, sort_keys=True)
+    fields |= {"metadata": {}, "deadline": None, "ttl": None, "priority": 0, "output": Output().model_dump()}
+    asked = json.dumps({"kind": "transfer", "pictures": pictures, "fields": fields}, sort_keys=True)
     key = SubmissionKey.named(name, hashlib.sha256(asked.encode()).hexdigest())
     assert stack.store.submissions.reserve("elsewhere", tenant="local", key=key) is None
     return key

@@ -41,9 +41,14 @@ def test_a_job_from_queue_to_result(stack: Stack) -> None:
     assert done["status"] == "succeeded"
     assert done["progress"]["value"] == 1.0
     assert done["created_at"] <= done["started_at"] <= done["finished_at"]
-    assert done["result"] == {
+    made = {key: value for key, value in done["result"].items() if key not in ("matches", "matches_picture")}
+    assert made.pop("url").startswith("/v1/files/")
+    assert made.pop("url_expires_at") > done["finished_at"]
+    assert made == {
         "width": 48,
         "height": 32,
+        "content_type": "image/png",
+        "bytes": len(player.PICTURE),
         "sha256": player.SHA256,
         "seed": 11,
         "model": player.MODEL.model_dump(),

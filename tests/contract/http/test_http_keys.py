@@ -18,6 +18,7 @@ from tests.contract.http.problems import problem
 
 OPEN = {"/", "/docs", "/openapi.json", "/healthz/live", "/healthz/ready"}
 PICTURES = [("target", ("a.png", TARGET)), ("reference", ("b.jpg", REFERENCE))]
+SUBMISSIONS = {("POST", "/v1/transfers"), ("POST", "/v1/matches")}
 
 
 @pytest.fixture
@@ -38,17 +39,20 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 def guarded_routes() -> list[tuple[str, str]]:
-    return [(method, path) for method, path in routes(bare_app()) if not (path in OPEN or path.startswith("/static/"))]
+    """All but what is open, and links to files: those are permissions themselves."""
+    opened = ("/static/", "/v1/files/")
+    return [(method, path) for method, path in routes(bare_app()) if not (path in OPEN or path.startswith(opened))]
 
 
 def send(stack: Stack, method: str, path: str, headers: dict[str, str], job_id: str) -> httpx.Response:
-    body: dict[str, Any] = {"files": PICTURES} if (method, path) == ("POST", "/v1/transfers") else {}
+    body: dict[str, Any] = {"files": PICTURES} if (method, path) in SUBMISSIONS else {}
     return stack.http.request(method, path.replace("{id}", job_id), headers=headers, **body)
 
 
 def test_there_are_routes_to_walk() -> None:
     assert ("POST", "/v1/transfers") in guarded_routes()
     assert ("GET", "/v1/transfers/{id}/result") in guarded_routes()
+    assert ("GET", "/v1/matches/{id}/result") in guarded_routes()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ MASK = encoded(Image.new("L", SIZE, 255))
 RECORD = {
     "id", "status", "progress", "queue_position", "attempt", "created_at", "started_at", "finished_at",
     "error", "urls", "result", "seed", "prompt", "negative_prompt", "params",
-    "metadata", "deadline", "ttl", "webhook",
+    "metadata", "deadline", "ttl", "priority", "output", "webhook",
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def test_two_pictures_are_enough(stack: Stack) -> None:
     assert response.status_code == 202
     assert set(record) == RECORD
     assert response.headers["Location"] == record["urls"]["self"] == f"/v1/transfers/{record['id']}"
-    assert set(record["urls"]) == {"self", "events", "cancel", "result", "preview"}
+    assert set(record["urls"]) == {"self", "events", "cancel", "result", "preview", "matches", "matches_picture"}
     assert record["status"] == "queued"
     assert record["queue_position"] == 1
     assert record["progress"] == {"step": 0, "steps": 0, "value": 0.0}

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,10 +19,12 @@ from jobs.keys import Scope
 from jobs.outbound import Outbound, Unguarded
 from jobs.schema import JobError
 from service.delivery import Deliverer, DeliverySettings
+from service.links import links_of
 from service.routes import webhooks as route
 from service.settings import ServiceSettings
-from tests.contract.http.conftest import Stack, StartStack
-from tests.contract.http.player import claim, finish
+from service.webhooks import body_of
+from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
+from tests.contract.http.player import MAP, claim, finish
 from tests.contract.http.problems import problem
 from tests.contract.http.receiver import Receiver, wait_until
 
@@ -49,7 +52,9 @@ def receiver() -> Iterator[Receiver]:
 @contextmanager
 def delivering(stack: Stack, settings: DeliverySettings, outbound: Outbound) -> Iterator[None]:
     store = stack.store
-    deliverer = Deliverer(store.outbox, store.webhook_secrets, settings, outbound, None)
+    links = links_of(ServiceSettings(), store, stack.objects)
+    body = partial(body_of, public_url=None, file=links.file)
+    deliverer = Deliverer(store.outbox, store.webhook_secrets, settings, outbound, body)
     with start_blocking_portal() as portal:
         enough = portal.call(anyio.Event)
         running = portal.start_task_soon(deliverer.run, enough)
@@ -102,6 +107,27 @@ def test_a_job_tells_its_states_in_order_and_signed(
     assert [each["id"] for each in now["webhook"]["deliveries"]] == [arrival.id for arrival in arrivals]
     assert events[-1]["data"] == {**now, "webhook": {**now["webhook"], "deliveries": []}}
     assert events[-1]["data"]["metadata"] == {"order": "17"}
+
+
+def test_a_matching_job_tells_too_and_what_it_made_needs_no_key(
+    stack: Stack, secret: str, receiver: Receiver, deliver: Deliver
+) -> None:
+    deliver()
+    parts = {"target": ("a.png", TARGET), "reference": ("b.jpg", REFERENCE)}
+    answer = stack.http.post("/v1/matches", files={**parts, "webhook": (None, hook(receiver, "succeeded"))})
+    assert answer.status_code == 202, answer.text
+    finish(stack, claim(stack))
+    (arrival,) = receiver.wait_for(1)
+    event = arrival.verified(secret)
+    assert (event["type"], event["data"]["id"]) == ("matches.succeeded", answer.json()["id"])
+    assert stack.http.get(event["data"]["result"]["url"]).content == MAP
+    assert look(stack, answer.json())["result"] == event["data"]["result"]
+
+
+def test_a_matching_job_is_refused_without_a_secret_too(stack: Stack, receiver: Receiver) -> None:
+    parts = {"target": ("a.png", TARGET), "reference": ("b.jpg", REFERENCE)}
+    answer = stack.http.post("/v1/matches", files={**parts, "webhook": (None, hook(receiver))})
+    problem(answer, 409, "webhook_secret_missing")
 
 
 def test_only_what_was_asked_for_is_sent(stack: Stack, secret: str, receiver: Receiver, deliver: Deliver) -> None:

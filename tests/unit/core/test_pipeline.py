@@ -6,7 +6,7 @@ import torch
 from core.errors import EmptyMaskError, NonFiniteError, UnknownLayerError
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import Masks, TransferResult, plan_steps, transfer
+from core.pipeline import Masks, TransferResult, match, plan_steps, transfer
 from core.rearrange import Injection
 from core.schedule import make_steps
 from tests.tiny import tiny_models
@@ -108,6 +108,37 @@ def test_errors_name_what_is_wrong(models: Models, pictures: Pictures) -> None:
         transfer(models, *pictures, FAST, masks=Masks(target=torch.zeros(60, 88)), seed=0)
     with pytest.raises(UnknownLayerError):
         transfer(models, *pictures, changed(FAST, injection_layers=["up_blocks.7"]), seed=0)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        FAST,
+        changed(FAST, guidance_scale=2.5, match_mirrored=True),
+        changed(FAST, pins=[{"target": [0.2, 0.2], "reference": [0.8, 0.8]}]),
+    ],
+)
+def test_matches_alone_are_those_that_a_transfer_paints_from(
+    models: Models, pictures: Pictures, params: TransferParams
+) -> None:
+    alone = match(models, *pictures, params, prompt="a bird", seed=3)
+    painted = transfer(models, *pictures, params, prompt="a bird", seed=3)
+    for name in ("positions", "similarity", "inside"):
+        assert torch.equal(getattr(alone.matches, name), getattr(painted.matches, name)), name
+    assert set(alone.timings) == {"select", "prepare", "encode", "correspond"}
+    assert alone.seed == 3
+
+
+def test_one_look_answers_where_layers_would_match_for_themselves(models: Models, pictures: Pictures) -> None:
+    alone = match(models, *pictures, changed(FAST, match_source="layer"), seed=3)
+    assert torch.equal(alone.matches.positions, match(models, *pictures, FAST, seed=3).matches.positions)
+
+
+def test_a_network_that_breaks_down_makes_no_map(pictures: Pictures) -> None:
+    broken = tiny_models()
+    broken.unet.conv_in.bias.data.fill_(float("nan"))
+    with pytest.raises(NonFiniteError):
+        match(broken, *pictures, FAST, seed=0)
 
 
 def test_a_network_that_breaks_down_makes_no_picture(pictures: Pictures) -> None:

@@ -7,7 +7,7 @@ from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, D
 from core.errors import ModelMissingError
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import transfer
+from core.pipeline import match, transfer
 from core.vision import VisionModel, place_features
 
 GREY = (0.5, 0.5, 0.5)
@@ -64,6 +64,7 @@ def test_a_transfer_by_the_correspondence_model(
     result = transfer(with_model, *pictures, params, seed=1)
     assert result.matches.positions.shape == by_unet.matches.positions.shape
     assert not torch.equal(result.matches.positions, by_unet.matches.positions)
+    assert torch.equal(result.matches.positions, match(with_model, *pictures, params, seed=1).matches.positions)
 
 
 def test_without_the_model_the_setting_is_named(models: Models, pictures: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -1,0 +1,95 @@
+"""What is told of a finished job. Models of answers have no defaults: every field is always there."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from jobs.schema import JobResult, ModelIdentity, StoredFile
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class UsedMask(Answer):
+    """What took part of one picture."""
+
+    coverage: float
+    """Share of the picture, 0 to 1; grey counts by its weight."""
+    url: str
+    """A grey PNG of the picture's size: white took part."""
+
+
+class File(Answer):
+    """Something that a job has made."""
+
+    url: str
+    """A link that needs no key. Whoever has it can fetch the file until `url_expires_at`, as long as the job exists."""
+    url_expires_at: datetime
+    content_type: str
+    bytes: int
+    sha256: str
+    """In hex; also the ETag."""
+
+
+FileOf = Callable[[StoredFile], File]
+"""Knows how to make links."""
+
+
+class Result(File):
+    """The finished picture, which also lies at `urls.result`."""
+
+    width: int
+    height: int
+    seed: int
+    model: ModelIdentity
+    timings: dict[str, float]
+    """Milliseconds by phase."""
+    matches: File
+    """The correspondence map as NumPy's .npz: `positions` [rows, columns, 2], for each token of the target the matched
+    place in the reference as (x, y), fractions of its width and height; `similarity` [rows, columns], the cosine of the
+    match; `inside` [rows, columns], whether the token lies inside the target's mask."""
+    matches_picture: File
+    """The same for people, PNG: both pictures side by side, what belongs together in one colour."""
+
+    masks: dict[str, UsedMask]
+    """The masks that were used, by picture, `target` and `reference`. A picture that took part whole has none."""
+
+    @classmethod
+    def of(cls, result: JobResult, file: FileOf, self_url: str) -> Self:
+        assert result.image is not None
+        masks = {
+            name: UsedMask(coverage=mask.coverage, url=f"{self_url}/masks/{name}")
+            for name, mask in result.masks.items()
+        }
+        return cls(
+            **file(result.image).model_dump(),
+            **result.model_dump(include={"width", "height", "seed", "model", "timings"}),
+            matches=file(result.matches),
+            matches_picture=file(result.matches_picture),
+            masks=masks,
+        )
+
+
+class MatchingResult(File):
+    """The correspondence map, which also lies at `urls.result`. NumPy's .npz: `positions` [rows, columns, 2], for each
+    token of the target the matched place in the reference as (x, y), fractions of its width and height; `similarity`
+    [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask.
+    """
+
+    seed: int
+    model: ModelIdentity
+    timings: dict[str, float]
+    """Milliseconds by phase."""
+    picture: File
+    """The map for people, PNG: both pictures side by side, what belongs together in one colour."""
+
+    @classmethod
+    def of(cls, result: JobResult, file: FileOf) -> Self:
+        return cls(
+            **file(result.matches).model_dump(),
+            **result.model_dump(include={"seed", "model", "timings"}),
+            picture=file(result.matches_picture),
+        )

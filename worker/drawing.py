@@ -1,0 +1,88 @@
+"""The correspondence map as a picture for people: target and reference side by side, what belongs together in one
+colour, and lines between some of the pairs."""
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from core.correspond import Matches
+from core.pixels import to_pil
+
+PANEL_HEIGHT_PX = 512
+PANEL_WIDTH_MAX_PX = 1024
+GAP_PX = 16
+TINT = 0.6
+"""Share of the colour in what is shown; the rest is the picture in grey."""
+LINES_ACROSS = 5
+"""Pairs joined by a line in each direction of the target."""
+CORNERS = np.array([[[230, 60, 40], [250, 200, 40]], [[90, 60, 220], [30, 190, 120]]], dtype=np.float32)
+"""Colours of the reference's corners; in between they run into each other."""
+
+
+def draw_matches(target: Tensor, reference: Tensor, matches: Matches) -> Image.Image:
+    """RGB. `target` and `reference` are [channels, height, width], 0 to 1, as they were matched.
+
+    A place in the reference has a colour of its own, and each token of the target the colour of the place that it
+    matched. Outside the target's mask the target stays grey.
+    """
+    left, right = _panel(target), _panel(reference)
+    positions = matches.positions.numpy()
+    colours = _colours(positions[..., 0], positions[..., 1])
+    inside = matches.inside.numpy()[..., None]
+    x, y = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))
+    left = _tinted(left, colours, inside * TINT)
+    right = _tinted(right, _colours(x, y), np.full((64, 64, 1), TINT))
+    sheet = Image.new("RGB", (left.width + GAP_PX + right.width, max(left.height, right.height)), "white")
+    sheet.paste(left, (0, 0))
+    sheet.paste(right, (left.width + GAP_PX, 0))
+    _draw_lines(sheet, left.size, right.size, matches, colours)
+    return sheet
+
+
+def _panel(picture: Tensor) -> Image.Image:
+    """The picture in grey, of a handy size; transparent parts are white."""
+    rgb = picture[:3] if len(picture) < 4 else picture[:3] * picture[3:] + 1 - picture[3:]
+    _, height, width = rgb.shape
+    scale = min(PANEL_HEIGHT_PX / height, PANEL_WIDTH_MAX_PX / width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    small = F.interpolate(rgb[None].float(), size=size, mode="area" if scale < 1 else "nearest")[0]
+    return to_pil((small.permute(1, 2, 0) * 255).round().byte()).convert("L").convert("RGB")
+
+
+def _colours(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.floating]:
+    """One colour, 0 to 255, for each place given as fractions of the reference."""
+    x, y = x[..., None], y[..., None]
+    upper = CORNERS[0, 0] * (1 - x) + CORNERS[0, 1] * x
+    lower = CORNERS[1, 0] * (1 - x) + CORNERS[1, 1] * x
+    return np.asarray(upper * (1 - y) + lower * y)
+
+
+def _tinted(panel: Image.Image, colours: NDArray[np.floating], shares: NDArray[np.floating]) -> Image.Image:
+    layer = Image.fromarray(colours.round().astype(np.uint8)).resize(panel.size, Image.Resampling.NEAREST)
+    grey = (shares[..., 0] * 255).round().astype(np.uint8)
+    return Image.composite(layer, panel, Image.fromarray(grey).resize(panel.size, Image.Resampling.NEAREST))
+
+
+def _draw_lines(
+    sheet: Image.Image,
+    left: tuple[int, int],
+    right: tuple[int, int],
+    matches: Matches,
+    colours: NDArray[np.floating],
+) -> None:
+    """Between tokens of a coarse grid over the target and their matches."""
+    rows, columns = matches.inside.shape
+    draw = ImageDraw.Draw(sheet)
+    for row in {int((step + 0.5) * rows / LINES_ACROSS) for step in range(LINES_ACROSS)}:
+        for column in {int((step + 0.5) * columns / LINES_ACROSS) for step in range(LINES_ACROSS)}:
+            if not matches.inside[row, column]:
+                continue
+            x, y = (float(value) for value in matches.positions[row, column])
+            start = ((column + 0.5) / columns * left[0], (row + 0.5) / rows * left[1])
+            end = (left[0] + GAP_PX + x * right[0], y * right[1])
+            colour = tuple(int(value) for value in colours[row, column])
+            draw.line([start, end], fill=colour, width=2)
+            for centre in (start, end):
+                draw.circle(centre, 5, fill=colour, outline="white", width=2)
