@@ -23,6 +23,7 @@ SUBMISSION_CODES = (
     "queue_full",
     "store_unavailable",
     "objects_unavailable",
+    "object_corrupt",
     "decoder_unavailable",
 )
 RETRY_CODES = (
@@ -39,6 +40,7 @@ RETRY_CODES = (
     "queue_full",
     "store_unavailable",
     "objects_unavailable",
+    "object_corrupt",
 )
 RESULT_CODES = (
     "job_not_found",
@@ -50,6 +52,7 @@ RESULT_CODES = (
     "result_gone",
     "store_unavailable",
     "objects_unavailable",
+    "object_corrupt",
 )
 RETRY_HINT = "Seconds until looking again makes sense. Absent when the job is over."
 WAIT_HINT = "The `wait` that was taken from `Prefer`, in seconds."

@@ -21,6 +21,7 @@ from jobs.connect import connect_redis
 from jobs.embedded import start_redis
 from jobs.keys import ApiKeys, Scope
 from jobs.settings import JobSettings
+from jobs.store import JobStore
 from tests.faults.stack import PROGRAM as WORKER
 
 API = (
@@ -33,16 +34,20 @@ STOP_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Live:
-    """A running service that asks for keys."""
+    """A running service that asks for keys and sends webhooks, also to this machine."""
 
     url: str
     keys: ApiKeys
+    store: JobStore
     log: Path
     """What the API and the worker have said."""
 
     def key(self, tenant: str = "alice") -> str:
         """A new key that may do what a client does."""
         return self.keys.create(tenant, [Scope.SUBMIT, Scope.READ])[0]
+
+    def webhook_secret(self, tenant: str = "alice") -> str:
+        return self.store.webhook_secrets.create(tenant).token
 
     def client(self, tenant: str = "alice") -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key(tenant)}"}
@@ -51,8 +56,15 @@ class Live:
 
 @contextmanager
 def running_service(folder: Path, **variables: str) -> Iterator[Live]:
-    """Starts Redis, the API and one worker; stops them on the way out. `variables` are of the environment."""
-    given = {"PLUMAGE_REQUIRE_KEYS": "1", "PLUMAGE_RATE_LIMIT": "1000000/second", "OMP_NUM_THREADS": "1", **variables}
+    """Starts Redis, the API, a sender of webhooks and one worker; stops them on the way out. `variables` are of the
+    environment."""
+    given = {
+        "PLUMAGE_REQUIRE_KEYS": "1",
+        "PLUMAGE_RATE_LIMIT": "1000000/second",
+        "PLUMAGE_WEBHOOKS_PRIVATE": "1",
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
     with ExitStack() as exits:
         redis = exits.enter_context(start_redis(folder))
         settings = JobSettings(redis_url=redis.url, data_dir=folder, max_queued=1_000_000, lease_s=30)
@@ -68,9 +80,11 @@ def running_service(folder: Path, **variables: str) -> Iterator[Live]:
             exits.callback(_stop, process)
 
         start(API, "serve", "--fd", str(listener.fileno()))
+        start(API, "deliver")
         start(WORKER)
-        keys = ApiKeys(exits.enter_context(connect_redis(redis.url)), settings)
-        live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", keys, log)
+        connection = exits.enter_context(connect_redis(redis.url))
+        keys, store = ApiKeys(connection, settings), JobStore(connection, settings)
+        live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", keys, store, log)
         _wait_ready(live)
         yield live
 

@@ -84,7 +84,9 @@ def get_transfer_mask(
     response_class=Response,
     responses={
         200: binary("image/jpeg", "A small picture of how far the job is."),
-        **problems("job_not_found", "no_preview", "job_gone", "store_unavailable", "objects_unavailable"),
+        **problems(
+            "job_not_found", "no_preview", "job_gone", "store_unavailable", "objects_unavailable", "object_corrupt"
+        ),
     },
 )
 def get_transfer_preview(job_id: JobId, caller: Called) -> Response:

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from tests.pictures import encoded, gradient
 
+NOBODY = "http://127.0.0.1:9/"
+"""Refuses every connection."""
+
 # One size, so that every picture can be a mask of every other.
 MODES = {"PNG": ("RGB", "L", "RGBA", "P", "1"), "JPEG": ("RGB", "L"), "WEBP": ("RGB", "RGBA")}
 
@@ -29,6 +32,9 @@ def map_body(context: Any, body: Any) -> Any:
             fields["params"] = _agreeing(params)
         if isinstance(output := fields.get("output"), dict):
             fields["output"] = _possible(output)
+        if isinstance(webhook := fields.get("webhook"), dict):
+            _send_to_nobody(webhook)
+        _send_to_nobody(fields)
         if isinstance(seed := fields.get("seed"), int) and seed % 4 == 1:
             fields["prompt"] = '{"error": "asked for"}'
     return body
@@ -46,6 +52,12 @@ def _agreeing(params: dict[str, Any]) -> dict[str, Any]:
     if agreeing.get("pins") and agreeing.get("match_source") == "layer":
         agreeing["match_source"] = "one_shot"
     return agreeing
+
+
+def _send_to_nobody(fields: dict[str, Any]) -> None:
+    """JSON Schema does not say what is a URL that webhooks may go to."""
+    if isinstance(url := fields.get("url"), str) and 1 <= len(url) <= 2048:
+        fields["url"] = NOBODY
 
 
 def _possible(output: dict[str, Any]) -> dict[str, Any]:

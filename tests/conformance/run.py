@@ -23,6 +23,8 @@ def schemathesis(live: Live, folder: Path, *, examples: int, seed: int, more: Se
     keys = folder / "keys.json"
     tenants = ("alice", "bob")
     headers = {name: [{"name": "Authorization", "value": f"Bearer {live.key(name)}"}] for name in tenants}
+    for name in tenants:
+        live.webhook_secret(name)
     keys.write_text(json.dumps({"auth": [{"name": name, "fixedHeaders": headers[name]} for name in tenants]}))
     done = subprocess.run(
         [

@@ -2865,7 +2865,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `decoder_unavailable`: A picture could not be decoded now. */
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -3705,7 +3705,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -4107,7 +4107,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -4320,7 +4320,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -4533,7 +4533,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -4734,7 +4734,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -4912,7 +4912,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -5370,7 +5370,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `decoder_unavailable`: A picture could not be decoded now. */
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -6165,7 +6165,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -6378,7 +6378,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -6823,7 +6823,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -6991,7 +6991,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
