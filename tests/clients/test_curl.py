@@ -33,15 +33,16 @@ def test_the_lines_of_the_readme(live: Live, pictures: tuple[Path, Path], tmp_pa
             ["bash", "-c", command], cwd=tmp_path, env={"CURL_HOME": str(tmp_path)}, capture_output=True, text=True
         )
         assert done.returncode == 0, (line, done.stdout, done.stderr)
-        if "transfers " in line:
-            job_id = json.loads(done.stdout)["id"]
-            wait_for(live, job_id)
+        if "-F target=" in line:
+            record = json.loads(done.stdout)
+            job_id = record["id"]
+            wait_for(live, record["urls"]["self"])
     assert decoded((tmp_path / "result.png").read_bytes()).size == decoded((tmp_path / "A.jpg").read_bytes()).size
 
 
-def wait_for(live: Live, job_id: str) -> None:
+def wait_for(live: Live, path: str) -> None:
     with live.client("curl") as http:
         deadline = time.monotonic() + 60
-        while http.get(f"/v1/transfers/{job_id}").json()["status"] != "succeeded":
+        while http.get(path).json()["status"] != "succeeded":
             assert time.monotonic() < deadline
             time.sleep(0.1)
