@@ -15,7 +15,7 @@ Event = Literal["queued", "running", "succeeded", "failed", "canceled", "expired
 class Webhook(Carried):
     """Where the events of a job go. Whether this may be reached is decided when they are sent."""
 
-    url: Annotated[str, Field(min_length=1, max_length=2048)]
+    url: Annotated[str, Field(min_length=1, max_length=2048, json_schema_extra={"format": "uri"})]
     """Gets a signed POST for every event."""
     events: Annotated[tuple[Event, ...], Field(min_length=1)] = ("succeeded", "failed", "canceled", "expired")
     """Which events are sent. When absent: the final ones."""

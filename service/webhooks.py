@@ -10,7 +10,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,13 +23,15 @@ from service.errors import Problem
 from service.results import FileOf
 from service.schemas import FieldError, Matching, Transfer
 
+URI: dict[str, Any] = {"format": "uri", "examples": ["https://app.example/plumage"]}
+
 
 class WebhookTest(BaseModel):
     """Where to send an event that means nothing."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    url: Annotated[str, Field(min_length=1, max_length=2048, examples=["https://app.example/plumage"])]
+    url: Annotated[str, Field(min_length=1, max_length=2048, json_schema_extra=URI)]
 
 
 SHOWN: dict[JobKind, type[Transfer] | type[Matching]] = {JobKind.TRANSFER: Transfer, JobKind.MATCHES: Matching}

@@ -24,7 +24,7 @@ MEDIA_TYPES = ("image/png", "image/webp", "image/jpeg", "application/zip")
     responses={**file(MEDIA_TYPES, "The file."), **problems("link_refused")},
 )
 def get_file(
-    token: Annotated[str, Path(description="As in a `url` of a result.", max_length=1000)],
+    token: Annotated[str, Path(description="As in a `url` of a result.")],
     caller: Called,
     if_none_match: IfNoneMatch = "",
 ) -> Response:

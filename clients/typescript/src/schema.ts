@@ -2370,6 +2370,7 @@ export interface components {
         Webhook: {
             /**
              * Url
+             * Format: uri
              * @description Gets a signed POST for every event.
              */
             url: string;
@@ -2392,6 +2393,7 @@ export interface components {
         WebhookState: {
             /**
              * Url
+             * Format: uri
              * @description Gets a signed POST for every event.
              */
             url: string;
@@ -2419,6 +2421,7 @@ export interface components {
         WebhookTest: {
             /**
              * Url
+             * Format: uri
              * @example https://app.example/plumage
              */
             url: string;
