@@ -21,9 +21,13 @@ def check_promise(stack: Stack, acknowledged: Collection[str], deleted: Collecti
     """Every acknowledged job has ended exactly once, its one result is what the record says, and after collection
     there is no object that belongs to none of them. Raises AssertionError.
 
-    `deleted` are jobs that a client has removed since. The stack's Redis keeps its journal in the stack's data folder.
+    The same holds for jobs whose acknowledgement was lost on the way: they are there, and nobody was told. `deleted`
+    are jobs that a client has removed since. The stack's Redis keeps its journal in the stack's data folder.
     """
-    records = [stack.get(job_id) for job_id in acknowledged if job_id not in deleted]
+    known = {record.id: record for record in stack.records()}
+    missing = set(acknowledged) - known.keys() - set(deleted)
+    assert not missing, f"{len(missing)} acknowledged jobs are not there: {sorted(missing)[:5]}"
+    records = list(known.values())
     unfinished = [record.id for record in records if not record.status.terminal]
     assert not unfinished, f"{len(unfinished)} jobs have not ended: {unfinished[:5]}"
 
@@ -45,6 +49,7 @@ def check_promise(stack: Stack, acknowledged: Collection[str], deleted: Collecti
     assert not orphans, f"{len(orphans)} objects belong to nothing: {sorted(orphans)[:5]}"
     return {
         "acknowledged": len(set(acknowledged)),
+        "untold": len(known.keys() - set(acknowledged)),
         "succeeded": len(succeeded),
         "failed": sum(record.status is Status.FAILED for record in records),
         "interrupted": sum(record.attempt > 1 for record in records),

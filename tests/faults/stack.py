@@ -90,6 +90,21 @@ class Stack:
     def get(self, job_id: str) -> Record:
         return self.store.get(job_id, tenant="local")
 
+    def records(self) -> list[Record]:
+        """Of all jobs that have not been deleted."""
+        page = self.store.list_jobs(tenant="local", limit=1000)
+        found = page.items
+        while page.next is not None:
+            page = self.store.list_jobs(tenant="local", limit=1000, cursor=page.next)
+            found += page.items
+        return found
+
+    def until_all_end(self, within_s: float = 300.0) -> None:
+        """Of all jobs, also of those whose submission was answered by an error after they had been queued."""
+        for record in self.records():
+            if not record.status.terminal:
+                self.until_end(record.id, within_s)
+
     def until_step(self, job_id: str, step: int, within_s: float = 30.0) -> None:
         until(lambda: self.get(job_id).progress.step >= step, within_s, f"step {step} of {job_id}")
 

@@ -83,10 +83,12 @@ def serving(service: ServiceSettings, jobs: JobSettings) -> Iterator[Stack]:
         assert thread.is_alive()
         time.sleep(0.005)
     port = running.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as http:
-        yield Stack(http, store, objects, keys, running)
-    running.should_exit = True
-    thread.join(10)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as http:
+            yield Stack(http, store, objects, keys, running)
+    finally:
+        running.should_exit = True
+        thread.join(10)
     assert not thread.is_alive()
 
 

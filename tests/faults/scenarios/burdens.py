@@ -158,8 +158,7 @@ def disk_of_redis_full(folder: Path, *, jobs: int) -> Figures:
         if gone(server.pid):  # it does not go on when it cannot keep what it has promised
             server.stop()
             exits.enter_context(start_redis(disk))
-        for job in ids:
-            stack.until_end(job, 120)
+        stack.until_all_end()
         ids.append(stack.until_end(stack.submit()).id)
         stack.stop()
         refused = sum(answer.status_code == 503 for answer in answers)

@@ -218,6 +218,7 @@ def random_histories(folder: Path, *, histories: int, steps: int) -> Figures:
                 suppress_health_check=list(HealthCheck),
             ),
         )
+        stack.until_all_end()
         stack.stop()
         figures = check_promise(stack, world.acknowledged, world.deleted)
         return {**world.happened, "deleted": len(world.deleted), **figures}

@@ -1,0 +1,61 @@
+"""Clocks that are wrong."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from jobs.embedded import start_redis
+from tests.faults.promise import Figures, check_promise
+from tests.faults.scenario import Unavailable, scenario
+from tests.faults.scenarios.deaths import DEFAULT_TIMES
+from tests.faults.stack import running_stack
+
+LIBRARIES = [
+    found for place in ("*/faketime", "faketime") for found in Path("/usr/lib").glob(f"{place}/libfaketimeMT.so.1")
+]
+
+
+@scenario(
+    fault="the wall clock of one worker group is five minutes ahead, that of another behind; their jobs outlast leases",
+    short={"rounds": 1, "steps": 35},
+    full=[{"rounds": 10, "steps": 75}],
+)
+def wrong_clocks(folder: Path, *, rounds: int, steps: int) -> Figures:
+    """Both are at work at the same time, and reap what they take for dead."""
+    if not LIBRARIES:
+        raise Unavailable("libfaketime is not installed (Debian package faketime)")
+    ids = []
+    with start_redis(folder) as server, running_stack(server, folder, log=folder / "log", **DEFAULT_TIMES) as stack:
+        for offset in ("+300s", "-300s"):
+            stack.start_worker(**_clock(folder, offset))
+        for _ in range(rounds):
+            batch = [stack.submit(steps=steps, pause_s=0.2) for _ in range(2)]
+            for job in batch:
+                stack.until_end(job, 120)
+            ids += batch
+        reaped = sum(event["requeued"] + event["failed"] for event in stack.events("jobs.reaped"))
+        assert reaped == 0, f"{reaped} jobs taken from living workers"
+        told = [datetime.fromisoformat(event["timestamp"]).timestamp() for event in stack.events("job.finished")]
+        spread_s = max(told[-2:]) - min(told[-2:])
+        assert spread_s > 500, f"the clocks were only {spread_s:.0f} s apart"
+        figures = check_promise(stack, ids)
+        assert figures["succeeded"] == len(ids)
+        assert figures["attempts_max"] == 1
+        return {"jobs": len(ids), "clocks_apart_s": round(spread_s), "falsely_reaped": reaped, **figures}
+
+
+def _clock(folder: Path, offset: str) -> dict[str, str]:
+    """Environment of a process whose wall clock is off by `offset`.
+
+    Waiting is not what is tried here, so the monotonic clock stays right. libfaketime cannot leave it alone in
+    clock_nanosleep with an absolute time, which `time.sleep` uses and which then fails; a sleep by select does not.
+    """
+    site = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
+    (folder / "sitecustomize.py").write_text(site)
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {
+        "LD_PRELOAD": str(LIBRARIES[0]),
+        "FAKETIME": offset,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": path,
+    }
