@@ -12,7 +12,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Self, TypeVar
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 import structlog
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
 
 from jobs.errors import ObjectCorrupt, ObjectExists, ObjectNotFound, ObjectsUnavailable
@@ -32,6 +32,7 @@ _SHA256 = "sha256"
 _READS = 3
 _PAUSES_S = (0.2, 0.5, 1.0)
 _LONGEST_REASON = 500
+_ANSWER_S = 2.0
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -87,8 +88,9 @@ class ObjectStore:
     Every method raises ObjectsUnavailable when the store fails or does not answer within its retries.
     """
 
-    def __init__(self, backend: _Backend, patience_s: float = 30.0) -> None:
+    def __init__(self, backend: _Backend, impatient: _Backend, patience_s: float) -> None:
         self._backend = backend
+        self._impatient = impatient
         self._patience_s = patience_s
 
     @classmethod
@@ -98,7 +100,22 @@ class ObjectStore:
         folder = (settings.data_dir / "objects").absolute()
         within_s = settings.objects_timeout_s
         patience_s = min(within_s, patience_s or within_s)
-        return cls(_open(settings.objects_url or folder.as_uri(), within_s, patience_s), patience_s)
+        url = settings.objects_url or folder.as_uri()
+        backend = _open(url, within_s / 2, patience_s)
+        impatient = backend
+        if isinstance(backend, S3Store | GCSStore | AzureStore):
+            answer_s = min(_ANSWER_S, within_s / 2)
+            impatient = _open(url, answer_s, min(answer_s, patience_s))
+        return cls(backend, impatient, patience_s)
+
+    def require_answer(self, key: str) -> None:
+        """Asks for an object that need not be there; any answer will do.
+
+        A store that takes connections and says nothing is given up after 2 s. That is too short for a transfer of
+        bytes, so this is asked before one that somebody waits for.
+        """
+        with suppress(ObjectNotFound), _store_errors(key), suppress(PermissionDeniedError):
+            obstore.head(self._impatient, key)
 
     def put(self, key: str, data: bytes, content_type: str, *, overwrite: bool = False) -> None:
         """Without `overwrite` the same bytes may be put again; other bytes raise ObjectExists."""
@@ -189,7 +206,7 @@ class ObjectStore:
             return obstore.sign(self._backend, "GET", key, timedelta(seconds=ttl_s))
 
 
-def _open(url: str, within_s: float, patience_s: float) -> _Backend:
+def _open(url: str, request_s: float, patience_s: float) -> _Backend:
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
         return LocalStore(unquote(parts.path), mkdir=True)
@@ -204,7 +221,7 @@ def _open(url: str, within_s: float, patience_s: float) -> _Backend:
         client_options={
             "allow_http": True,
             "connect_timeout": timedelta(seconds=min(2.0, patience_s / 2)),
-            "timeout": timedelta(seconds=within_s / 2),
+            "timeout": timedelta(seconds=request_s),
         },
         retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=patience_s / 2)},
     )

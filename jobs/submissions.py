@@ -56,6 +56,9 @@ class Submissions:
                 return read_record(answer[1])
         return None
 
-    def withdraw(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None) -> None:
-        """Gives a reservation up, when nothing is left that was stored for it. A submitted job stays as it is."""
-        self._scripts.call("withdraw", job_id, tenant, key.name if key else "")
+    def withdraw(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None, stored: bool = False) -> None:
+        """Gives a reservation up, so that the key can be used again. A submitted job stays as it is.
+
+        With `stored` something may have been left under the job's id: the collector goes on looking after it.
+        """
+        self._scripts.call("withdraw", job_id, tenant, key.name if key else "", int(stored))

@@ -81,6 +81,7 @@ class Admission:
         answered = await self._reserve(partial(self.store.submissions.reserve, job_id, tenant=tenant, key=key))
         if answered is not None:
             return answered, True
+        await run_sync(self._require_objects, job_id, tenant, key)
         queue = partial(self._queue, store, job_id, tenant, key)
         return await run_sync(queue, limiter=self.decodes), False
 
@@ -96,11 +97,20 @@ class Admission:
                     raise
             await anyio.sleep(LOOK_EVERY_S)
 
+    def _require_objects(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
+        """A store that hangs is found out at once, and not by each picture in its turn."""
+        try:
+            self.objects.require_answer(input_key(tenant, job_id, "target.png"))
+        except ObjectsUnavailable:
+            self._release(job_id, tenant, key)
+            raise
+
     def _queue(self, store: Storing, job_id: str, tenant: str, key: SubmissionKey | None) -> Record:
         try:
             spec = store(job_id, tenant)
         except ObjectsUnavailable:
-            raise  # nor would it delete now: the reservation stays, and with it the collector's task
+            self._release(job_id, tenant, key)
+            raise
         except BaseException:
             self._give_up(job_id, tenant, key)
             raise
@@ -155,6 +165,13 @@ class Admission:
                 except ObjectNotFound as error:
                     raise Problem("inputs_gone") from error
         return spec.model_copy(update={"inputs": spec.inputs.model_copy(update=keys)})
+
+    def _release(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
+        """Of a store that failed: nothing can be deleted there now, so the collector keeps its task."""
+        try:
+            self.store.submissions.withdraw(job_id, tenant=tenant, key=key, stored=True)
+        except JobsError:
+            log.warning("submission.held", job_id=job_id)  # until the reservation of its key ends
 
     def _give_up(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
         try:

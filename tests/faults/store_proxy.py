@@ -34,18 +34,20 @@ class Weather:
     fault: Fault | None = None
     times: int = 0
     """So many more requests meet the fault."""
+    method: str | None = None
+    """Only requests of this method do; None: all."""
     latency_s: float = 0.0
     requests: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def set(self, fault: Fault | None, times: int = 10**6) -> None:
-        self.fault, self.times, self.requests = fault, times, 0
+    def set(self, fault: Fault | None, times: int = 10**6, method: str | None = None) -> None:
+        self.fault, self.times, self.method, self.requests = fault, times, method, 0
 
-    def next(self) -> Fault | None:
+    def next(self, method: str) -> Fault | None:
         with self.lock:
             self.requests += 1
-            if self.fault is None or self.times == 0:
+            if self.fault is None or self.times == 0 or self.method not in (None, method):
                 return None
             self.times -= 1
             return self.fault
@@ -59,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     weather: Weather
 
     def handle_any(self) -> None:
-        fault = self.weather.next()
+        fault = self.weather.next(self.command)
         length = int(self.headers.get("Content-Length") or 0)
         if fault is Fault.RESET and length:
             self.rfile.read(length // 2)

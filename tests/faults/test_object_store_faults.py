@@ -6,15 +6,22 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import ThreadedMotoServer
 
+from jobs.collect import Collector
+from jobs.embedded import start_redis
 from jobs.errors import ObjectCorrupt, ObjectsUnavailable
 from jobs.objects import ObjectStore, input_key
 from jobs.settings import JobSettings
+from service.main import STORE_PATIENCE_S
+from service.settings import ServiceSettings
+from tests.contract.http.conftest import Stack as Api
+from tests.contract.http.conftest import serving
 from tests.faults.store_proxy import Fault, Weather, proxy_before
 
 DATA = bytes(range(256)) * 2000
@@ -168,3 +175,39 @@ def test_a_store_that_is_down_is_given_up_within_ones_patience(monkeypatch: pyte
     with pytest.raises(ObjectsUnavailable):
         store.put(key("down"), DATA, "image/png")
     assert time.monotonic() - begun < 1.5 + LONGEST_OVERRUN_S
+
+
+@pytest.fixture
+def api(weather: Weather, tmp_path: Path) -> Iterator[Api]:
+    """With the patience of the service, and a Redis of its own."""
+    with start_redis(tmp_path, fsync="everysec") as redis:
+        jobs = JobSettings(redis_url=redis.url, objects_url=f"s3://plumage/{tmp_path.name}", objects_timeout_s=30)
+        with serving(ServiceSettings(), jobs, ObjectStore.from_settings(jobs, patience_s=STORE_PATIENCE_S)) as api:
+            yield api
+
+
+@pytest.mark.parametrize(
+    ("fault", "method"),
+    [(Fault.BLACK_HOLE, None), (Fault.ERROR, None), (Fault.ERROR, "PUT"), (Fault.LATE_ERROR, "PUT")],
+)
+def test_a_submission_is_refused_in_seconds_and_may_be_sent_again_at_once(
+    api: Api, weather: Weather, fault: Fault, method: str | None
+) -> None:
+    weather.set(fault, method=method)
+    send = partial(api.submit, headers={"Idempotency-Key": "one"})
+    for _ in range(2):  # the key is free again
+        began = time.monotonic()
+        refused = send()
+        elapsed_s = time.monotonic() - began
+        assert (refused.status_code, refused.json()["code"]) == (503, "objects_unavailable")
+        assert "Retry-After" in refused.headers
+        sys.stderr.write(f"\n{fault.name} {method or 'all'}: refused after {elapsed_s:.1f} s")
+        assert elapsed_s <= 3.0 + LONGEST_OVERRUN_S
+    assert api.store.list_jobs(tenant="local").items == []
+    weather.set(None)
+    weather.over.set()
+    accepted = send()
+    assert accepted.status_code == 202
+    while Collector(api.store, api.objects, leftover_age_s=0, abandoned_age_s=0).collect():
+        pass
+    assert {key.split("/")[2] for key in api.inputs()} == {accepted.json()["id"]}

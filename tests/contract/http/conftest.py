@@ -70,9 +70,9 @@ def plain_logs() -> Iterator[None]:
 
 
 @contextmanager
-def serving(service: ServiceSettings, jobs: JobSettings) -> Iterator[Stack]:
+def serving(service: ServiceSettings, jobs: JobSettings, objects: ObjectStore | None = None) -> Iterator[Stack]:
     assert jobs.redis_url is not None
-    store, objects = JobStore(connect_redis(jobs.redis_url), jobs), ObjectStore.from_settings(jobs)
+    store, objects = JobStore(connect_redis(jobs.redis_url), jobs), objects or ObjectStore.from_settings(jobs)
     redis = connect_redis(jobs.redis_url)
     keys = ApiKeys(redis, jobs)
     app = create_app(service, store, objects, guard_for("127.0.0.1", service, jobs, redis))
