@@ -88,25 +88,31 @@ class ObjectStore:
     Every method raises ObjectsUnavailable when the store fails or does not answer within its retries.
     """
 
-    def __init__(self, backend: _Backend, impatient: _Backend, patience_s: float) -> None:
+    def __init__(self, backend: _Backend, impatient: _Backend, signer: _Backend, patience_s: float) -> None:
         self._backend = backend
         self._impatient = impatient
+        self._signer = signer
         self._patience_s = patience_s
 
     @classmethod
     def from_settings(cls, settings: JobSettings, *, patience_s: float | None = None) -> Self:
         """`patience_s` is how long a store that fails is tried again, and how long it may take to accept a connection;
-        by default as long as a transfer of bytes may last. Raises ValueError for a URL that names no known store."""
+        by default as long as a transfer of bytes may last.
+
+        Raises ValueError for a URL that names no known store, and for a public endpoint of one that is not S3.
+        """
         folder = (settings.data_dir / "objects").absolute()
         within_s = settings.objects_timeout_s
         patience_s = min(within_s, patience_s or within_s)
         url = settings.objects_url or folder.as_uri()
         backend = _open(url, within_s / 2, patience_s)
-        impatient = backend
+        impatient = signer = backend
         if isinstance(backend, S3Store | GCSStore | AzureStore):
             answer_s = min(_ANSWER_S, within_s / 2)
             impatient = _open(url, answer_s, min(answer_s, patience_s))
-        return cls(backend, impatient, patience_s)
+        if settings.objects_public_endpoint is not None:
+            signer = _open(url, within_s / 2, patience_s, endpoint=settings.objects_public_endpoint)
+        return cls(backend, impatient, signer, patience_s)
 
     def require_answer(self, key: str) -> None:
         """Asks for an object that need not be there; any answer will do.
@@ -200,14 +206,16 @@ class ObjectStore:
 
     def signed_url(self, key: str, ttl_s: float) -> str | None:
         """A URL with which anybody can read the object for `ttl_s`; None where the store cannot sign."""
-        if isinstance(self._backend, LocalStore | MemoryStore):
+        if isinstance(self._signer, LocalStore | MemoryStore):
             return None
         with _store_errors(key):
-            return obstore.sign(self._backend, "GET", key, timedelta(seconds=ttl_s))
+            return obstore.sign(self._signer, "GET", key, timedelta(seconds=ttl_s))
 
 
-def _open(url: str, request_s: float, patience_s: float) -> _Backend:
+def _open(url: str, request_s: float, patience_s: float, endpoint: str | None = None) -> _Backend:
     parts = urlsplit(url)
+    if endpoint is not None and parts.scheme != "s3":
+        raise ValueError("PLUMAGE_OBJECTS_PUBLIC_ENDPOINT is for s3:// only")
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.strip("/"):
         return LocalStore(unquote(parts.path), mkdir=True)
     if parts.scheme == "memory":
@@ -218,6 +226,7 @@ def _open(url: str, request_s: float, patience_s: float) -> _Backend:
     # only with an endpoint that is configured as such, which is how servers inside one's own network are reached.
     backend = from_url(
         url,
+        config={} if endpoint is None else {"endpoint": endpoint},
         client_options={
             "allow_http": True,
             "connect_timeout": timedelta(seconds=min(2.0, patience_s / 2)),

@@ -22,6 +22,9 @@ class JobSettings(BaseSettings):
     objects_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """No try at reading or writing an object begins later than this after the first; each may take half of it."""
 
+    objects_public_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    """Address under which clients reach the S3 server, where that is another than ours: links to results name it."""
+
     data_dir: Path = Path("data")
     """Folder of the embedded Redis and of the local object store."""
 

@@ -1,5 +1,6 @@
 """One contract, each kind of store."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,3 +161,21 @@ def test_a_failing_store_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "objects" / "results").write_bytes(b"a file where a folder is needed")
     with pytest.raises(ObjectsUnavailable):
         store.put(KEY, b"x", PNG)
+
+
+def test_a_link_names_the_address_that_clients_know(s3_url: str) -> None:
+    """The same server under another name, as behind a proxy."""
+    inside = os.environ["AWS_ENDPOINT_URL"]
+    outside = inside.replace("127.0.0.1", "localhost")
+    store = ObjectStore.from_settings(JobSettings(objects_url=s3_url, objects_public_endpoint=outside))
+    store.put(KEY, b"data", PNG, overwrite=True)
+    url = store.signed_url(KEY, 60)
+    assert url is not None
+    assert url.startswith(f"{outside}/plumage/some/prefix/{KEY}?")
+    with urlopen(url) as answer:
+        assert answer.read() == b"data"
+
+
+def test_a_public_endpoint_of_a_folder_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="PLUMAGE_OBJECTS_PUBLIC_ENDPOINT"):
+        ObjectStore.from_settings(JobSettings(data_dir=tmp_path, objects_public_endpoint="https://pictures.example"))
