@@ -7,7 +7,7 @@ from typing import Literal
 
 from jobs.scripts import Scripts
 
-Chore = Literal["expiring", "leftovers", "reserved"]
+Chore = Literal["expiring", "leftovers", "reserved", "ending"]
 
 
 class Chores:
@@ -37,6 +37,14 @@ class Chores:
 
     def forget_abandoned(self, tenant: str, job_id: str) -> None:
         self._forget("reserved", tenant, job_id)
+
+    def ended_assets(self, limit: int) -> list[tuple[str, str]]:
+        """(tenant, asset id/copy id) of assets whose time is over and whose objects may still be there."""
+        return self._due("ending", 0, limit)
+
+    def forget_asset(self, tenant: str, asset: str) -> None:
+        """Call it when the object of an ended asset is deleted. `asset` is asset id/copy id."""
+        self._forget("ending", tenant, asset)
 
     def _due(self, chore: Chore, age_s: float, limit: int) -> list[tuple[str, str]]:
         answer = self._scripts.call("due", chore, int(age_s * 1000), limit)

@@ -2,6 +2,7 @@
 
 import structlog
 
+from jobs.assets import asset_key
 from jobs.errors import JobGone, JobNotFound
 from jobs.objects import ObjectStore, all_prefixes, input_prefix, output_prefixes
 from jobs.store import JobStore
@@ -43,6 +44,10 @@ class Collector:
             for prefix in all_prefixes(tenant, job_id):
                 deleted += self._objects.delete_prefix(prefix)
             self._store.chores.forget(tenant, job_id)
+        for tenant, asset in self._store.chores.ended_assets(limit):
+            self._objects.delete(asset_key(tenant, *asset.split("/")))
+            self._store.chores.forget_asset(tenant, asset)
+            deleted += 1
         if deleted:
             log.info("objects.collected", count=deleted)
         return deleted

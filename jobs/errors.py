@@ -3,7 +3,11 @@
     JobsError
     ├── StoreUnavailable        Redis does not answer, is loading, read-only, or out of memory
     ├── QueueFull               the bound on queued jobs is reached; carries `retry_after_s`
-    │   └── TooManyJobs         the bound on one tenant's unfinished jobs is reached
+    │   ├── TooManyJobs         the bound on one tenant's unfinished jobs is reached
+    │   └── TooManyAssets       the bound on one tenant's assets is reached
+    ├── BatchNotFound           no such batch, or another tenant's
+    ├── BatchGone               the batch existed, its retention is over
+    ├── AssetNotFound           no such asset, or another tenant's, or its time is over
     ├── JobNotFound             no such job, or another tenant's
     ├── JobGone                 the job existed, its retention is over
     ├── InvalidTransition       the status machine does not allow it
@@ -49,6 +53,22 @@ class QueueFull(JobsError):
 
 class TooManyJobs(QueueFull):
     code = "too_many_jobs"
+
+
+class TooManyAssets(QueueFull):
+    code = "too_many_assets"
+
+
+class BatchNotFound(JobsError):
+    code = "batch_not_found"
+
+
+class BatchGone(JobsError):
+    code = "batch_gone"
+
+
+class AssetNotFound(JobsError):
+    code = "asset_not_found"
 
 
 class JobNotFound(JobsError):

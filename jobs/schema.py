@@ -106,6 +106,8 @@ class JobSpec(Carried):
     priority: Priority = 0
     output: Output = Output()
     webhook: Webhook | None = None
+    batch: str | None = None
+    """Id of the batch that it came with."""
 
 
 class Progress(Carried):

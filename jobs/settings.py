@@ -73,6 +73,12 @@ class JobSettings(BaseSettings):
     idempotency_s: int = Field(default=86_400, ge=60, le=31_536_000)
     """The first answer to a submission with an `Idempotency-Key` is kept and repeated for this long."""
 
+    asset_s: int = Field(default=86_400, ge=1, le=31_536_000)
+    """An uploaded asset is kept for this long after it was uploaded last."""
+
+    max_assets_per_tenant: int = Field(default=10_000, ge=1, le=10_000_000)
+    """Assets that one tenant may have at a time."""
+
     commit_patience_s: float = Field(default=300.0, gt=0, le=86_400)
     """How long a finished result waits for an absent Redis or object store before the worker gives it up."""
 

@@ -17,16 +17,10 @@ from base64 import b32hexencode
 import structlog
 from redis import Redis
 
+from jobs.assets import Assets
+from jobs.batches import Batches
 from jobs.chores import Chores
-from jobs.errors import (
-    IdempotencyKeyInUse,
-    InvalidTransition,
-    JobGone,
-    JobNotFound,
-    QueueFull,
-    StoreUnavailable,
-    TooManyJobs,
-)
+from jobs.errors import IdempotencyKeyInUse, InvalidTransition, JobGone, JobNotFound, StoreUnavailable
 from jobs.outbox import Outbox
 from jobs.queue import TicketQueue
 from jobs.records import read_record
@@ -46,12 +40,11 @@ from jobs.schema import (
 )
 from jobs.scripts import Scripts
 from jobs.settings import JobSettings
-from jobs.submissions import SubmissionKey, Submissions
+from jobs.submissions import SubmissionKey, Submissions, full
 from jobs.webhook_secrets import WebhookSecrets
 
 PAGE_LIMIT = 1000
 LOOKED_AT_MOST = 2000
-RETRY_WHEN_FULL_S = 5.0
 _WORKER_LOST = JobError(code="worker_lost", message="The worker died or stalled on every attempt at this job.")
 
 log = structlog.get_logger()
@@ -74,7 +67,9 @@ class JobStore:
         self.chores = Chores(self._scripts)
         self.outbox = Outbox(self._scripts, keep_s=settings.retention_s)
         self.webhook_secrets = WebhookSecrets(self._scripts)
+        self.assets = Assets(self._scripts, keep_s=settings.asset_s, at_most=settings.max_assets_per_tenant)
         self._tickets = TicketQueue(redis, settings.prefix)
+        self.batches = Batches(self._scripts, settings, self._ring)
         self._claim_nonces: dict[str, str] = {}
 
     # --- the user's side ----------------------------------------------------------------------------------
@@ -104,10 +99,8 @@ class JobStore:
         )
         assert isinstance(answer, list)
         match answer[0]:
-            case b"full":
-                raise QueueFull(f"{bound} jobs are waiting already.", retry_after_s=RETRY_WHEN_FULL_S)
-            case b"tenant full":
-                raise TooManyJobs("This tenant has too many unfinished jobs.", retry_after_s=RETRY_WHEN_FULL_S)
+            case b"full" | b"tenant full":
+                raise full(answer[0], bound)
             case b"taken":
                 raise InvalidTransition("This job id is in use.")
             case b"superseded":
@@ -160,7 +153,7 @@ class JobStore:
 
         Raises InvalidTransition while a worker has the job, JobNotFound and JobGone.
         """
-        answer = self._scripts.call("delete", job_id, tenant, self._settings.tombstone_s)
+        answer = self._scripts.call("delete", job_id, tenant, *self._keeping())
         if answer not in (b"deleted", b"gone", None):
             raise InvalidTransition("A worker has this job; cancel it first.")
         if answer != b"deleted":
@@ -258,10 +251,10 @@ class JobStore:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _ring(self) -> None:
-        # The job is accepted already; without a ticket it only waits for the reaper's next round.
+    def _ring(self, count: int = 1) -> None:
+        # The jobs are accepted already; without a ticket they only wait for the reaper's next round.
         try:
-            self._tickets.issue()
+            self._tickets.issue(count)
         except StoreUnavailable:
             log.warning("ticket.missed")
 

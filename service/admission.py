@@ -4,16 +4,18 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import anyio
 import structlog
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from fastapi import UploadFile
+from starlette.datastructures import UploadFile as ReceivedFile
 
+from jobs.assets import Asset
 from jobs.decoders import Decoders
 from jobs.errors import (
     IdempotencyKeyInUse,
@@ -30,8 +32,9 @@ from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
 from service.capability import require_models
 from service.errors import Problem
-from service.forms import MatchingForm, TransferForm
+from service.forms import Painted, Submission
 from service.schemas import FieldError
+from service.sources import Given, Source, Sources
 
 RANDOM_SEEDS = 2**53
 """Drawn seeds stay below this, so that clients that read numbers as doubles can send them back."""
@@ -41,8 +44,10 @@ LOOK_EVERY_S = 0.1
 PICTURES = ("target", "reference", "target_mask", "reference_mask")
 
 RETRIED = (Status.FAILED, Status.CANCELED, Status.EXPIRED)
-Storing = Callable[[str, str], JobSpec]
-"""Puts the inputs of the job with this id and tenant where the returned spec says."""
+S = TypeVar("S")
+T = TypeVar("T")
+Storing = Callable[[str, str], S]
+"""Puts the inputs of what gets this id, for this tenant, where the returned specification says."""
 
 log = structlog.get_logger()
 
@@ -52,9 +57,10 @@ class Admission:
     store: JobStore
     objects: ObjectStore
     decoders: Decoders
+    sources: Sources
     decodes: CapacityLimiter
 
-    async def admit(self, form: MatchingForm, tenant: str, idempotency_key: str = "") -> tuple[Record, bool]:
+    async def admit(self, form: Submission, tenant: str, idempotency_key: str = "") -> tuple[Record, bool]:
         """Queues the job, or finds the first answer to the same submission; then the second value is true.
 
         Raises Problem for pictures that are refused, and what the stores raise. Whatever was stored is removed, at
@@ -63,7 +69,11 @@ class Admission:
         key = None
         if idempotency_key:
             key = SubmissionKey.named(idempotency_key, await run_sync(fingerprint, form))
-        return await self._admit(partial(self._stored, form), tenant, key)
+
+        async def prepare() -> Storing[JobSpec]:
+            return partial(self._stored, form, await self.sources.open(pictures_of(form), tenant))
+
+        return await self._job(prepare, tenant, key)
 
     async def again(self, record: Record, idempotency_key: str = "") -> tuple[Record, bool]:
         """Queues a new job that does what an unsuccessful one should have done.
@@ -74,19 +84,46 @@ class Admission:
             state = "has succeeded" if record.status.terminal else "has not ended"
             raise Problem("invalid_transition", f"The job {state}.", extra={"job_status": record.status})
         key = SubmissionKey.named(idempotency_key, f"retry of {record.id}") if idempotency_key else None
-        return await self._admit(partial(self._copied, record.spec), record.tenant, key)
 
-    async def _admit(self, store: Storing, tenant: str, key: SubmissionKey | None) -> tuple[Record, bool]:
+        async def prepare() -> Storing[JobSpec]:
+            return partial(self._copied, record.spec)
+
+        return await self._job(prepare, record.tenant, key)
+
+    async def _job(
+        self, prepare: Callable[[], Awaitable[Storing[JobSpec]]], tenant: str, key: SubmissionKey | None
+    ) -> tuple[Record, bool]:
+        def submit(spec: JobSpec, job_id: str) -> Record:
+            return self.store.submit(spec, job_id=job_id, tenant=tenant, key=key)
+
+        return await self.admitted(prepare, self.store.submissions.reserve, submit, tenant, key)
+
+    async def admitted(
+        self,
+        prepare: Callable[[], Awaitable[Storing[S]]],
+        reserve: Callable[..., T | None],
+        submit: Callable[[S, str], T],
+        tenant: str,
+        key: SubmissionKey | None,
+    ) -> tuple[T, bool]:
+        """What `submit` makes of what `prepare` says how to store, under a new id that `reserve` holds until then; or
+        the first answer to the same submission, and then the second value is true."""
         job_id = new_job_id()
-        answered = await self._reserve(partial(self.store.submissions.reserve, job_id, tenant=tenant, key=key))
+        answered = await self._reserve(partial(reserve, job_id, tenant=tenant, key=key))
         if answered is not None:
             return answered, True
         await run_sync(self._require_objects, job_id, tenant, key)
-        queue = partial(self._queue, store, job_id, tenant, key)
+        try:
+            store = await prepare()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await run_sync(self._release, job_id, tenant, key, False)
+            raise
+        queue = partial(self._queue, store, submit, job_id, tenant, key)
         return await run_sync(queue, limiter=self.decodes), False
 
     @staticmethod
-    async def _reserve(reserve: Callable[[], Record | None]) -> Record | None:
+    async def _reserve(reserve: Callable[[], T | None]) -> T | None:
         """Waits a little for another submission with the same key: most are admitted within a second."""
         deadline = time.monotonic() + WAIT_FOR_OTHER_S
         while True:
@@ -105,9 +142,16 @@ class Admission:
             self._release(job_id, tenant, key)
             raise
 
-    def _queue(self, store: Storing, job_id: str, tenant: str, key: SubmissionKey | None) -> Record:
+    def _queue(
+        self,
+        store: Storing[S],
+        submit: Callable[[S, str], T],
+        job_id: str,
+        tenant: str,
+        key: SubmissionKey | None,
+    ) -> T:
         try:
-            spec = store(job_id, tenant)
+            stored = store(job_id, tenant)
         except ObjectsUnavailable:
             self._release(job_id, tenant, key)
             raise
@@ -115,19 +159,19 @@ class Admission:
             self._give_up(job_id, tenant, key)
             raise
         try:
-            return self.store.submit(spec, job_id=job_id, tenant=tenant, key=key)
+            return submit(stored, job_id)
         except StoreUnavailable:
             raise  # the job may be queued, and then needs its inputs
         except BaseException:
             self._give_up(job_id, tenant, key)
             raise
 
-    def _stored(self, form: MatchingForm, job_id: str, tenant: str) -> JobSpec:
+    def _stored(self, form: Submission, given: Mapping[str, Given], job_id: str, tenant: str) -> JobSpec:
         """Checks what is asked for and the pictures, then puts them where the spec says."""
         require_models(self.store, form.params)
-        pictures = check_pictures(form, self.decoders)
-        output = form.output if isinstance(form, TransferForm) else Output()
-        if output.format == "jpeg" and output.background is None and pictures["target"].has_alpha:
+        pictures = check_pictures(given, self.decoders)
+        output = form.output if isinstance(form, Painted) else Output()
+        if transparency_refused(output, pictures["target"].has_alpha):
             wrong = FieldError(pointer="/output/background", code="missing", message="Give a colour to put behind it.")
             raise Problem("output_transparency", errors=[wrong])
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
@@ -164,12 +208,12 @@ class Admission:
                     self.objects.put(keys[name], self.objects.get(key), "image/png")
                 except ObjectNotFound as error:
                     raise Problem("inputs_gone") from error
-        return spec.model_copy(update={"inputs": spec.inputs.model_copy(update=keys)})
+        return spec.model_copy(update={"inputs": spec.inputs.model_copy(update=keys), "batch": None})
 
-    def _release(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
-        """Of a store that failed: nothing can be deleted there now, so the collector keeps its task."""
+    def _release(self, job_id: str, tenant: str, key: SubmissionKey | None, stored: bool = True) -> None:
+        """Of a store that failed: nothing can be deleted there now, so the collector keeps its task if `stored`."""
         try:
-            self.store.submissions.withdraw(job_id, tenant=tenant, key=key, stored=True)
+            self.store.submissions.withdraw(job_id, tenant=tenant, key=key, stored=stored)
         except JobsError:
             log.warning("submission.held", job_id=job_id)  # until the reservation of its key ends
 
@@ -181,37 +225,56 @@ class Admission:
             log.warning("inputs.orphaned", job_id=job_id)  # the reservation stays, and with it the collector's task
 
 
-def fingerprint(form: MatchingForm) -> str:
+def transparency_refused(output: Output, has_alpha: bool) -> bool:
+    """Whether the picture would have to lose what nobody said how to replace."""
+    return output.format == "jpeg" and output.background is None and has_alpha
+
+
+def pictures_of(form: Submission) -> dict[str, Source]:
+    given = ((name, getattr(form, name)) for name in PICTURES)
+    return {name: source for name, source in given if source is not None}
+
+
+def fingerprint(form: Submission) -> str:
     """Equal for submissions that ask for the same, however the parts were ordered, named or encoded."""
-    digests: dict[str, str] = {}
-    for name in PICTURES:
-        upload = getattr(form, name)
-        if upload is not None:
-            upload.file.seek(0)
-            digests[name] = hashlib.file_digest(upload.file, "sha256").hexdigest()
-            upload.file.seek(0)
-    asked = {"kind": form.kind, "pictures": digests, "fields": form.model_dump(mode="json", exclude=set(PICTURES))}
+    pictures = {name: _name(source) for name, source in pictures_of(form).items()}
+    fields = form.model_dump(mode="json", exclude=set(PICTURES))
+    asked = {"kind": form.kind, "pictures": pictures, "fields": fields}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def check_pictures(form: MatchingForm, decoders: Decoders) -> dict[str, CheckedPicture]:
+def _name(source: Source) -> str | dict[str, str]:
+    """An upload is what it holds, anything else what it is called."""
+    if not isinstance(source, ReceivedFile):
+        return source.model_dump(exclude_none=True)
+    source.file.seek(0)
+    digest = hashlib.file_digest(source.file, "sha256").hexdigest()  # type: ignore[arg-type]
+    source.file.seek(0)
+    return digest
+
+
+def _checked_before(asset: Asset, png: bytes) -> CheckedPicture:
+    return CheckedPicture(png, asset.width, asset.height, asset.has_alpha)
+
+
+def check_pictures(given: Mapping[str, Given], decoders: Decoders) -> dict[str, CheckedPicture]:
     """The given pictures by field name. Raises one Problem that names every refused one."""
     pictures: dict[str, CheckedPicture] = {}
     refused: list[FieldError] = []
 
-    def check(name: str, upload: UploadFile, judge: Callable[[bytes], CheckedPicture]) -> None:
+    def check(name: str, judge: Callable[[bytes], CheckedPicture]) -> None:
         try:
-            # One byte over the cap is enough to refuse a file without reading all of it.
-            pictures[name] = judge(upload.file.read(decoders.limits.max_bytes + 1))
+            pictures[name] = judge(given[name].read())
         except InvalidImage as error:
             refused.append(FieldError(pointer=f"/{name}", code=error.code, message=str(error)))
 
-    check("target", form.target, decoders.check_picture)
-    check("reference", form.reference, decoders.check_picture)
-    for name, mask in (("target", form.target_mask), ("reference", form.reference_mask)):
-        if mask is not None and name in pictures:
+    for name in ("target", "reference"):
+        asset = given[name].asset
+        check(name, decoders.check_picture if asset is None else partial(_checked_before, asset))
+    for name in ("target", "reference"):
+        if f"{name}_mask" in given and name in pictures:
             size = (pictures[name].width, pictures[name].height)
-            check(f"{name}_mask", mask, partial(decoders.check_mask, size=size))
+            check(f"{name}_mask", partial(decoders.check_mask, size=size))
     if refused:
         first = refused[0]
         raise Problem(first.code, f"{first.pointer}: {first.message}", errors=refused)

@@ -10,14 +10,16 @@ from fastapi import FastAPI
 
 from jobs.decoders import Decoders
 from jobs.objects import ObjectStore
+from jobs.outbound import Outbound
 from jobs.store import JobStore
 from service import errors
 from service.access import Access
 from service.gate import Gate, Guard
 from service.links import links_of
 from service.openapi import describe
-from service.routes import events, files, health, matches, pages, pictures, transfers, webhooks
+from service.routes import assets, batches, events, files, health, matches, pages, pictures, transfers, webhooks
 from service.settings import ServiceSettings
+from service.sources import FETCHES_AT_ONCE
 from service.webhooks import webhook_outbound
 
 API_VERSION = "0.1.0"
@@ -41,8 +43,6 @@ def bare_app() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_decoding,
-        # Two pictures, two masks, four text fields; a few more, so that an unknown one is named and not counted.
-        form_limits={"max_files": 8, "max_fields": 16, "max_part_size": 64 * 1024},
     )
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]
     errors.install(app)
@@ -51,6 +51,8 @@ def bare_app() -> FastAPI:
         events.router,
         pictures.router,
         matches.router,
+        assets.router,
+        batches.router,
         files.router,
         webhooks.router,
         health.router,
@@ -80,6 +82,8 @@ def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore,
     app.state.settings, app.state.store, app.state.objects = settings, store, objects
     app.state.links = links_of(settings, store, objects)
     app.state.webhook_outbound = webhook_outbound(settings.webhooks_private)
+    app.state.picture_outbound = Outbound(settings.url_networks, settings.url_ports) if settings.url_inputs else None
+    app.state.fetch_limiter = anyio.CapacityLimiter(FETCHES_AT_ONCE)
     app.state.stopping = False
     app.state.decoders = Decoders(settings.picture_limits, at_once=settings.decodes_at_once)
     app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)

@@ -20,7 +20,7 @@ from service.schemas import Matching, Transfer
 from service.settings import ServiceSettings
 from service.webhooks import require_deliverable
 
-_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,13 @@ def _caller(request: Request) -> Caller:
     return Caller(state.store, state.objects, state.settings, state.links, tenant, request)
 
 
+def is_id(text: str) -> bool:
+    """Only well-formed ids reach the store, where they become part of a key."""
+    return _ID.fullmatch(text) is not None
+
+
 def _job_id(id: Annotated[str, Path(description="The job's `id`.")]) -> str:
-    # Only well-formed ids reach the store, where they become part of a key.
-    if not _JOB_ID.fullmatch(id):
+    if not is_id(id):
         raise JobNotFound("There is no such job.")
     return id
 

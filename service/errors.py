@@ -63,6 +63,13 @@ PROBLEMS: dict[str, Kind] = {
     "mask_size_mismatch": Kind(422, "A mask and its picture differ in size."),
     "output_transparency": Kind(422, "A JPEG cannot be transparent, and the target is."),
     "mask_empty": Kind(422, "A mask has nothing inside."),
+    # assets and URLs
+    "asset_not_found": Kind(404, "There is no such asset."),
+    "too_many_assets": Kind(429, "This tenant has too many assets."),
+    "urls_off": Kind(403, "Pictures by URL are switched off here."),
+    "url_refused": Kind(422, "This URL is not followed."),
+    "url_unreachable": Kind(422, "Nothing answers at a URL."),
+    "url_too_large": Kind(413, "A picture behind a URL is too large."),
     # jobs
     "job_not_found": Kind(404, "There is no such job."),
     "no_preview": Kind(404, "There is no preview yet."),
@@ -72,12 +79,13 @@ PROBLEMS: dict[str, Kind] = {
     "job_canceled": Kind(409, "The job was canceled and has no result."),
     "job_expired": Kind(409, "The job expired before it started and has no result."),
     "invalid_transition": Kind(409, "The state of the job does not allow this."),
+    "batch_not_found": Kind(404, "There is no such batch."),
+    "batch_gone": Kind(410, "The batch is past its retention."),
     "job_gone": Kind(410, "The job is past its retention."),
     "inputs_gone": Kind(410, "The pictures have been removed from the object store."),
     "result_gone": Kind(410, "The picture has been removed from the object store."),
     "idempotency_key_in_use": Kind(409, "A submission with this key is being admitted."),
     "idempotency_key_reused": Kind(422, "This key came with another submission before."),
-    "url_refused": Kind(422, "This URL is not followed."),
     "webhook_secret_missing": Kind(409, "This tenant has no secret to sign webhooks with."),
     # the service
     "internal_error": Kind(500, "Something went wrong inside the service."),

@@ -1,10 +1,10 @@
 """What comes in: the parts of a submission, strictly read."""
 
 import json
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self, TypeGuard
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile as ReceivedFile
 
@@ -33,7 +33,7 @@ def _no_constants(name: str) -> float:
     raise PydanticCustomError("json_invalid", "{name} is no JSON number.", {"name": name})
 
 
-def _read_object(value: str) -> dict[str, Any]:
+def read_object(value: str) -> dict[str, Any]:
     """JSON in the strict sense: no NaN, and no key twice."""
     try:
         found = json.loads(value, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
@@ -47,27 +47,28 @@ def _read_object(value: str) -> dict[str, Any]:
     return found
 
 
-def _read_metadata(value: object) -> object:
-    return _read_object(value) if isinstance(value, str) else value
+def _a_part(value: object, info: ValidationInfo) -> TypeGuard[str]:
+    """Whether this is JSON inside a form, and not inside JSON."""
+    return info.mode == "python" and isinstance(value, str)
 
 
-def _read_params(value: object) -> object:
-    """Also no string where a number belongs."""
-    if not isinstance(value, str):
+def _read_metadata(value: object, info: ValidationInfo) -> object:
+    return read_object(value) if _a_part(value, info) else value
+
+
+def _strictly(model: type[BaseModel]) -> BeforeValidator:
+    """Reads an object, in a form or in JSON, with no string where a number belongs."""
+
+    def read(value: object, info: ValidationInfo) -> object:
+        if _a_part(value, info):
+            read_object(value)
+            return model.model_validate_json(value, strict=True)
+        if info.mode == "json" and isinstance(value, dict):
+            # Behind a validator of our own it is no JSON any more for pydantic, and a list no tuple.
+            return model.model_validate_json(json.dumps(value), strict=True)
         return value
-    _read_object(value)
-    return TransferParams.model_validate_json(value, strict=True)
 
-
-def _read_output(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    _read_object(value)
-    return Output.model_validate_json(value, strict=True)
-
-
-def _read_webhook(value: object) -> object:
-    return _read_object(value) if isinstance(value, str) else value
+    return BeforeValidator(read)
 
 
 def never_null(schema: dict[str, Any]) -> None:
@@ -76,13 +77,88 @@ def never_null(schema: dict[str, Any]) -> None:
     schema.update(schema.pop("anyOf")[0])
 
 
+def _not_null(value: object) -> object:
+    if value is None:
+        raise PydanticCustomError("null", "Leave it away instead.")
+    return value
+
+
+NeverNull = BeforeValidator(_not_null)
+
+
+class NamedPicture(BaseModel):
+    """A picture that is somewhere else: exactly one of the two is given."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"minProperties": 1, "maxProperties": 1}
+    )
+
+    asset: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, NeverNull] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """`id` of an asset."""
+
+    url: Annotated[Annotated[str, Field(min_length=1, max_length=2048)] | None, NeverNull] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """Where the service fetches it, if its operator allows that: `https`, port 443, a public address, no redirect."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.asset is None) == (self.url is None):
+            raise PydanticCustomError("one_expected", "Name either an asset or a URL.")
+        return self
+
+
 Upload = Annotated[UploadFile, BeforeValidator(_a_file)]
 
 
-class MatchingForm(BaseModel):
-    """The parts of a submission. A part that is not listed here, or given twice, is refused."""
+class Terms(BaseModel):
+    """What a submission says besides its pictures."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    kind: ClassVar[JobKind]
+
+    seed: Annotated[Seed | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """Seed of all noise. Absent: a random one, which the answer tells."""
+
+    prompt: Prompt = ""
+    """What the picture shows, if it helps."""
+
+    negative_prompt: Prompt = ""
+    """What to stay away from. Takes effect with classifier-free guidance only."""
+
+    params: Annotated[TransferParams, _strictly(TransferParams)] = Field(default_factory=TransferParams)
+    """How the job is computed: a JSON object. Absent fields take their defaults."""
+
+    metadata: Annotated[Metadata, BeforeValidator(_read_metadata)] = Field(default_factory=dict)
+    """A JSON object of strings that comes back with the record; at most 16 of up to 512 characters."""
+
+    deadline: Annotated[Seconds | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """Seconds. A job that no worker has started by then is `expired`."""
+
+    ttl: Annotated[Seconds | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them."""
+
+    priority: Priority = 0
+    """Among your own waiting jobs the highest goes first."""
+
+    webhook: Annotated[Webhook | None, _strictly(Webhook), NeverNull] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """A JSON object: where to send what happens to the job, and which of it."""
+
+
+class Painted(BaseModel):
+    """What only a transfer has."""
+
+    output: Annotated[Output, _strictly(Output)] = Output()
+    """How the finished picture is written: a JSON object. Absent: PNG."""
+
+
+class MatchingForm(Terms):
+    """The parts of a submission. A part that is not listed here, or given twice, is refused."""
+
     kind: ClassVar[JobKind] = JobKind.MATCHES
 
     target: Upload
@@ -98,40 +174,45 @@ class MatchingForm(BaseModel):
     reference_mask: Upload | None = Field(default=None, json_schema_extra=never_null)
     """Where matches may be found, of the reference's size: white = inside."""
 
-    seed: Seed | None = Field(default=None, json_schema_extra=never_null)
-    """Seed of all noise. Absent: a random one, which the answer tells."""
 
-    prompt: Prompt = ""
-    """What the picture shows, if it helps."""
-
-    negative_prompt: Prompt = ""
-    """What to stay away from. Takes effect with classifier-free guidance only."""
-
-    params: Annotated[TransferParams, BeforeValidator(_read_params)] = Field(default_factory=TransferParams)
-    """How the job is computed: a JSON object. Absent fields take their defaults."""
-
-    metadata: Annotated[Metadata, BeforeValidator(_read_metadata)] = Field(default_factory=dict)
-    """A JSON object of strings that comes back with the record; at most 16 of up to 512 characters."""
-
-    deadline: Seconds | None = Field(default=None, json_schema_extra=never_null)
-    """Seconds. A job that no worker has started by then is `expired`."""
-
-    ttl: Seconds | None = Field(default=None, json_schema_extra=never_null)
-    """Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them."""
-
-    priority: Priority = 0
-    """Among your own waiting jobs the highest goes first."""
-
-    webhook: Annotated[Webhook | None, BeforeValidator(_read_webhook)] = Field(
-        default=None, json_schema_extra=never_null
-    )
-    """A JSON object: where to send what happens to the job, and which of it."""
-
-
-class TransferForm(MatchingForm):
+class TransferForm(Painted, MatchingForm):
     """The parts of a submission. A part that is not listed here, or given twice, is refused."""
 
     kind: ClassVar[JobKind] = JobKind.TRANSFER
 
-    output: Annotated[Output, BeforeValidator(_read_output)] = Output()
-    """How the finished picture is written: a JSON object. Absent: PNG."""
+
+class MatchingRequest(Terms):
+    """A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused."""
+
+    kind: ClassVar[JobKind] = JobKind.MATCHES
+
+    target: NamedPicture
+    """The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
+    frame."""
+
+    reference: NamedPicture
+    """The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame."""
+
+    target_mask: Annotated[NamedPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly."""
+
+    reference_mask: Annotated[NamedPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """Where matches may be found, of the reference's size: white = inside."""
+
+
+class TransferRequest(Painted, MatchingRequest):
+    """A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused."""
+
+    kind: ClassVar[JobKind] = JobKind.TRANSFER
+
+
+Submission = MatchingForm | MatchingRequest
+
+
+class AssetForm(BaseModel):
+    """A picture to keep."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    file: Upload
+    """JPEG, PNG or WebP, one frame."""

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import examples, forms, health, links, schemas, webhooks
+from service import batch_forms, batches, examples, forms, health, links, schemas, webhooks
 from service.admission import PICTURES
 from service.errors import PROBLEMS
 from service.responses import headers, problems
@@ -33,12 +33,32 @@ says how it went."""
 TAGS = [
     {"name": "transfers", "description": "Repaint one picture with the appearance of another."},
     {"name": "matches", "description": "Find which part of one picture belongs to which part of another."},
+    {"name": "assets", "description": "Pictures that are uploaded once and used by many jobs."},
+    {"name": "batches", "description": "Many transfers, submitted and looked at as one."},
     {"name": "files", "description": "What jobs have made, by links that need no key."},
     {"name": "webhooks", "description": WEBHOOKS},
     {"name": "health", "description": "For load balancers and operators."},
 ]
-ASKED = (forms.TransferForm, forms.MatchingForm, webhooks.WebhookTest)
-ANSWERS = (schemas.TransferPage, schemas.MatchingPage, health.Readiness, health.Alive, schemas.ProblemDetails)
+ASKED = (
+    forms.TransferForm,
+    forms.TransferRequest,
+    forms.MatchingForm,
+    forms.MatchingRequest,
+    forms.AssetForm,
+    batch_forms.BatchRequest,
+    webhooks.WebhookTest,
+)
+ANSWERS = (
+    schemas.TransferPage,
+    schemas.MatchingPage,
+    schemas.StoredAsset,
+    batches.BatchPage,
+    batches.BatchItems,
+    batches.BatchResult,
+    health.Readiness,
+    health.Alive,
+    schemas.ProblemDetails,
+)
 
 
 def document() -> dict[str, Any]:
@@ -60,9 +80,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     found["components"] = {"schemas": _models(), "securitySchemes": SECURITY}
-    for path in ("/v1/transfers", "/v1/matches"):
+    for path, pictures in (("/v1/transfers", PICTURES), ("/v1/matches", PICTURES), ("/v1/assets", ("file",))):
         form = found["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
-        form["encoding"] = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in PICTURES}
+        form["encoding"] = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in pictures}
     for path, operations in found["paths"].items():
         for operation in operations.values():
             # FastAPI promises its own 422 wherever a parameter exists; a path parameter cannot cause one.

@@ -25,7 +25,12 @@ _LINKS: dict[str, Any] = {"result": {"url": True, "matches": {"url"}, "matches_p
 def version(job: Job) -> str:
     """Differs when anything that a client sees of the job differs. Of links that is their end: signing the same one
     twice may give two."""
-    return hashlib.sha256(job.model_dump_json(exclude=_LINKS).encode()).hexdigest()[:16]
+    return digest(job.model_dump_json(exclude=_LINKS))
+
+
+def digest(shown: str) -> str:
+    """An entity tag."""
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 def names(if_none_match: str, tag: str) -> bool:

@@ -14,7 +14,11 @@ SUBMISSION_CODES = (
     "invalid_request",
     "model_not_configured",
     *IMAGE_CODES,
+    "asset_not_found",
+    "urls_off",
     "url_refused",
+    "url_unreachable",
+    "url_too_large",
     "webhook_secret_missing",
     "idempotency_key_in_use",
     "idempotency_key_reused",
@@ -101,6 +105,20 @@ def accepted(model: type[Any]) -> dict[int | str, dict[str, Any]]:
         200: {"model": model, "description": "The job has ended within the time that `Prefer` gave it."}
         | headers({**where, **replayed, **waited}),
     }
+
+
+def form_body(form: str, named: str | None = None) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body itself: a form, or JSON where a second model is named."""
+    content: dict[str, Any] = {"multipart/form-data": {"schema": {"$ref": f"#/components/schemas/{form}"}}}
+    if named is not None:
+        content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{named}"}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def json_body(model: str) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads JSON itself."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def looked_at() -> dict[int | str, dict[str, Any]]:

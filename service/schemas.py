@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field
 
 from core.params import TransferParams
+from jobs.assets import Asset
 from jobs.schema import SEED_MAX, JobError, Output, Progress, Record, Status
 from jobs.webhooks import WebhookState
 from service.results import Answer, FileOf, MatchingResult, Result
@@ -78,6 +79,8 @@ class Job(Answer):
     priority: int
     """As given."""
     webhook: WebhookState | None
+    batch: str | None
+    """Id of the batch that it came with, if any."""
     urls: Urls
 
 
@@ -132,7 +135,7 @@ def _shown(record: Record) -> dict[str, Any]:
         "finished_at",
     }
     spec = record.spec
-    asked = spec.model_dump(include={"seed", "prompt", "negative_prompt", "metadata", "priority"})
+    asked = spec.model_dump(include={"seed", "prompt", "negative_prompt", "metadata", "priority", "batch"})
     params = EffectiveParams(**spec.params.model_dump())
     return {
         **record.model_dump(include=known),
@@ -146,6 +149,27 @@ def _shown(record: Record) -> dict[str, Any]:
 
 def _urls(self: str) -> dict[str, str]:
     return {"self": self, "events": f"{self}/events", "cancel": f"{self}/cancel", "result": f"{self}/result"}
+
+
+class StoredAsset(Answer):
+    """A picture that jobs can name."""
+
+    id: str
+    """SHA-256 of the bytes that were uploaded, in hex."""
+    url: str
+    bytes: int
+    """Size of what is kept: a PNG in sRGB, upright, without metadata."""
+    width: int
+    height: int
+    has_alpha: bool
+    created_at: datetime
+    expires_at: datetime
+    """Uploading it again starts its time anew."""
+
+    @classmethod
+    def of(cls, asset: Asset, ends: datetime, public_url: str | None) -> Self:
+        url = f"{(public_url or '').rstrip('/')}/v1/assets/{asset.id}"
+        return cls(**asset.model_dump(exclude={"copy_id"}), url=url, expires_at=ends)
 
 
 class TransferPage(Answer):

@@ -1,6 +1,7 @@
 """Settings of the API process, read from the environment once at process start."""
 
 import ipaddress
+from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -64,6 +65,18 @@ class ServiceSettings(BaseSettings):
     links_by_api: bool = False
     """Links to results lead to the API also where the object store could sign them: for a store that clients cannot
     reach."""
+
+    url_inputs: bool = False
+    """Lets clients name pictures by https URL, which the API then fetches from the open internet."""
+
+    url_timeout_s: float = Field(default=10.0, gt=0, le=14)
+    """Longest time that one picture may take to be fetched."""
+
+    url_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks such as `["10.1.0.0/16"]` from which pictures may be fetched although they are not public."""
+
+    url_ports: tuple[int, ...] = ()
+    """Ports beside 443 from which pictures may be fetched."""
 
     rate_limit: str = "600/minute"
     """Requests that one API key may make, such as `600/minute` or `20/second`."""

@@ -11,6 +11,12 @@
 --   expiring, leftovers zset    work for the collector of objects
 --   deadlines           zset    jobs that never started by the time until which they may
 --   active:<tenant>     set     jobs of a tenant that are not over
+--   asset:<tenant>:<id> string  an uploaded picture, as JSON
+--   assets:<tenant>     zset    a tenant's assets by the time they end
+--   ending              zset    tenant/id/copy of all assets by the time their object may go: work for the collector
+--   batch:<id>          hash    jobs that were submitted together; it ends with the last of them
+--   batch-ends:<id>     hash    how those of its jobs ended that are over
+--   batches:<tenant>    zset    all batches of a tenant by sequence number
 --   key:<id>, keys      hash, zset  API keys
 --   key_for:<purpose>   string  signs something; drawn once, shared by the API and what sends webhooks
 --   keyring:<tenant>, keyring:<tenant>:<id>  zset, hash  secrets that sign webhooks. Workers may touch nothing that
@@ -62,6 +68,21 @@ local function requeue(id)
   notify(id, 'queued')
 end
 
+-- Counts a job out of its batch. retention and tombstone are the batch's, when this is its last job.
+local function leave_batch(id, status, retention, tombstone)
+  local batch, tenant = field(id, 'batch'), field(id, 'tenant')
+  if not batch or redis.call('EXISTS', key('batch', batch)) == 0 then return end
+  redis.call('HSET', key('batch-ends', batch), id, status)
+  if redis.call('HINCRBY', key('batch', batch), 'open', -1) > 0 then return end
+  local now = now_ms()
+  retention = math.min(retention, tonumber(redis.call('HGET', key('batch', batch), 'ttl') or retention))
+  redis.call('HSET', key('batch', batch), 'finished_at', now)
+  redis.call('EXPIRE', key('batch', batch), retention)
+  redis.call('EXPIRE', key('batch-ends', batch), retention)
+  redis.call('SET', key('tomb', batch), tenant, 'EX', retention + tombstone)
+  redis.call('ZADD', key('expiring'), now + retention * 1000, tenant .. '/' .. batch)
+end
+
 -- retention, shortened by the job's own time to live, and tombstone in seconds; a name and value of one more field may follow
 local function finish(id, status, retention, tombstone, name, value)
   local now = now_ms()
@@ -69,6 +90,7 @@ local function finish(id, status, retention, tombstone, name, value)
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('active', tenant), id)
   redis.call('ZREM', key('deadlines'), id)
+  leave_batch(id, status, retention, tombstone)
   retention = math.min(retention, tonumber(field(id, 'ttl') or retention))
   redis.call('HSET', key('job', id), 'status', status, 'finished_at', now)
   if name then redis.call('HSET', key('job', id), name, value) end
@@ -117,4 +139,84 @@ local function snapshot(id)
     fields[#fields + 1] = deliveries
   end
   return {fields, queue_position(id, field(id, 'tenant'))}
+end
+
+local function create_job(id, tenant, priority, spec, kind, deadline_s, ttl_s, batch)
+  local now = now_ms()
+  local sequence = redis.call('INCR', key('sequence'))
+  redis.call('HSET', key('job', id), 'id', id, 'tenant', tenant, 'status', 'queued', 'attempt', 0, 'crashes', 0,
+    'kind', kind, 'spec', spec, 'step', 0, 'steps', 0, 'created_at', now, 'sequence', sequence, 'rank', sequence - priority * 1e12)
+  redis.call('ZADD', key('index', tenant), sequence, id)
+  if batch then redis.call('HSET', key('job', id), 'batch', batch) end
+  if ttl_s > 0 then redis.call('HSET', key('job', id), 'ttl', ttl_s) end
+  if deadline_s > 0 then redis.call('ZADD', key('deadlines'), now + deadline_s * 1000, id) end
+  redis.call('SADD', key('active', tenant), id)
+  wait_in_line(id, now)
+  -- Quotes inside of strings are escaped, so this is never part of one.
+  local webhook = not string.find(spec, '"webhook":null', 1, true) and cjson.decode(spec).webhook
+  if type(webhook) == 'table' then redis.call('HSET', key('job', id), 'webhook', cjson.encode(webhook)) end
+  notify(id, 'queued')
+end
+
+-- Queued jobs end at once, running ones are asked to; in every other state nothing changes.
+local function cancel_job(id, tenant, retention, tombstone)
+  local status = field(id, 'status')
+  if status == 'queued' then
+    leave_line(id, tenant)
+    finish(id, 'canceled', retention, tombstone)
+  elseif status == 'running' then
+    redis.call('HSET', key('job', id), 'status', 'canceling')
+  end
+end
+
+-- A job that no worker has. The objects go after the record: until they have, it is among those of the collector.
+local function delete_job(id, tenant, retention, tombstone)
+  leave_line(id, tenant)
+  if field(id, 'status') == 'queued' then leave_batch(id, 'canceled', retention, tombstone) end
+  redis.call('DEL', key('job', id))
+  redis.call('ZREM', key('deadlines'), id)
+  redis.call('SREM', key('active', tenant), id)
+  redis.call('ZREM', key('index', tenant), id)
+  redis.call('SET', key('tomb', id), tenant, 'EX', tombstone)
+  redis.call('ZADD', key('expiring'), now_ms(), tenant .. '/' .. id)
+end
+
+-- Keeps the first answer to a submission, or remembers that what it made was deleted.
+local function answer_submission(tenant, name, answer, keep_s)
+  local submission = key('submission', tenant, name)
+  redis.call('HSET', submission, 'answer', cjson.encode(answer))
+  redis.call('EXPIRE', submission, keep_s)
+end
+
+local function forget_answer(tenant, name)
+  local submission = key('submission', tenant, name)
+  if redis.call('HDEL', submission, 'answer') == 1 then redis.call('HSET', submission, 'deleted', 1) end
+end
+
+-- {fields, status of each of its jobs}
+local function batch_snapshot(batch)
+  local fields = redis.call('HGETALL', key('batch', batch))
+  if #fields == 0 then return false end
+  local statuses = {}
+  for position, item in ipairs(cjson.decode(redis.call('HGET', key('batch', batch), 'items'))) do
+    statuses[position] = field(item[2], 'status') or redis.call('HGET', key('batch-ends', batch), item[2]) or 'canceled'
+  end
+  return {fields, statuses}
+end
+
+-- As belongs, of a batch.
+local function batch_belongs(batch, tenant)
+  local owner = redis.call('HGET', key('batch', batch), 'tenant')
+  if owner == tenant then return true end
+  return false, not owner and redis.call('GET', key('tomb', batch)) == tenant and 'gone'
+end
+
+-- An asset ends by itself, and a moment later its object is due.
+local function keep_asset(tenant, id, asset, keep_ms)
+  local ends = now_ms() + keep_ms
+  redis.call('SET', key('asset', tenant, id), asset, 'PX', keep_ms)
+  redis.call('ZADD', key('assets', tenant), ends, id)
+  redis.call('PEXPIRE', key('assets', tenant), keep_ms)
+  redis.call('ZADD', key('ending'), ends + 1000, tenant .. '/' .. id .. '/' .. cjson.decode(asset).copy_id)
+  return {asset, ends}
 end

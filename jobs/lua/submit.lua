@@ -4,7 +4,6 @@
 -- The same id again by the same tenant changes nothing, so a submission whose answer was lost can be repeated.
 local id, tenant, priority, spec, bound = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local name, keep_s, own_bound = ARGV[7], ARGV[8], tonumber(ARGV[9])
-local deadline_s, ttl_s = tonumber(ARGV[10]), tonumber(ARGV[11])
 local submission = name ~= '' and key('submission', tenant, name)
 local owner = field(id, 'tenant') or redis.call('GET', key('tomb', id))
 if owner then
@@ -16,23 +15,11 @@ end
 if submission and redis.call('HGET', submission, 'id') ~= id then return {'superseded'} end
 if redis.call('ZCARD', key('queued')) >= bound then return {'full'} end
 if own_bound > 0 and redis.call('SCARD', key('active', tenant)) >= own_bound then return {'tenant full'} end
-local now = now_ms()
-local sequence = redis.call('INCR', key('sequence'))
-redis.call('HSET', key('job', id), 'id', id, 'tenant', tenant, 'status', 'queued', 'attempt', 0, 'crashes', 0,
-  'kind', ARGV[12], 'spec', spec, 'step', 0, 'steps', 0, 'created_at', now, 'sequence', sequence, 'rank', sequence - priority * 1e12)
-redis.call('ZADD', key('index', tenant), sequence, id)
-if ttl_s > 0 then redis.call('HSET', key('job', id), 'ttl', ttl_s) end
-if deadline_s > 0 then redis.call('ZADD', key('deadlines'), now + deadline_s * 1000, id) end
-redis.call('SADD', key('active', tenant), id)
+create_job(id, tenant, priority, spec, ARGV[12], tonumber(ARGV[10]), tonumber(ARGV[11]))
 redis.call('ZREM', key('reserved'), tenant .. '/' .. id)
-wait_in_line(id, now)
-local webhook = cjson.decode(spec).webhook
-if type(webhook) == 'table' then redis.call('HSET', key('job', id), 'webhook', cjson.encode(webhook)) end
-notify(id, 'queued')
 local created = snapshot(id)
 if submission then
-  redis.call('HSET', submission, 'answer', cjson.encode(created))
-  redis.call('EXPIRE', submission, keep_s)
+  answer_submission(tenant, name, created, keep_s)
   redis.call('HSET', key('job', id), 'submission', name)
 end
 return {'created', created}

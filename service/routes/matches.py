@@ -1,9 +1,9 @@
 """Matches: which part of one picture belongs to which part of another, and nothing painted. The same kind of job."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Form, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from jobs.schema import JobKind
@@ -19,11 +19,19 @@ from service.dependencies import (
     OfStatus,
     Prefer,
 )
-from service.forms import MatchingForm
-from service.responses import RETRY_CODES, SUBMISSION_CODES, accepted, event_stream, file, looked_at, problems
+from service.responses import (
+    RETRY_CODES,
+    SUBMISSION_CODES,
+    accepted,
+    event_stream,
+    file,
+    form_body,
+    looked_at,
+    problems,
+)
 from service.schemas import Matching, MatchingPage
 from service.streaming import follow
-from service.submitting import MULTIPART, Admitting, one_of_each
+from service.submitting import Admitting, SubmittedMatching
 
 router = APIRouter(prefix="/v1/matches", tags=["matches"])
 KIND = JobKind.MATCHES
@@ -35,11 +43,11 @@ KIND = JobKind.MATCHES
     operation_id="create_matching",
     summary="Match two pictures",
     response_description="Queued. `Location` is the job's address.",
-    dependencies=[Depends(one_of_each)],
+    openapi_extra=form_body("MatchingForm", "MatchingRequest"),
     responses={**accepted(Matching), **problems(*SUBMISSION_CODES)},
 )
 async def create_matching(
-    form: Annotated[MatchingForm, Form(media_type=MULTIPART)],
+    form: SubmittedMatching,
     response: Response,
     caller: Called,
     admission: Admitting,

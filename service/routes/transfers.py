@@ -1,17 +1,16 @@
 """Transfers: submit, list, look, cancel."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Form, Response
+from fastapi import APIRouter, Response
 
 from jobs.schema import JobKind
 from service.answering import answer_cancel, answer_look, answer_submission, delete_job
 from service.dependencies import Called, Cursor, IdempotencyKey, IfNoneMatch, JobId, Limit, OfStatus, Prefer
-from service.forms import TransferForm
-from service.responses import RETRY_CODES, SUBMISSION_CODES, accepted, looked_at, problems
+from service.responses import RETRY_CODES, SUBMISSION_CODES, accepted, form_body, looked_at, problems
 from service.schemas import Transfer, TransferPage
-from service.submitting import MULTIPART, Admitting, one_of_each
+from service.submitting import Admitting, SubmittedTransfer
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 
@@ -22,11 +21,11 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     operation_id="create_transfer",
     summary="Submit a transfer",
     response_description="Queued. `Location` is the job's address.",
-    dependencies=[Depends(one_of_each)],
+    openapi_extra=form_body("TransferForm", "TransferRequest"),
     responses={**accepted(Transfer), **problems(*SUBMISSION_CODES, "output_transparency")},
 )
 async def create_transfer(
-    form: Annotated[TransferForm, Form(media_type=MULTIPART)],
+    form: SubmittedTransfer,
     response: Response,
     caller: Called,
     admission: Admitting,

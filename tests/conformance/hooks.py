@@ -1,6 +1,7 @@
 """Read by Schemathesis before a run: what a picture looks like that the service has to accept."""
 
 import re
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,10 @@ from tests.pictures import encoded, gradient
 
 NOBODY = "http://127.0.0.1:9/"
 """Refuses every connection. Every URL is this one: a schema cannot say which ones are followed."""
+
+PICTURE = encoded(gradient())
+ASSET = sha256(PICTURE).hexdigest()
+"""Of both tenants, from before the run."""
 
 # One size, so that every picture can be a mask of every other.
 MODES = {"PNG": ("RGB", "L", "RGBA", "P", "1"), "JPEG": ("RGB", "L"), "WEBP": ("RGB", "RGBA")}
@@ -28,7 +33,10 @@ for kind in MODES:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """No key twice: it would come with another submission, which is refused. What is no key stays as it is."""
+    """No key twice: it would come with another submission, which is refused. What is no key stays as it is. JSON names
+    assets that are there."""
+    if case.meta is not None and case.meta.generation.mode.is_positive and isinstance(case.body, dict):
+        _name_what_is_there(case.body)
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch(r"[!-~]{1,257}", key):
         case.headers["Idempotency-Key"] = uuid4().hex
@@ -46,6 +54,18 @@ def map_body(context: Any, body: Any) -> Any:
         if isinstance(seed := fields.get("seed"), int) and seed % 4 == 1:
             fields["prompt"] = '{"error": "asked for"}'
     return body
+
+
+def _name_what_is_there(body: dict[str, Any]) -> None:
+    """What JSON Schema cannot say of assets and of batches. A form names no assets and is left as it is."""
+    items = body.get("items")
+    if isinstance(items, list):
+        body["reference"] = body.get("reference") or {"asset": ASSET}
+        body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]
+    for named in (body, *body.get("items", ())):
+        for name in ("target", "reference", "target_mask", "reference_mask"):
+            if isinstance(named.get(name), dict):
+                named[name] = {"asset": ASSET}
 
 
 def _agreeing(params: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from tests.live import Live, running_service
+from tests.pictures import encoded, gradient
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
@@ -27,6 +28,8 @@ def schemathesis(live: Live, folder: Path, *, examples: int, seed: int, more: Se
     headers = {name: [{"name": "Authorization", "value": f"Bearer {live.key(name)}"}] for name in tenants}
     for name in tenants:
         live.webhook_secret(name)
+        with live.client(name) as http:
+            http.post("/v1/assets", files={"file": ("a.png", encoded(gradient()))}).raise_for_status()
     keys.write_text(json.dumps({"auth": [{"name": name, "fixedHeaders": headers[name]} for name in tenants]}))
     done = subprocess.run(
         [

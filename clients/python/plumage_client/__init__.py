@@ -25,20 +25,41 @@ from plumage_client.errors import (
     PlumageError,
     RateLimited,
     ServerError,
+    StillRunning,
     TimedOut,
     Unauthorized,
     WebhookRefused,
 )
-from plumage_client.models import FieldError, Job, Problem, Progress, Result, Status, Transfer
+from plumage_client.models import (
+    Asset,
+    Batch,
+    BatchItem,
+    BatchResult,
+    FieldError,
+    File,
+    Job,
+    Matching,
+    MatchingResult,
+    Problem,
+    Progress,
+    Result,
+    Status,
+    Transfer,
+)
 from plumage_client.pictures import Picture
 from plumage_client.retries import Retries
 from plumage_client.webhooks import Webhook
 
 __all__ = [
     "ApiError",
+    "Asset",
     "AsyncPlumage",
+    "Batch",
+    "BatchItem",
+    "BatchResult",
     "Conflict",
     "FieldError",
+    "File",
     "Forbidden",
     "Gone",
     "InvalidRequest",
@@ -47,6 +68,8 @@ __all__ = [
     "JobEnded",
     "JobExpired",
     "JobFailed",
+    "Matching",
+    "MatchingResult",
     "NoConnection",
     "NotFound",
     "Picture",
@@ -59,6 +82,7 @@ __all__ = [
     "Retries",
     "ServerError",
     "Status",
+    "StillRunning",
     "TimedOut",
     "Transfer",
     "Unauthorized",

@@ -16,13 +16,14 @@ PlumageError
 │   ├── JobCanceled
 │   └── JobExpired
 ├── TimedOut            the job had not ended in the given time
+├── StillRunning        the batch had not ended in the given time
 └── WebhookRefused      a message that is not from the service, or too old
 """
 
 import json
 from typing import Any
 
-from plumage_client.models import FieldError, Job, Problem
+from plumage_client.models import Batch, FieldError, Job, Problem
 
 
 class PlumageError(Exception):
@@ -105,6 +106,14 @@ class TimedOut(PlumageError):
     def __init__(self, job: Job) -> None:
         super().__init__(f"job {job.id} is still {job.status}")
         self.job = job
+
+
+class StillRunning(PlumageError):
+    """`batch` as it was last. It goes on."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(f"batch {batch.id} has not ended")
+        self.batch = batch
 
 
 class WebhookRefused(PlumageError):

@@ -52,15 +52,41 @@ class Urls(Answer):
     events: str
     cancel: str
     result: str
+
+
+class TransferUrls(Urls):
     preview: str
+    matches: str
+    matches_picture: str
 
 
-class Result(Answer):
+class File(Answer):
+    """Something that a job has made."""
+
+    url: str
+    """Needs no key, until `url_expires_at`."""
+    url_expires_at: datetime
+    content_type: str
+    bytes: int
+    sha256: str
+
+
+class MatchingResult(File):
+    """What is known of the finished map."""
+
+    seed: int
+    model: ModelIdentity
+    timings: dict[str, float]
+    picture: File
+
+
+class Result(File):
     """What is known of the finished picture."""
 
     width: int
     height: int
-    sha256: str
+    matches: File
+    matches_picture: File
     seed: int
     model: ModelIdentity
     timings: dict[str, float]
@@ -83,6 +109,11 @@ class Job(Answer):
     metadata: dict[str, str]
     deadline: int | None
     ttl: int | None
+    priority: int
+    seed: int
+    prompt: str
+    negative_prompt: str
+    params: dict[str, Any]
 
     @property
     def done(self) -> bool:
@@ -97,12 +128,62 @@ class Job(Answer):
 class Transfer(Job):
     """One transfer, as it was when asked."""
 
-    urls: Urls
+    urls: TransferUrls
     result: Result | None
-    seed: int
-    prompt: str
-    negative_prompt: str
-    params: dict[str, Any]
+    output: dict[str, Any]
+    batch: str | None
+
+
+class Matching(Job):
+    """One job that matches two pictures, as it was when asked."""
+
+    urls: Urls
+    result: MatchingResult | None
+
+
+class Asset(Answer):
+    """A picture that jobs can name."""
+
+    id: str
+    """SHA-256 of the bytes that were uploaded."""
+    url: str
+    width: int
+    height: int
+    created_at: datetime
+    expires_at: datetime
+
+
+class Batch(Answer):
+    """One batch, as it was when asked."""
+
+    id: str
+    status: str
+    total: int
+    counts: dict[str, int]
+    """Jobs by `Status`."""
+    created_at: datetime
+    finished_at: datetime | None
+    metadata: dict[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """All of its jobs are over."""
+        return self.finished_at is not None
+
+
+class BatchItem(Answer):
+    """One job of a batch."""
+
+    custom_id: str
+    id: str
+    """Of the transfer."""
+    status: str
+
+
+class BatchResult(Answer):
+    custom_id: str
+    transfer: Transfer | None
+    """None when it is gone."""
 
 
 class TransferPage(Answer):

@@ -1,7 +1,7 @@
 import createClient, { type Client } from "openapi-fetch";
 import { good, JobEnded, type Transfer } from "./errors.js";
 import { follow, type Get } from "./follow.js";
-import { persistent, RETRIES, type Retries } from "./retries.js";
+import { persistent, RETRIES, retryAfterMs, sleep, type Retries } from "./retries.js";
 import type { components, paths } from "./schema.js";
 
 export { Webhook, WebhookVerificationError } from "standardwebhooks";
@@ -10,10 +10,19 @@ export { isFinal } from "./follow.js";
 export type { Retries } from "./retries.js";
 export type { components, operations, paths } from "./schema.js";
 
-type Form = components["schemas"]["TransferForm"];
+type Schemas = components["schemas"];
+type Form = Schemas["TransferForm"];
 type Files = "target" | "reference" | "target_mask" | "reference_mask";
 /** The parts of a submission, with pictures as blobs. */
 export type Submission = Omit<Form, Files> & { target: Blob; reference: Blob; target_mask?: Blob; reference_mask?: Blob };
+
+export type Asset = Schemas["StoredAsset"];
+export type Batch = Schemas["Batch"];
+export type BatchResult = Schemas["BatchResult"];
+export type Matching = Schemas["Matching"];
+/** Many transfers. Its pictures are assets: `{ asset: id }`. */
+export type BatchRequest = Schemas["BatchRequest"];
+const POLL_MS = 5000;
 
 export interface Options {
   /** Where the API is. */
@@ -67,6 +76,49 @@ export class Plumage {
     return { job, picture: await this.result(job.id) };
   }
 
+  /** Queues a job that finds matches and paints nothing. Its result is at `urls.result`, NumPy's .npz. */
+  async match(submission: Omit<Submission, "output">, idempotencyKey: string = crypto.randomUUID()): Promise<Matching> {
+    const answer = await this.api.POST("/v1/matches", {
+      params: { header: { "idempotency-key": idempotencyKey } },
+      body: submission as unknown as Schemas["MatchingForm"],
+      bodySerializer: () => formOf(submission),
+    });
+    return good(answer) as Matching;
+  }
+
+  /** Keeps a picture for jobs that name it, or keeps it longer when it is there already. */
+  async upload(picture: Blob): Promise<Asset> {
+    const body = { file: picture };
+    const answer = await this.api.POST("/v1/assets", {
+      body: body as unknown as Schemas["AssetForm"],
+      bodySerializer: () => formOf(body),
+    });
+    return good(answer) as Asset;
+  }
+
+  /** Queues all transfers of a batch, or none. */
+  async submitBatch(body: BatchRequest, idempotencyKey: string = crypto.randomUUID()): Promise<Batch> {
+    const params = { header: { "idempotency-key": idempotencyKey } };
+    return good(await this.api.POST("/v1/batches", { params, body })) as Batch;
+  }
+
+  /** The batch when all of its jobs are over. */
+  async batchEnd(id: string): Promise<Batch> {
+    for (;;) {
+      const answer = await this.api.GET("/v1/batches/{id}", { params: { path: { id } } });
+      const batch = good(answer) as Batch;
+      if (batch.status === "ended") return batch;
+      await sleep(retryAfterMs(answer.response) ?? POLL_MS);
+    }
+  }
+
+  /** The whole record of each job of a batch that is over. */
+  async batchResults(id: string): Promise<BatchResult[]> {
+    const answer = await this.api.GET("/v1/batches/{id}/results", { params: { path: { id } }, parseAs: "text" });
+    const lines = (good(answer) as unknown as string).split("\n").filter((line) => line !== "");
+    return lines.map((line) => JSON.parse(line) as BatchResult);
+  }
+
   /** The finished picture. */
   async result(id: string): Promise<Blob> {
     const answer = await this.api.GET("/v1/transfers/{id}/result", { params: { path: { id } }, parseAs: "blob" });
@@ -74,7 +126,7 @@ export class Plumage {
   }
 }
 
-function formOf(submission: Submission): FormData {
+function formOf(submission: object): FormData {
   const form = new FormData();
   for (const [name, value] of Object.entries(submission)) {
     if (value instanceof Blob) form.append(name, value, name);

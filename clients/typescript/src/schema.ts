@@ -376,6 +376,165 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/assets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload a picture
+         * @description Keeps a picture for jobs that name it as `{"asset": id}`. Its id is the SHA-256 of the bytes, so the same picture
+         *     is kept once however often it is sent, and whoever has a picture knows its id.
+         */
+        post: operations["create_asset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/assets/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look at an asset
+         * @description Tells whether a picture has to be uploaded again.
+         */
+        get: operations["get_asset"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an asset
+         * @description Jobs that were submitted with it have copies of their own and are not affected.
+         */
+        delete: operations["delete_asset"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List batches, newest first
+         * @description One page of batches. Go on with `cursor` while `next` is not null.
+         */
+        get: operations["list_batches"];
+        put?: never;
+        /**
+         * Submit many transfers
+         * @description One reference onto many targets, or pairs; up to 1,000. The pictures are assets.
+         *
+         *     Everything is checked first; then all jobs are queued, or none when there is no room for all. Each is a transfer
+         *     with an id of its own, under `/v1/transfers`; its `custom_id` and state are at `urls.items`.
+         */
+        post: operations["create_batch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look at a batch
+         * @description To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds.
+         */
+        get: operations["get_batch"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a batch
+         * @description Removes the batch, its jobs and all of their pictures. Jobs that wait are taken out of the line; while one runs,
+         *     cancel first. From then on all of these ids are a 410. The bytes in the object store follow within minutes.
+         */
+        delete: operations["delete_batch"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches/{id}/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the jobs of a batch
+         * @description In the order in which they were given. Go on with `cursor` while `next` is not null.
+         */
+        get: operations["list_batch_items"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches/{id}/results": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch the results of a batch
+         * @description Jobs that are not over have no line yet: look again when `status` is `ended`. Each line is
+         *     `{"custom_id": …, "transfer": …}` with the whole record and fresh links to its files.
+         */
+        get: operations["get_batch_results"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a batch
+         * @description Safe to repeat. Its queued jobs are canceled at once, running ones go through `canceling`, and those that are
+         *     over stay as they are.
+         */
+        post: operations["cancel_batch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/files/{token}": {
         parameters: {
             query?: never;
@@ -470,6 +629,240 @@ export interface components {
              */
             status: "alive";
         };
+        /**
+         * AssetForm
+         * @description A picture to keep.
+         */
+        AssetForm: {
+            /**
+             * File
+             * @description JPEG, PNG or WebP, one frame.
+             */
+            file: string;
+        };
+        /**
+         * AssetPicture
+         * @description A picture that was uploaded as an asset.
+         */
+        AssetPicture: {
+            /**
+             * Asset
+             * @description Its `id`.
+             */
+            asset: string;
+        };
+        /**
+         * Batch
+         * @description One batch, as it is now.
+         */
+        Batch: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @description `ended` when all of its jobs are over.
+             * @enum {string}
+             */
+            status: "running" | "ended";
+            /** Total */
+            total: number;
+            counts: components["schemas"]["Counts"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Finished At
+             * @description When the last of its jobs ended.
+             */
+            finished_at: string | null;
+            /**
+             * Metadata
+             * @description As given.
+             */
+            metadata: {
+                [key: string]: string;
+            };
+            urls: components["schemas"]["BatchUrls"];
+        };
+        /**
+         * BatchItem
+         * @description One job of a batch.
+         */
+        BatchItem: {
+            /** Custom Id */
+            custom_id: string;
+            /**
+             * Id
+             * @description Of the transfer.
+             */
+            id: string;
+            status: components["schemas"]["Status"];
+            /**
+             * Url
+             * @description The transfer's record.
+             */
+            url: string;
+        };
+        /**
+         * BatchItems
+         * @description Part of the list of a batch's jobs, in the order in which they were given.
+         */
+        BatchItems: {
+            /** Items */
+            items: components["schemas"]["BatchItem"][];
+            /**
+             * Next
+             * @description `cursor` of the following page. Null: this was the last.
+             */
+            next: string | null;
+        };
+        /**
+         * BatchJob
+         * @description One job of a batch. What is absent is taken from the batch.
+         */
+        BatchJob: {
+            /**
+             * Custom Id
+             * @description Your own name for it, which comes back with its state and its result. No two of a batch have the same.
+             */
+            custom_id: string;
+            /** @description The picture that is repainted. */
+            target: components["schemas"]["AssetPicture"];
+            /** @description The picture whose appearance it takes. */
+            reference?: components["schemas"]["AssetPicture"];
+            /** @description What takes part, of the target's size: white = inside. */
+            target_mask?: components["schemas"]["AssetPicture"];
+            /**
+             * @description Where matches may be found, of the reference's size: white = inside. The batch's own goes with the batch's
+             *     reference only.
+             */
+            reference_mask?: components["schemas"]["AssetPicture"];
+            /** Seed */
+            seed?: number;
+            /** Prompt */
+            prompt?: string;
+            /** Negative Prompt */
+            negative_prompt?: string;
+            /** Metadata */
+            metadata?: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * BatchPage
+         * @description Part of the list of batches, newest first.
+         */
+        BatchPage: {
+            /** Items */
+            items: components["schemas"]["Batch"][];
+            /**
+             * Next
+             * @description `cursor` of the following page. Null: this was the last.
+             */
+            next: string | null;
+        };
+        /**
+         * BatchRequest
+         * @description Many transfers: one reference onto many targets, or pairs. A field that is not listed here is refused.
+         */
+        BatchRequest: {
+            /**
+             * Seed
+             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             */
+            seed?: number;
+            /**
+             * Prompt
+             * @description What the picture shows, if it helps.
+             * @default
+             */
+            prompt: string;
+            /**
+             * Negative Prompt
+             * @description What to stay away from. Takes effect with classifier-free guidance only.
+             * @default
+             */
+            negative_prompt: string;
+            /** @description How the job is computed: a JSON object. Absent fields take their defaults. */
+            params?: components["schemas"]["TransferParams"];
+            /**
+             * Metadata
+             * @description A JSON object of strings that comes back with the record; at most 16 of up to 512 characters.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * Deadline
+             * @description Seconds. A job that no worker has started by then is `expired`.
+             */
+            deadline?: number;
+            /**
+             * Ttl
+             * @description Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them.
+             */
+            ttl?: number;
+            /**
+             * Priority
+             * @description Among your own waiting jobs the highest goes first.
+             * @default 0
+             */
+            priority: number;
+            /** @description A JSON object: where to send what happens to the job, and which of it. */
+            webhook?: components["schemas"]["Webhook"];
+            /**
+             * @default {
+             *       "format": "png",
+             *       "quality": null,
+             *       "background": null
+             *     }
+             */
+            output: components["schemas"]["Output"];
+            /** @description Of every job that names none of its own. */
+            reference?: components["schemas"]["AssetPicture"];
+            /** @description What of that reference is used, of its size: white = inside. */
+            reference_mask?: components["schemas"]["AssetPicture"];
+            /**
+             * Items
+             * @description The jobs, in the order in which they are queued.
+             */
+            items: components["schemas"]["BatchJob"][];
+        };
+        /**
+         * BatchResult
+         * @description One line of a batch's results.
+         */
+        BatchResult: {
+            /** Custom Id */
+            custom_id: string;
+            /** @description Its record, with links. Null when it was deleted, or is past its own `ttl`. */
+            transfer: components["schemas"]["Transfer"] | null;
+        };
+        /**
+         * BatchUrls
+         * @description Where to go from here: paths on this server, or full URLs when the operator has set a public address.
+         */
+        BatchUrls: {
+            /** Self */
+            self: string;
+            /**
+             * Items
+             * @description The state of each job.
+             */
+            items: string;
+            /**
+             * Results
+             * @description JSON Lines: one record for each job that is over.
+             */
+            results: string;
+            /**
+             * Cancel
+             * @description POST here to cancel all jobs that are not over.
+             */
+            cancel: string;
+        };
         /** Check */
         Check: {
             /**
@@ -481,6 +874,26 @@ export interface components {
             ok: boolean;
             /** Detail */
             detail: string;
+        };
+        /**
+         * Counts
+         * @description How many jobs of the batch are in each state.
+         */
+        Counts: {
+            /** Queued */
+            queued: number;
+            /** Running */
+            running: number;
+            /** Canceling */
+            canceling: number;
+            /** Succeeded */
+            succeeded: number;
+            /** Failed */
+            failed: number;
+            /** Canceled */
+            canceled: number;
+            /** Expired */
+            expired: number;
         };
         /**
          * Delivery
@@ -1005,6 +1418,7 @@ export interface components {
          *       "ttl": null,
          *       "priority": 0,
          *       "webhook": null,
+         *       "batch": null,
          *       "urls": {
          *         "self": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
          *         "events": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
@@ -1107,6 +1521,7 @@ export interface components {
          *       "ttl": null,
          *       "priority": 0,
          *       "webhook": null,
+         *       "batch": null,
          *       "urls": {
          *         "self": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
          *         "events": "/v1/matches/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
@@ -1199,6 +1614,11 @@ export interface components {
              */
             priority: number;
             webhook: components["schemas"]["WebhookState"] | null;
+            /**
+             * Batch
+             * @description Id of the batch that it came with, if any.
+             */
+            batch: string | null;
             urls: components["schemas"]["MatchingUrls"];
             /** @description Null unless succeeded. */
             result: components["schemas"]["MatchingResult"] | null;
@@ -1208,27 +1628,6 @@ export interface components {
          * @description The parts of a submission. A part that is not listed here, or given twice, is refused.
          */
         MatchingForm: {
-            /**
-             * Target
-             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-             *     frame.
-             */
-            target: string;
-            /**
-             * Reference
-             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
-             */
-            reference: string;
-            /**
-             * Target Mask
-             * @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly.
-             */
-            target_mask?: string;
-            /**
-             * Reference Mask
-             * @description Where matches may be found, of the reference's size: white = inside.
-             */
-            reference_mask?: string;
             /**
              * Seed
              * @description Seed of all noise. Absent: a random one, which the answer tells.
@@ -1273,6 +1672,27 @@ export interface components {
             priority: number;
             /** @description A JSON object: where to send what happens to the job, and which of it. */
             webhook?: components["schemas"]["Webhook"];
+            /**
+             * Target
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
+             *     frame.
+             */
+            target: string;
+            /**
+             * Reference
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
+             */
+            reference: string;
+            /**
+             * Target Mask
+             * @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly.
+             */
+            target_mask?: string;
+            /**
+             * Reference Mask
+             * @description Where matches may be found, of the reference's size: white = inside.
+             */
+            reference_mask?: string;
         };
         /**
          * MatchingPage
@@ -1289,6 +1709,67 @@ export interface components {
              * @description `cursor` of the following page. Null: this was the last.
              */
             next: string | null;
+        };
+        /**
+         * MatchingRequest
+         * @description A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused.
+         */
+        MatchingRequest: {
+            /**
+             * Seed
+             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             */
+            seed?: number;
+            /**
+             * Prompt
+             * @description What the picture shows, if it helps.
+             * @default
+             */
+            prompt: string;
+            /**
+             * Negative Prompt
+             * @description What to stay away from. Takes effect with classifier-free guidance only.
+             * @default
+             */
+            negative_prompt: string;
+            /** @description How the job is computed: a JSON object. Absent fields take their defaults. */
+            params?: components["schemas"]["TransferParams"];
+            /**
+             * Metadata
+             * @description A JSON object of strings that comes back with the record; at most 16 of up to 512 characters.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * Deadline
+             * @description Seconds. A job that no worker has started by then is `expired`.
+             */
+            deadline?: number;
+            /**
+             * Ttl
+             * @description Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them.
+             */
+            ttl?: number;
+            /**
+             * Priority
+             * @description Among your own waiting jobs the highest goes first.
+             * @default 0
+             */
+            priority: number;
+            /** @description A JSON object: where to send what happens to the job, and which of it. */
+            webhook?: components["schemas"]["Webhook"];
+            /**
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
+             *     frame.
+             */
+            target: components["schemas"]["NamedPicture"];
+            /** @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame. */
+            reference: components["schemas"]["NamedPicture"];
+            /** @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly. */
+            target_mask?: components["schemas"]["NamedPicture"];
+            /** @description Where matches may be found, of the reference's size: white = inside. */
+            reference_mask?: components["schemas"]["NamedPicture"];
         };
         /**
          * MatchingResult
@@ -1375,6 +1856,22 @@ export interface components {
             dtype: string;
         };
         /**
+         * NamedPicture
+         * @description A picture that is somewhere else: exactly one of the two is given.
+         */
+        NamedPicture: {
+            /**
+             * Asset
+             * @description `id` of an asset.
+             */
+            asset?: string;
+            /**
+             * Url
+             * @description Where the service fetches it, if its operator allows that: `https`, port 443, a public address, no redirect.
+             */
+            url?: string;
+        };
+        /**
          * Output
          * @description How the finished picture is written.
          */
@@ -1448,7 +1945,7 @@ export interface components {
              * @description Stable, for programs.
              * @enum {string}
              */
-            code: "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "link_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "object_corrupt" | "objects_unavailable" | "output_transparency" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_jobs" | "unsupported_media_type" | "url_refused" | "webhook_secret_missing" | "webhooks_stalled";
+            code: "asset_not_found" | "batch_gone" | "batch_not_found" | "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "link_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "object_corrupt" | "objects_unavailable" | "output_transparency" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_assets" | "too_many_jobs" | "unsupported_media_type" | "url_refused" | "url_too_large" | "url_unreachable" | "urls_off" | "webhook_secret_missing" | "webhooks_stalled";
             /**
              * Errors
              * @description Field by field, where that makes sense.
@@ -1596,6 +2093,41 @@ export interface components {
          */
         Status: "queued" | "running" | "canceling" | "succeeded" | "failed" | "canceled" | "expired";
         /**
+         * StoredAsset
+         * @description A picture that jobs can name.
+         */
+        StoredAsset: {
+            /**
+             * Id
+             * @description SHA-256 of the bytes that were uploaded, in hex.
+             */
+            id: string;
+            /** Url */
+            url: string;
+            /**
+             * Bytes
+             * @description Size of what is kept: a PNG in sRGB, upright, without metadata.
+             */
+            bytes: number;
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /** Has Alpha */
+            has_alpha: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description Uploading it again starts its time anew.
+             */
+            expires_at: string;
+        };
+        /**
          * Transfer
          * @description One transfer, as it is now.
          * @example {
@@ -1691,6 +2223,7 @@ export interface components {
          *       "ttl": null,
          *       "priority": 0,
          *       "webhook": null,
+         *       "batch": null,
          *       "urls": {
          *         "self": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
          *         "events": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
@@ -1800,6 +2333,7 @@ export interface components {
          *       "ttl": null,
          *       "priority": 0,
          *       "webhook": null,
+         *       "batch": null,
          *       "urls": {
          *         "self": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g",
          *         "events": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/events",
@@ -1909,6 +2443,11 @@ export interface components {
              */
             priority: number;
             webhook: components["schemas"]["WebhookState"] | null;
+            /**
+             * Batch
+             * @description Id of the batch that it came with, if any.
+             */
+            batch: string | null;
             urls: components["schemas"]["TransferUrls"];
             output: components["schemas"]["EffectiveOutput"];
             /** @description Null unless succeeded. */
@@ -1919,27 +2458,6 @@ export interface components {
          * @description The parts of a submission. A part that is not listed here, or given twice, is refused.
          */
         TransferForm: {
-            /**
-             * Target
-             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-             *     frame.
-             */
-            target: string;
-            /**
-             * Reference
-             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
-             */
-            reference: string;
-            /**
-             * Target Mask
-             * @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly.
-             */
-            target_mask?: string;
-            /**
-             * Reference Mask
-             * @description Where matches may be found, of the reference's size: white = inside.
-             */
-            reference_mask?: string;
             /**
              * Seed
              * @description Seed of all noise. Absent: a random one, which the answer tells.
@@ -1985,7 +2503,27 @@ export interface components {
             /** @description A JSON object: where to send what happens to the job, and which of it. */
             webhook?: components["schemas"]["Webhook"];
             /**
-             * @description How the finished picture is written: a JSON object. Absent: PNG.
+             * Target
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
+             *     frame.
+             */
+            target: string;
+            /**
+             * Reference
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
+             */
+            reference: string;
+            /**
+             * Target Mask
+             * @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly.
+             */
+            target_mask?: string;
+            /**
+             * Reference Mask
+             * @description Where matches may be found, of the reference's size: white = inside.
+             */
+            reference_mask?: string;
+            /**
              * @default {
              *       "format": "png",
              *       "quality": null,
@@ -2314,6 +2852,75 @@ export interface components {
              */
             feather_px: number;
         };
+        /**
+         * TransferRequest
+         * @description A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused.
+         */
+        TransferRequest: {
+            /**
+             * Seed
+             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             */
+            seed?: number;
+            /**
+             * Prompt
+             * @description What the picture shows, if it helps.
+             * @default
+             */
+            prompt: string;
+            /**
+             * Negative Prompt
+             * @description What to stay away from. Takes effect with classifier-free guidance only.
+             * @default
+             */
+            negative_prompt: string;
+            /** @description How the job is computed: a JSON object. Absent fields take their defaults. */
+            params?: components["schemas"]["TransferParams"];
+            /**
+             * Metadata
+             * @description A JSON object of strings that comes back with the record; at most 16 of up to 512 characters.
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * Deadline
+             * @description Seconds. A job that no worker has started by then is `expired`.
+             */
+            deadline?: number;
+            /**
+             * Ttl
+             * @description Seconds. Once over, record and pictures are kept for this long, and never longer than the service keeps them.
+             */
+            ttl?: number;
+            /**
+             * Priority
+             * @description Among your own waiting jobs the highest goes first.
+             * @default 0
+             */
+            priority: number;
+            /** @description A JSON object: where to send what happens to the job, and which of it. */
+            webhook?: components["schemas"]["Webhook"];
+            /**
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
+             *     frame.
+             */
+            target: components["schemas"]["NamedPicture"];
+            /** @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame. */
+            reference: components["schemas"]["NamedPicture"];
+            /** @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly. */
+            target_mask?: components["schemas"]["NamedPicture"];
+            /** @description Where matches may be found, of the reference's size: white = inside. */
+            reference_mask?: components["schemas"]["NamedPicture"];
+            /**
+             * @default {
+             *       "format": "png",
+             *       "quality": null,
+             *       "background": null
+             *     }
+             */
+            output: components["schemas"]["Output"];
+        };
         /** TransferUrls */
         TransferUrls: {
             /** Self */
@@ -2613,6 +3220,7 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": components["schemas"]["TransferForm"];
+                "application/json": components["schemas"]["TransferRequest"];
             };
         };
         responses: {
@@ -2698,7 +3306,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            /** @description `urls_off`: Pictures by URL are switched off here. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2706,12 +3314,33 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
+                     *       "type": "urn:plumage:problem:urls_off",
+                     *       "title": "Pictures by URL are switched off here.",
                      *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
+                     *       "detail": "Pictures by URL are switched off here.",
                      *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
+                     *       "code": "urls_off",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }
@@ -2763,7 +3392,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large. */
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2805,7 +3434,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `idempotency_key_reused`: This key came with another submission before.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `idempotency_key_reused`: This key came with another submission before.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5118,6 +5747,7 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": components["schemas"]["MatchingForm"];
+                "application/json": components["schemas"]["MatchingRequest"];
             };
         };
         responses: {
@@ -5203,7 +5833,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            /** @description `urls_off`: Pictures by URL are switched off here. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5211,12 +5841,33 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
+                     *       "type": "urn:plumage:problem:urls_off",
+                     *       "title": "Pictures by URL are switched off here.",
                      *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
+                     *       "detail": "Pictures by URL are switched off here.",
                      *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
+                     *       "code": "urls_off",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }
@@ -5268,7 +5919,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large. */
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5310,7 +5961,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `idempotency_key_reused`: This key came with another submission before. */
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `idempotency_key_reused`: This key came with another submission before. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6844,6 +7495,1972 @@ export interface operations {
                      *       "detail": "Too many jobs are waiting.",
                      *       "instance": "/v1/transfers",
                      *       "code": "queue_full",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    create_asset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["AssetForm"];
+            };
+        };
+        responses: {
+            /** @description It was there already, and is now kept for its whole time again. */
+            200: {
+                headers: {
+                    /** @description The asset's address. */
+                    Location?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredAsset"];
+                };
+            };
+            /** @description Kept. `Location` is the asset's address. */
+            201: {
+                headers: {
+                    /** @description The asset's address. */
+                    Location?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredAsset"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_many_assets`: This tenant has too many assets. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:too_many_assets",
+                     *       "title": "This tenant has too many assets.",
+                     *       "status": 429,
+                     *       "detail": "This tenant has too many assets.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "too_many_assets",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_asset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The asset's `id`: SHA-256 of what was uploaded. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is known of it. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredAsset"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    delete_asset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The asset's `id`: SHA-256 of what was uploaded. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    list_batches: {
+        parameters: {
+            query?: {
+                /** @description Most jobs on one page. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchPage"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    create_batch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A word of the client's choice, as random as a UUID and kept for a day. The same submission with the same key is run once and always answered alike. */
+                "idempotency-key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchRequest"];
+            };
+        };
+        responses: {
+            /** @description All of them are queued. `Location` is the batch's address. */
+            202: {
+                headers: {
+                    /** @description The batch's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Batch"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with.; `idempotency_key_in_use`: A submission with this key is being admitted. */
+            409: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `idempotency_key_reused`: This key came with another submission before.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key.; `too_many_jobs`: This tenant has too many unfinished jobs. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:queue_full",
+                     *       "title": "Too many jobs are waiting.",
+                     *       "status": 503,
+                     *       "detail": "Too many jobs are waiting.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "queue_full",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_batch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+            };
+            path: {
+                /** @description The batch's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many of its jobs are in which state. */
+            200: {
+                headers: {
+                    /** @description Changes with the batch. */
+                    ETag?: string;
+                    /** @description Absent when it has ended. */
+                    "Retry-After"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Batch"];
+                };
+            };
+            /** @description The batch has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_not_found`: There is no such batch. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_not_found",
+                     *       "title": "There is no such batch.",
+                     *       "status": 404,
+                     *       "detail": "There is no such batch.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_gone`: The batch is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_gone",
+                     *       "title": "The batch is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The batch is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    delete_batch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The batch's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch and its jobs are gone. */
+            204: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_not_found`: There is no such batch. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_not_found",
+                     *       "title": "There is no such batch.",
+                     *       "status": 404,
+                     *       "detail": "There is no such batch.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_transition`: The state of the job does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_transition",
+                     *       "title": "The state of the job does not allow this.",
+                     *       "status": 409,
+                     *       "detail": "The state of the job does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_transition",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_gone`: The batch is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_gone",
+                     *       "title": "The batch is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The batch is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    list_batch_items: {
+        parameters: {
+            query?: {
+                /** @description Only jobs in this state. */
+                status?: components["schemas"]["Status"];
+                /** @description Most jobs on one page. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The batch's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchItems"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_not_found`: There is no such batch. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_not_found",
+                     *       "title": "There is no such batch.",
+                     *       "status": 404,
+                     *       "detail": "There is no such batch.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_gone`: The batch is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_gone",
+                     *       "title": "The batch is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The batch is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_batch_results: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The batch's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON Lines: a `BatchResult` for each job that is over, in the given order. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": string;
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_not_found`: There is no such batch. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_not_found",
+                     *       "title": "There is no such batch.",
+                     *       "status": 404,
+                     *       "detail": "There is no such batch.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_gone`: The batch is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_gone",
+                     *       "title": "The batch is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The batch is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    cancel_batch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The batch's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of its jobs are over. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Batch"];
+                };
+            };
+            /** @description Workers have been told; they stop at their next step. */
+            202: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Batch"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_not_found`: There is no such batch. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_not_found",
+                     *       "title": "There is no such batch.",
+                     *       "status": 404,
+                     *       "detail": "There is no such batch.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_gone`: The batch is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_gone",
+                     *       "title": "The batch is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The batch is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }

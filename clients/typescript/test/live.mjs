@@ -44,6 +44,30 @@ const tests = {
     );
   },
 
+  async matches() {
+    let job = await plumage.match({ target, reference, seed: 3 });
+    for (; !["succeeded", "failed"].includes(job.status); ) job = good(await plumage.api.GET("/v1/matches/{id}", at(job.id)));
+    assert.equal(job.status, "succeeded");
+    const file = await plumage.api.GET("/v1/matches/{id}/result", { ...at(job.id), parseAs: "arrayBuffer" });
+    assert.equal(createHash("sha256").update(Buffer.from(good(file))).digest("hex"), job.result.sha256);
+  },
+
+  async batch() {
+    const [a, b] = [await plumage.upload(target), await plumage.upload(reference)];
+    assert.equal((await plumage.upload(target)).id, a.id);
+    const items = ["one", "two"].map((custom_id) => ({ custom_id, target: { asset: a.id } }));
+    const batch = await plumage.submitBatch({ reference: { asset: b.id }, items, seed: 1 });
+    const ended = await plumage.batchEnd(batch.id);
+    assert.equal(ended.counts.succeeded, 2);
+    const results = await plumage.batchResults(batch.id);
+    assert.deepEqual(results.map((it) => it.custom_id), ["one", "two"]);
+    assert.equal(results[0].transfer.result.sha256, results[1].transfer.result.sha256);
+
+    const long = await plumage.submitBatch({ reference: { asset: b.id }, items, prompt: '{"steps": 600, "pause_s": 0.05}' });
+    good(await plumage.api.POST("/v1/batches/{id}/cancel", at(long.id)));
+    assert.equal((await plumage.batchEnd(long.id)).counts.canceled, 2);
+  },
+
   async refusal() {
     await assert.rejects(plumage.submit({ target: new Blob(["no picture"]), reference }), (error) => {
       assert.ok(error instanceof ApiError);

@@ -114,6 +114,6 @@ def shared_stack(api_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def stack(redis: Redis, shared_stack: Stack) -> Stack:
     """The API with default settings, an empty Redis and no objects."""
-    for kind in ("inputs/", "results/", "previews/"):
+    for kind in ("inputs/", "results/", "previews/", "assets/"):
         shared_stack.objects.delete_prefix(kind)
     return shared_stack

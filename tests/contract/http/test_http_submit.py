@@ -16,7 +16,7 @@ MASK = encoded(Image.new("L", SIZE, 255))
 RECORD = {
     "id", "status", "progress", "queue_position", "attempt", "created_at", "started_at", "finished_at",
     "error", "urls", "result", "seed", "prompt", "negative_prompt", "params",
-    "metadata", "deadline", "ttl", "priority", "output", "webhook",
+    "metadata", "deadline", "ttl", "priority", "output", "webhook", "batch",
 }  # fmt: skip
 
 

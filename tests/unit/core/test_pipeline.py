@@ -97,7 +97,8 @@ def test_transparent_surroundings_are_not_repainted(models: Models, pictures: Pi
 
 def test_positions_are_fractions_of_the_reference_picture_not_of_the_canvas(models: Models, pictures: Pictures) -> None:
     """A tall reference fills a strip of the canvas; matches still reach over its whole width."""
-    result = transfer(models, pictures[0], torch.rand(3, 200, 60), FAST, seed=0)
+    each_for_itself = changed(FAST, match_rigidity=0.0)  # noise has no figure that one map could fit
+    result = transfer(models, pictures[0], torch.rand(3, 200, 60), each_for_itself, seed=0)
     x = result.matches.positions[..., 0]
     assert x.min() < 0.3
     assert x.max() > 0.7

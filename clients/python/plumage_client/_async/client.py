@@ -7,9 +7,12 @@ from typing import Any, Self
 
 import httpx
 
+from plumage_client._async.assets import AsyncAssets
+from plumage_client._async.batches import AsyncBatches
+from plumage_client._async.matchings import AsyncMatchings
 from plumage_client._async.transfers import AsyncTransfers
 from plumage_client._async.transport import AsyncTransport
-from plumage_client.models import Transfer
+from plumage_client.models import Asset, Matching, Transfer
 from plumage_client.pictures import Picture, write_picture
 from plumage_client.retries import Retries
 
@@ -36,11 +39,14 @@ class AsyncPlumage:
             self._http.headers["Authorization"] = f"Bearer {key}"
         transport = AsyncTransport(self._http, retries or Retries())
         self.transfers = AsyncTransfers(transport, "/v1/transfers", Transfer)
+        self.matches = AsyncMatchings(transport, "/v1/matches", Matching)
+        self.assets = AsyncAssets(transport)
+        self.batches = AsyncBatches(transport)
 
     async def run(
         self,
-        target: Picture,
-        reference: Picture,
+        target: Picture | Asset,
+        reference: Picture | Asset,
         *,
         on_change: Callable[[Transfer], object] | None = None,
         timeout_s: float | None = None,

@@ -7,9 +7,12 @@ from typing import Any, Self
 
 import httpx
 
+from plumage_client._sync.assets import SyncAssets
+from plumage_client._sync.batches import SyncBatches
+from plumage_client._sync.matchings import SyncMatchings
 from plumage_client._sync.transfers import SyncTransfers
 from plumage_client._sync.transport import SyncTransport
-from plumage_client.models import Transfer
+from plumage_client.models import Asset, Matching, Transfer
 from plumage_client.pictures import Picture, write_picture
 from plumage_client.retries import Retries
 
@@ -36,11 +39,14 @@ class Plumage:
             self._http.headers["Authorization"] = f"Bearer {key}"
         transport = SyncTransport(self._http, retries or Retries())
         self.transfers = SyncTransfers(transport, "/v1/transfers", Transfer)
+        self.matches = SyncMatchings(transport, "/v1/matches", Matching)
+        self.assets = SyncAssets(transport)
+        self.batches = SyncBatches(transport)
 
     def run(
         self,
-        target: Picture,
-        reference: Picture,
+        target: Picture | Asset,
+        reference: Picture | Asset,
         *,
         on_change: Callable[[Transfer], object] | None = None,
         timeout_s: float | None = None,

@@ -4,34 +4,37 @@ from collections.abc import Mapping
 from typing import Any
 
 from plumage_client._sync.jobs import SyncJobs, idempotency
-from plumage_client.models import Transfer
+from plumage_client.models import Asset, Transfer
 from plumage_client.pictures import Picture
-from plumage_client.submissions import form_of
+from plumage_client.submissions import body_of
 
 
 class SyncTransfers(SyncJobs[Transfer]):
     def submit(
         self,
-        target: Picture,
-        reference: Picture,
+        target: Picture | Asset,
+        reference: Picture | Asset,
         *,
-        target_mask: Picture | None = None,
-        reference_mask: Picture | None = None,
+        target_mask: Picture | Asset | None = None,
+        reference_mask: Picture | Asset | None = None,
         prompt: str | None = None,
         negative_prompt: str | None = None,
         seed: int | None = None,
         params: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline: int | None = None,
         ttl: int | None = None,
+        priority: int | None = None,
+        webhook: Mapping[str, Any] | None = None,
         wait: int = 0,
         idempotency_key: str | None = None,
     ) -> Transfer:
         """Queues a job that paints `target` with the appearance of `reference`; returns its record.
 
         `deadline`, `ttl` and `wait` are seconds; with `wait`, at most 60, the answer may take that long if the job
-        ends meanwhile. Submitting again with the same `idempotency_key` finds the first job. Raises OSError for a
-        file that cannot be read.
+        ends meanwhile. Submitting again with the same `idempotency_key` finds the first job. The pictures are all
+        files, or all assets. Raises OSError for a file that cannot be read.
         """
         pictures = {
             "target": target,
@@ -44,8 +47,16 @@ class SyncTransfers(SyncJobs[Transfer]):
             "negative_prompt": negative_prompt,
             "seed": seed,
             "params": params,
+            "output": output,
             "metadata": metadata,
             "deadline": deadline,
             "ttl": ttl,
+            "priority": priority,
+            "webhook": webhook,
         }
-        return self._submit(idempotency(idempotency_key, wait), **form_of(pictures, fields))
+        return self._submit(idempotency(idempotency_key, wait), **body_of(pictures, fields))
+
+    def matches(self, job_id: str) -> bytes:
+        """The correspondence map of a finished job, as NumPy's .npz."""
+        response = self._transport.send("GET", f"{self._at(job_id)}/matches")
+        return response.content

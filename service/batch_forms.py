@@ -1,0 +1,89 @@
+"""What comes in for a batch: terms for all of its jobs, and the pictures of each."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from jobs.batches import BATCH_MAX
+from jobs.schema import JobKind, Metadata, Prompt, Seed
+from service.forms import NeverNull, Painted, Terms, never_null
+
+CustomId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class AssetPicture(BaseModel):
+    """A picture that was uploaded as an asset."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    asset: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Its `id`."""
+
+
+class BatchJob(BaseModel):
+    """One job of a batch. What is absent is taken from the batch."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    custom_id: CustomId
+    """Your own name for it, which comes back with its state and its result. No two of a batch have the same."""
+
+    target: AssetPicture
+    """The picture that is repainted."""
+
+    reference: Annotated[AssetPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """The picture whose appearance it takes."""
+
+    target_mask: Annotated[AssetPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """What takes part, of the target's size: white = inside."""
+
+    reference_mask: Annotated[AssetPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """Where matches may be found, of the reference's size: white = inside. The batch's own goes with the batch's
+    reference only."""
+
+    seed: Annotated[Seed | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    prompt: Annotated[Prompt | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    negative_prompt: Annotated[Prompt | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    metadata: Annotated[Metadata | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+
+
+class BatchRequest(Painted, Terms):
+    """Many transfers: one reference onto many targets, or pairs. A field that is not listed here is refused."""
+
+    kind: ClassVar[JobKind] = JobKind.TRANSFER
+
+    reference: Annotated[AssetPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """Of every job that names none of its own."""
+
+    reference_mask: Annotated[AssetPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    """What of that reference is used, of its size: white = inside."""
+
+    items: Annotated[list[BatchJob], Field(min_length=1, max_length=BATCH_MAX)]
+    """The jobs, in the order in which they are queued."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "BatchRequest":
+        seen: set[str] = set()
+        for item in self.items:
+            if item.custom_id in seen:
+                raise PydanticCustomError("custom_id_repeated", "A `custom_id` is given twice.")
+            seen.add(item.custom_id)
+        return self
+
+    @model_validator(mode="after")
+    def _each_has_a_reference(self) -> "BatchRequest":
+        if self.reference is None and any(item.reference is None for item in self.items):
+            raise PydanticCustomError("reference_missing", "A job without a `reference` needs one of the batch.")
+        return self
+
+    def pictures(self, item: BatchJob) -> dict[str, str]:
+        """Asset of each picture of a job."""
+        own = item.reference is not None
+        found = {
+            "target": item.target,
+            "reference": item.reference if own else self.reference,
+            "target_mask": item.target_mask,
+            "reference_mask": item.reference_mask or (None if own else self.reference_mask),
+        }
+        return {name: picture.asset for name, picture in found.items() if picture is not None}

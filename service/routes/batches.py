@@ -1,0 +1,209 @@
+"""Batches: many transfers, submitted, looked at, canceled and deleted as one."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from jobs.batches import BATCH_MAX
+from jobs.batches import Batch as StoredBatch
+from jobs.errors import BatchNotFound, JobGone, JobNotFound
+from jobs.schema import Status
+from service.batch_forms import BatchRequest
+from service.batches import Batch, BatchItem, BatchItems, BatchPage, BatchResult
+from service.batching import BatchAdmission
+from service.dependencies import Called, Caller, Cursor, IdempotencyKey, IfNoneMatch, Limit, OfStatus, is_id
+from service.polling import digest, names
+from service.responses import SUBMISSION_CODES, headers, json_body, problems
+from service.submitting import Admitting, submitted_batch
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+LOOK_CODES = ("batch_not_found", "batch_gone", "store_unavailable")
+RETRY_AFTER_S = 5
+LINES = {
+    "type": "string",
+    "description": "Each line is one of these.",
+    "contentMediaType": "application/json",
+    "contentSchema": {"$ref": "#/components/schemas/BatchResult"},
+}
+
+
+def _batch_id(id: Annotated[str, Path(description="The batch's `id`.")]) -> str:
+    if not is_id(id):
+        raise BatchNotFound("There is no such batch.")
+    return id
+
+
+BatchId = Annotated[str, Depends(_batch_id)]
+
+
+@router.post(
+    "",
+    status_code=202,
+    operation_id="create_batch",
+    summary="Submit many transfers",
+    response_description="All of them are queued. `Location` is the batch's address.",
+    openapi_extra=json_body("BatchRequest"),
+    responses={
+        202: headers(
+            {"Location": "The batch's address.", "Idempotency-Replayed": "`true` when the key was used before."}
+        ),
+        **problems(*(code for code in SUBMISSION_CODES if not code.startswith("urls_")), "output_transparency"),
+    },
+)
+async def create_batch(
+    form: Annotated[BatchRequest, Depends(submitted_batch)],
+    response: Response,
+    caller: Called,
+    admission: Admitting,
+    idempotency_key: IdempotencyKey = "",
+) -> Batch:
+    """One reference onto many targets, or pairs; up to 1,000. The pictures are assets.
+
+    Everything is checked first; then all jobs are queued, or none when there is no room for all. Each is a transfer
+    with an id of its own, under `/v1/transfers`; its `custom_id` and state are at `urls.items`.
+    """
+    if form.webhook is not None:
+        await run_sync(caller.require_deliverable, form.webhook.url)
+    batch, replayed = await BatchAdmission(admission).admit(form, caller.tenant, idempotency_key)
+    if replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    answer = Batch.of(batch, caller.settings.public_url)
+    response.headers["Location"] = answer.urls.self
+    return answer
+
+
+@router.get(
+    "",
+    operation_id="list_batches",
+    summary="List batches, newest first",
+    response_description="One page.",
+    responses=problems("invalid_request", "store_unavailable"),
+)
+def list_batches(caller: Called, limit: Limit = 20, cursor: Cursor = None) -> BatchPage:
+    """One page of batches. Go on with `cursor` while `next` is not null."""
+    page = caller.store.batches.list_batches(tenant=caller.tenant, limit=limit, cursor=cursor)
+    return BatchPage(items=[Batch.of(each, caller.settings.public_url) for each in page.items], next=page.next)
+
+
+@router.get(
+    "/{id}",
+    operation_id="get_batch",
+    summary="Look at a batch",
+    response_model=Batch,
+    response_description="How many of its jobs are in which state.",
+    responses={
+        200: headers({"ETag": "Changes with the batch.", "Retry-After": "Absent when it has ended."}),
+        304: {"description": "The batch has the ETag of `If-None-Match`."},
+        **problems(*LOOK_CODES),
+    },
+)
+def get_batch(batch_id: BatchId, response: Response, caller: Called, if_none_match: IfNoneMatch = "") -> object:
+    """To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds."""
+    return _answer(caller.store.batches.get(batch_id, tenant=caller.tenant), response, caller, if_none_match)
+
+
+@router.get(
+    "/{id}/items",
+    operation_id="list_batch_items",
+    summary="List the jobs of a batch",
+    response_description="One page.",
+    responses=problems("invalid_request", *LOOK_CODES),
+)
+def list_batch_items(
+    batch_id: BatchId,
+    caller: Called,
+    status: OfStatus = None,
+    limit: Annotated[int, Query(ge=1, le=BATCH_MAX, description="Most jobs on one page.")] = 100,
+    cursor: Cursor = None,
+) -> BatchItems:
+    """In the order in which they were given. Go on with `cursor` while `next` is not null."""
+    batch = caller.store.batches.get(batch_id, tenant=caller.tenant)
+    start = int(cursor or 0)
+    found = [
+        (position, member)
+        for position, member in enumerate(batch.members)
+        if position >= start and status in (None, member.status)
+    ]
+    items = [BatchItem.of(member, caller.settings.public_url) for _, member in found[:limit]]
+    return BatchItems(items=items, next=str(found[limit][0]) if len(found) > limit else None)
+
+
+@router.get(
+    "/{id}/results",
+    operation_id="get_batch_results",
+    summary="Fetch the results of a batch",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "JSON Lines: a `BatchResult` for each job that is over, in the given order.",
+            "content": {"application/jsonl": {"schema": LINES}},
+        },
+        **problems(*LOOK_CODES, "objects_unavailable"),
+    },
+)
+def get_batch_results(batch_id: BatchId, caller: Called) -> StreamingResponse:
+    """Jobs that are not over have no line yet: look again when `status` is `ended`. Each line is
+    `{"custom_id": …, "transfer": …}` with the whole record and fresh links to its files."""
+    batch = caller.store.batches.get(batch_id, tenant=caller.tenant)
+    name = f'attachment; filename="plumage-batch-{batch.id}.jsonl"'
+    return StreamingResponse(
+        _lines(batch, caller), media_type="application/jsonl", headers={"Content-Disposition": name}
+    )
+
+
+@router.post(
+    "/{id}/cancel",
+    operation_id="cancel_batch",
+    summary="Cancel a batch",
+    response_model=Batch,
+    response_description="All of its jobs are over.",
+    responses={
+        202: {"model": Batch, "description": "Workers have been told; they stop at their next step."},
+        **problems(*LOOK_CODES),
+    },
+)
+def cancel_batch(batch_id: BatchId, response: Response, caller: Called) -> object:
+    """Safe to repeat. Its queued jobs are canceled at once, running ones go through `canceling`, and those that are
+    over stay as they are."""
+    batch = caller.store.batches.cancel(batch_id, tenant=caller.tenant)
+    response.status_code = 200 if batch.finished_at else 202
+    return Batch.of(batch, caller.settings.public_url)
+
+
+@router.delete(
+    "/{id}",
+    status_code=204,
+    operation_id="delete_batch",
+    summary="Delete a batch",
+    response_description="The batch and its jobs are gone.",
+    responses=problems(*LOOK_CODES, "invalid_transition"),
+)
+def delete_batch(batch_id: BatchId, caller: Called) -> None:
+    """Removes the batch, its jobs and all of their pictures. Jobs that wait are taken out of the line; while one runs,
+    cancel first. From then on all of these ids are a 410. The bytes in the object store follow within minutes."""
+    caller.store.batches.delete(batch_id, tenant=caller.tenant)
+
+
+def _answer(batch: StoredBatch, response: Response, caller: Caller, if_none_match: str) -> Batch | Response:
+    answer = Batch.of(batch, caller.settings.public_url)
+    tag = digest(answer.model_dump_json())
+    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
+    if batch.finished_at is None:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if names(if_none_match, tag):
+        return Response(status_code=304, headers=dict(response.headers))
+    return answer
+
+
+def _lines(batch: StoredBatch, caller: Caller) -> Iterator[bytes]:
+    for member in batch.members:
+        if not Status(member.status).terminal:
+            continue
+        try:
+            transfer = caller.show(caller.store.get(member.job_id, tenant=caller.tenant))
+        except (JobNotFound, JobGone):
+            transfer = None
+        yield BatchResult(custom_id=member.custom_id, transfer=transfer).model_dump_json().encode() + b"\n"
