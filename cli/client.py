@@ -1,5 +1,6 @@
 """The little that the command line needs of the HTTP API."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ TERMINAL = ("succeeded", "failed", "canceled", "expired")
 
 
 def open_client(url: str) -> httpx.Client:
-    """Ignores proxy settings of the environment: the stack is on this machine."""
-    return httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+    """Sends PLUMAGE_API_KEY if there is one. Ignores proxy settings: the stack is on this machine."""
+    key = os.environ.get("PLUMAGE_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx.Client(base_url=url, timeout=30.0, trust_env=False, headers=headers)
 
 
 def is_live(client: httpx.Client) -> bool:

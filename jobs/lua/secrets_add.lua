@@ -4,9 +4,11 @@ local now = now_ms()
 if overlap_s >= 0 then
   for _, other in ipairs(redis.call('ZRANGE', key('keyring', tenant), 0, -1)) do
     local ends = tonumber(redis.call('HGET', key('keyring', tenant, other), 'expires_at') or 0)
-    if ends == 0 or ends > now + overlap_s * 1000 then
+    if overlap_s == 0 then
+      redis.call('DEL', key('keyring', tenant, other))
+    elseif ends == 0 or ends > now + overlap_s * 1000 then
       redis.call('HSET', key('keyring', tenant, other), 'expires_at', now + overlap_s * 1000)
-      redis.call('PEXPIRE', key('keyring', tenant, other), math.max(1, overlap_s * 1000))
+      redis.call('PEXPIRE', key('keyring', tenant, other), overlap_s * 1000)
     end
   end
 end

@@ -10,8 +10,14 @@ function showError(problem) {
   $("error").textContent = [problem.detail || problem.title || String(problem), ...fields].join("\n");
 }
 
+// The key stays in its field: it is sent with requests and kept nowhere.
+function keyed(options = {}) {
+  const key = $("key").value.trim();
+  return key ? { ...options, headers: { Authorization: `Bearer ${key}` } } : options;
+}
+
 async function call(url, options) {
-  const response = await fetch(url, options);
+  const response = await fetch(url, keyed(options));
   const body = await response.json();
   if (!response.ok) throw body;
   return body;
@@ -33,23 +39,35 @@ function show(record) {
   if (record.status === "running" && step > 0) showPicture(`${record.urls.preview}?step=${step}`);
   if (record.status === "succeeded") {
     showPicture(record.urls.result);
-    $("download").href = record.urls.result;
+    $("download").href = record.result.url; // a link that needs no key
   }
   $("download").hidden = record.status !== "succeeded";
 }
 
-function showPicture(url) {
-  const next = new Image();
-  next.onload = () => {
-    $("picture").src = url;
-    $("result").hidden = false;
-  };
-  next.src = url; // a preview that is not there yet simply never loads
+async function showPicture(url) {
+  const response = await fetch(url, keyed());
+  if (!response.ok) return; // a preview that is not there yet
+  const shown = $("picture").src;
+  $("picture").src = URL.createObjectURL(await response.blob());
+  $("result").hidden = false;
+  URL.revokeObjectURL(shown);
+}
+
+async function poll(record) {
+  for (let now = record; !FINAL.has(now.status) && current.id === record.id; ) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    now = await call(record.urls.self);
+    if (current.id === record.id) show(now);
+  }
 }
 
 function follow(record) {
   if (stream) stream.close();
   show(record);
+  if ($("key").value.trim()) {
+    poll(record).catch(showError); // an EventSource sends no key
+    return;
+  }
   stream = new EventSource(record.urls.events);
   stream.addEventListener("transfer", (event) => {
     show(JSON.parse(event.data));
