@@ -22,7 +22,7 @@ BATCH_MAX = 1000
 TICKETS_AT_ONCE = 32
 """Enough to wake the workers; the reaper issues the others."""
 
-PAUSES_S = (0.5, 2.0)
+PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 HOLD_S = 120.0
 """As of a submission: storing the inputs of a batch takes longer."""
 

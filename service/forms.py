@@ -33,10 +33,16 @@ def _no_constants(name: str) -> float:
     raise PydanticCustomError("json_invalid", "{name} is no JSON number.", {"name": name})
 
 
+def _number(text: str) -> float:
+    """For JSON Schema 20.0 is an integer."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
 def read_object(value: str) -> dict[str, Any]:
     """JSON in the strict sense: no NaN, and no key twice."""
     try:
-        found = json.loads(value, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        found = json.loads(value, object_pairs_hook=_no_duplicates, parse_float=_number, parse_constant=_no_constants)
     except (ValueError, RecursionError) as error:
         if isinstance(error, PydanticCustomError):
             raise
@@ -61,8 +67,7 @@ def _strictly(model: type[BaseModel]) -> BeforeValidator:
 
     def read(value: object, info: ValidationInfo) -> object:
         if _a_part(value, info):
-            read_object(value)
-            return model.model_validate_json(value, strict=True)
+            return model.model_validate_json(json.dumps(read_object(value)), strict=True)
         if info.mode == "json" and isinstance(value, dict):
             # Behind a validator of our own it is no JSON any more for pydantic, and a list no tuple.
             return model.model_validate_json(json.dumps(value), strict=True)

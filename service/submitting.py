@@ -1,5 +1,6 @@
 """What all ways of submitting a job have in common: a form with files, or JSON that names its pictures."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
@@ -58,8 +59,7 @@ async def read_json(request: Request, model: type[M], max_bytes: int = JSON_MAX_
     if len(body) > max_bytes:
         raise Problem("body_too_large", f"JSON may have {max_bytes} bytes here.")
     try:
-        read_object(body.decode())
-        return model.model_validate_json(body, strict=True)
+        return model.model_validate_json(json.dumps(read_object(body.decode())), strict=True)
     except (PydanticCustomError, UnicodeDecodeError) as error:
         raise Problem("malformed_body", "The body is no JSON object.") from error
     except ValidationError as error:

@@ -57,12 +57,18 @@ def map_body(context: Any, body: Any) -> Any:
 
 
 def _name_what_is_there(body: dict[str, Any]) -> None:
-    """What JSON Schema cannot say of assets and of batches. A form names no assets and is left as it is."""
+    """What JSON Schema cannot say of assets, of batches and of several fields together."""
+    if isinstance(body.get("url"), str):
+        body["url"] = NOBODY
+    if isinstance(output := body.get("output"), dict):
+        body["output"] = _possible(output)
+    if isinstance(params := body.get("params"), dict):
+        body["params"] = _agreeing(params)
     items = body.get("items")
     if isinstance(items, list):
         body["reference"] = body.get("reference") or {"asset": ASSET}
         body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]
-    for named in (body, *body.get("items", ())):
+    for named in (body, *(items or ())):
         for name in ("target", "reference", "target_mask", "reference_mask"):
             if isinstance(named.get(name), dict):
                 named[name] = {"asset": ASSET}

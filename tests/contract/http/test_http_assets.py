@@ -126,7 +126,7 @@ def test_json_asks_for_the_same_as_a_form(stack: Stack, path: str) -> None:
     mask = encoded(Image.new("L", SIZE, 255))
     mask_id = upload(stack, mask).json()["id"]
     terms: dict[str, Any] = {
-        "seed": 5,
+        "seed": 5.0,
         "prompt": "a peacock",
         "params": {"num_steps": 7, "injection_layers": ["up_blocks.1"], "injection_range": [0.5, 0.1]},
         "metadata": {"a": "b"},
