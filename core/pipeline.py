@@ -195,9 +195,8 @@ def correspond(
     if not params.match_mirrored:
         return upright
     seen = canvases.reference
-    flipped_canvases = replace(
-        canvases, reference=replace(seen, picture=seen.picture.flip(-1), mask=seen.mask.flip(-1))
-    )
+    turned = replace(seen, picture=seen.picture.flip(-1), mask=seen.mask.flip(-1))
+    flipped_canvases = replace(canvases, reference=turned)
     flipped = encode_picture(models.vae, flipped_canvases.reference.picture, pair.reference.dtype)
     flipped_pair = replace(pair, reference=flipped, reference_mask=pair.reference_mask.flip(-1))
     flipped_pins = pins and pins.mirrored()
