@@ -113,6 +113,12 @@ class JobStore:
         """Raises JobNotFound (also for another tenant's job) and JobGone."""
         return self._found(self._scripts.call("get", job_id, tenant))
 
+    def place(self, *, tenant: str, priority: int) -> int:
+        """`queue_position` of a job that this tenant would submit now."""
+        answer = self._scripts.call("place", tenant, priority)
+        assert isinstance(answer, int)
+        return answer
+
     def list_jobs(
         self,
         *,

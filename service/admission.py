@@ -75,6 +75,13 @@ class Admission:
 
         return await self._job(prepare, tenant, key)
 
+    async def tried(self, form: Submission, tenant: str) -> tuple[int, int]:
+        """Checks all that `admit` does and stores nothing. Width and height of the target. Raises what `admit` raises
+        for a submission that is refused."""
+        given = await self.sources.open(pictures_of(form), tenant)
+        pictures, _ = await run_sync(partial(self._checked, form, given), limiter=self.decodes)
+        return pictures["target"].width, pictures["target"].height
+
     async def again(self, record: Record, idempotency_key: str = "") -> tuple[Record, bool]:
         """Queues a new job that does what an unsuccessful one should have done.
 
@@ -168,12 +175,7 @@ class Admission:
 
     def _stored(self, form: Submission, given: Mapping[str, Given], job_id: str, tenant: str) -> JobSpec:
         """Checks what is asked for and the pictures, then puts them where the spec says."""
-        require_models(self.store, form.params)
-        pictures = check_pictures(given, self.decoders)
-        output = form.output if isinstance(form, Painted) else Output()
-        if transparency_refused(output, pictures["target"].has_alpha):
-            wrong = FieldError(pointer="/output/background", code="missing", message="Give a colour to put behind it.")
-            raise Problem("output_transparency", errors=[wrong])
+        pictures, output = self._checked(form, given)
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
         for name, picture in pictures.items():
             self.objects.put(keys[name], picture.png, "image/png")
@@ -196,6 +198,15 @@ class Admission:
             output=output,
             webhook=form.webhook,
         )
+
+    def _checked(self, form: Submission, given: Mapping[str, Given]) -> tuple[dict[str, CheckedPicture], Output]:
+        require_models(self.store, form.params)
+        pictures = check_pictures(given, self.decoders)
+        output = form.output if isinstance(form, Painted) else Output()
+        if transparency_refused(output, pictures["target"].has_alpha):
+            wrong = FieldError(pointer="/output/background", code="missing", message="Give a colour to put behind it.")
+            raise Problem("output_transparency", errors=[wrong])
+        return pictures, output
 
     def _copied(self, spec: JobSpec, job_id: str, tenant: str) -> JobSpec:
         """The same with inputs of its own, which live as long as the new job."""

@@ -10,10 +10,13 @@ from fastapi import Response
 from jobs.errors import JobsError, ObjectNotFound
 from jobs.objects import all_prefixes, attachment
 from jobs.schema import JobResult, Record, StoredFile
+from service.admission import Admission
 from service.dependencies import Caller
 from service.errors import PROBLEMS, Problem
+from service.forms import Submission
 from service.polling import names, retry_after_s, version
 from service.schemas import Job
+from service.trying import DryRun, estimate
 
 T = TypeVar("T", bound=Job)
 Show = Callable[[Record], T]
@@ -33,6 +36,15 @@ async def answer_submission(
     response.headers["Location"] = answer.urls.self
     _hint(response, record)
     return answer
+
+
+async def answer_trial(form: Submission, caller: Caller, admission: Admission) -> DryRun:
+    """Raises Problem for a submission that would be refused."""
+    if form.webhook is not None:
+        await run_sync(caller.require_deliverable, form.webhook.url)
+    size = await admission.tried(form, caller.tenant)
+    expected = await run_sync(estimate, caller.store, caller.tenant, form.kind, form.priority)
+    return DryRun.of(form, size, expected)
 
 
 async def answer_look(

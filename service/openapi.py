@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import batch_forms, batches, examples, forms, health, links, schemas, webhooks
+from service import batch_forms, batches, examples, forms, health, links, schemas, trying, webhooks
 from service.admission import PICTURES
 from service.errors import PROBLEMS
 from service.responses import headers, problems
@@ -52,6 +52,7 @@ ANSWERS = (
     schemas.TransferPage,
     schemas.MatchingPage,
     schemas.StoredAsset,
+    trying.DryRun,
     batches.BatchPage,
     batches.BatchItems,
     batches.BatchResult,

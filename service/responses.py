@@ -30,6 +30,11 @@ SUBMISSION_CODES = (
     "object_corrupt",
     "decoder_unavailable",
 )
+TRIAL_CODES = tuple(
+    code
+    for code in SUBMISSION_CODES
+    if not code.startswith("idempotency_") and code not in ("too_many_jobs", "queue_full")
+)
 RETRY_CODES = (
     "job_not_found",
     "invalid_transition",

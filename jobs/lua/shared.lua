@@ -106,10 +106,8 @@ end
 
 -- Turns go round the tenants, so with k jobs of my own in front of a job each other tenant is served k times before
 -- it, and once more if it stands before mine in the rotation.
-local function queue_position(id, tenant)
-  local rank = redis.call('ZRANK', key('pending', tenant), id)
-  if not rank then return false end
-  local turn = tonumber(redis.call('ZSCORE', key('rotation'), tenant))
+local function place_in_line(tenant, rank)
+  local turn = tonumber(redis.call('ZSCORE', key('rotation'), tenant) or redis.call('GET', key('served', tenant)) or 0)
   local ahead = rank
   local rotation = redis.call('ZRANGE', key('rotation'), 0, -1, 'WITHSCORES')
   for i = 1, #rotation, 2 do
@@ -120,6 +118,11 @@ local function queue_position(id, tenant)
     end
   end
   return ahead + 1
+end
+
+local function queue_position(id, tenant)
+  local rank = redis.call('ZRANK', key('pending', tenant), id)
+  return rank and place_in_line(tenant, rank)
 end
 
 -- Whether the tenant may see the job; when not, also what to answer: 'gone' for one that it had, else nil.
