@@ -3,6 +3,9 @@
     inputs/<tenant>/<job>/target.png …                  written once at admission
     results/<tenant>/<job>/<attempt>/image.png …        written once by the attempt of that number
     previews/<tenant>/<job>/<attempt>.jpg               overwritten while the attempt runs
+    assets/<tenant>/<sha256>/<copy>.png                 written once at its upload
+
+The inputs of a batch lie under the batch's id, in a job's place.
 
 A write is atomic in all of these stores: an object is whole or not there. Beside it lies its SHA-256, where the store
 keeps attributes (a local folder does not), and every read is checked against it.

@@ -1,14 +1,17 @@
 """How much one caller may ask for."""
 
+import os
 import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from jobs.keys import Scope
 from service.settings import ServiceSettings
-from tests.contract.http.conftest import Stack, StartStack
+from tests.contract.http.conftest import TARGET, Stack, StartStack
 from tests.contract.http.player import claim, finish
 from tests.contract.http.problems import problem
 
@@ -99,3 +102,24 @@ def test_a_tenant_has_so_many_unfinished_jobs_at_once(start_stack: StartStack) -
     problem(stack.submit(ours), 429, "too_many_jobs")
     assert stack.http.delete(last.json()["urls"]["self"], headers=ours).status_code == 204
     assert stack.submit(ours).status_code == 202
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads its memory from /proc")
+def test_a_flood_is_refused_unread_and_takes_no_memory(start_stack: StartStack) -> None:
+    stack = start_stack(ServiceSettings(require_keys=True, rate_limit="1/hour"))
+    stack.http.headers.update(bearer(stack))
+    picture = TARGET + b"\0" * 500_000
+
+    def flood(count: int) -> None:
+        for _ in range(count):
+            assert stack.submit(target=picture).status_code == 429
+
+    assert stack.submit().status_code == 202
+    flood(20)
+    before = resident_mb()
+    flood(200)  # 100 MB
+    assert resident_mb() - before < 20
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
