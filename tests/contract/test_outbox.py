@@ -244,3 +244,9 @@ def test_the_whole_record_is_in_an_event(store: JobStore, outbox: Outbox) -> Non
     record = taken(outbox).record
     assert record is not None
     assert record == created.model_copy(update={"deliveries": ()})
+
+
+def test_a_test_event_goes_before_all_that_is_due(store: JobStore, outbox: Outbox) -> None:
+    submit(store, "queued")
+    test = outbox.post_test("local", URL)
+    assert taken(outbox).id == test
