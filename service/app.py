@@ -17,7 +17,7 @@ from service.access import Access
 from service.gate import Gate, Guard
 from service.links import links_of
 from service.openapi import describe
-from service.routes import assets, batches, events, files, health, matches, pages, pictures, transfers, webhooks
+from service.routes import assets, batches, events, files, health, matches, pages, pictures, transfers, trials, webhooks
 from service.settings import ServiceSettings
 from service.sources import FETCHES_AT_ONCE
 from service.webhooks import webhook_outbound
@@ -51,6 +51,7 @@ def bare_app() -> FastAPI:
         events.router,
         pictures.router,
         matches.router,
+        trials.router,
         assets.router,
         batches.router,
         files.router,

@@ -81,7 +81,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     found["components"] = {"schemas": _models(), "securitySchemes": SECURITY}
-    for path, pictures in (("/v1/transfers", PICTURES), ("/v1/matches", PICTURES), ("/v1/assets", ("file",))):
+    submitted = dict.fromkeys(
+        (f"/v1/{way}{kind}" for way in ("", "dry_run/") for kind in ("transfers", "matches")), PICTURES
+    )
+    for path, pictures in {**submitted, "/v1/assets": ("file",)}.items():
         form = found["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
         form["encoding"] = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in pictures}
     for path, operations in found["paths"].items():

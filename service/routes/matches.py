@@ -11,7 +11,6 @@ from service.answering import (
     answer_cancel,
     answer_look,
     answer_submission,
-    answer_trial,
     delete_job,
     result_of,
     serve_file,
@@ -30,7 +29,6 @@ from service.dependencies import (
 from service.responses import (
     RETRY_CODES,
     SUBMISSION_CODES,
-    TRIAL_CODES,
     accepted,
     event_stream,
     file,
@@ -41,7 +39,6 @@ from service.responses import (
 from service.schemas import Matching, MatchingPage
 from service.streaming import follow
 from service.submitting import Admitting, SubmittedMatching
-from service.trying import DryRun
 
 router = APIRouter(prefix="/v1/matches", tags=["matches"])
 KIND = JobKind.MATCHES
@@ -73,20 +70,6 @@ async def create_matching(
         await run_sync(caller.require_deliverable, form.webhook.url)
     found = await admission.admit(form, caller.tenant, idempotency_key)
     return await answer_submission(*found, caller.show_matching, caller, response, prefer)
-
-
-@router.post(
-    "/dry_run",
-    operation_id="try_matching",
-    summary="Try a matching job",
-    response_description="It would be accepted.",
-    openapi_extra=form_body("MatchingForm", "MatchingRequest"),
-    responses=problems(*TRIAL_CODES),
-)
-async def try_matching(form: SubmittedMatching, caller: Called, admission: Admitting) -> DryRun:
-    """Checks a submission as `create_matching` does, and stores and queues nothing. Gives all parameters with the
-    defaults that were filled in, and when to expect the result."""
-    return await answer_trial(form, caller, admission)
 
 
 @router.get(

@@ -6,12 +6,11 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
 
 from jobs.schema import JobKind
-from service.answering import answer_cancel, answer_look, answer_submission, answer_trial, delete_job
+from service.answering import answer_cancel, answer_look, answer_submission, delete_job
 from service.dependencies import Called, Cursor, IdempotencyKey, IfNoneMatch, JobId, Limit, OfStatus, Prefer
-from service.responses import RETRY_CODES, SUBMISSION_CODES, TRIAL_CODES, accepted, form_body, looked_at, problems
+from service.responses import RETRY_CODES, SUBMISSION_CODES, accepted, form_body, looked_at, problems
 from service.schemas import Transfer, TransferPage
 from service.submitting import Admitting, SubmittedTransfer
-from service.trying import DryRun
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 
@@ -43,20 +42,6 @@ async def create_transfer(
         await run_sync(caller.require_deliverable, form.webhook.url)
     found = await admission.admit(form, caller.tenant, idempotency_key)
     return await answer_submission(*found, caller.show, caller, response, prefer)
-
-
-@router.post(
-    "/dry_run",
-    operation_id="try_transfer",
-    summary="Try a transfer",
-    response_description="It would be accepted.",
-    openapi_extra=form_body("TransferForm", "TransferRequest"),
-    responses=problems(*TRIAL_CODES, "output_transparency"),
-)
-async def try_transfer(form: SubmittedTransfer, caller: Called, admission: Admitting) -> DryRun:
-    """Checks a submission as `create_transfer` does, and stores and queues nothing. Gives all parameters with the
-    defaults that were filled in, and when to expect the result."""
-    return await answer_trial(form, caller, admission)
 
 
 @router.get(

@@ -32,27 +32,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/transfers/dry_run": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Try a transfer
-         * @description Checks a submission as `create_transfer` does, and stores and queues nothing. Gives all parameters with the
-         *     defaults that were filled in, and when to expect the result.
-         */
-        post: operations["try_transfer"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/transfers/{id}": {
         parameters: {
             query?: never;
@@ -271,27 +250,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/matches/dry_run": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Try a matching job
-         * @description Checks a submission as `create_matching` does, and stores and queues nothing. Gives all parameters with the
-         *     defaults that were filled in, and when to expect the result.
-         */
-        post: operations["try_matching"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/matches/{id}": {
         parameters: {
             query?: never;
@@ -412,6 +370,48 @@ export interface paths {
          * @description Queues a new job that does what one that failed, expired or was canceled should have done. That one stays.
          */
         post: operations["retry_matching"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dry_run/transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a transfer
+         * @description Checks a submission as `create_transfer` does, and stores and queues nothing. Gives all parameters with the
+         *     defaults that were filled in, and when to expect the result.
+         */
+        post: operations["try_transfer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dry_run/matches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a matching job
+         * @description Checks a submission as `create_matching` does, and stores and queues nothing. Gives all parameters with the
+         *     defaults that were filled in, and when to expect the result.
+         */
+        post: operations["try_matching"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3605,291 +3605,6 @@ export interface operations {
             };
         };
     };
-    try_transfer: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "multipart/form-data": components["schemas"]["TransferForm"];
-                "application/json": components["schemas"]["TransferRequest"];
-            };
-        };
-        responses: {
-            /** @description It would be accepted. */
-            200: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DryRun"];
-                };
-            };
-            /** @description `malformed_body`: The body cannot be parsed. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:malformed_body",
-                     *       "title": "The body cannot be parsed.",
-                     *       "status": 400,
-                     *       "detail": "The body cannot be parsed.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "malformed_body",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `urls_off`: Pictures by URL are switched off here. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:urls_off",
-                     *       "title": "Pictures by URL are switched off here.",
-                     *       "status": 403,
-                     *       "detail": "Pictures by URL are switched off here.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "urls_off",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `asset_not_found`: There is no such asset. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:asset_not_found",
-                     *       "title": "There is no such asset.",
-                     *       "status": 404,
-                     *       "detail": "There is no such asset.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "asset_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_slow`: The body came too slowly. */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_slow",
-                     *       "title": "The body came too slowly.",
-                     *       "status": 408,
-                     *       "detail": "The body came too slowly.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_slow",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:webhook_secret_missing",
-                     *       "title": "This tenant has no secret to sign webhooks with.",
-                     *       "status": 409,
-                     *       "detail": "This tenant has no secret to sign webhooks with.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "webhook_secret_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_large",
-                     *       "title": "The body is too large.",
-                     *       "status": 413,
-                     *       "detail": "The body is too large.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_large",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:unsupported_media_type",
-                     *       "title": "This content type is not accepted.",
-                     *       "status": 415,
-                     *       "detail": "This content type is not accepted.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "unsupported_media_type",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_request",
-                     *       "title": "A field is missing, unknown or out of range.",
-                     *       "status": 422,
-                     *       "detail": "A field is missing, unknown or out of range.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_request",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
     get_transfer: {
         parameters: {
             query?: never;
@@ -6417,291 +6132,6 @@ export interface operations {
             };
         };
     };
-    try_matching: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "multipart/form-data": components["schemas"]["MatchingForm"];
-                "application/json": components["schemas"]["MatchingRequest"];
-            };
-        };
-        responses: {
-            /** @description It would be accepted. */
-            200: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DryRun"];
-                };
-            };
-            /** @description `malformed_body`: The body cannot be parsed. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:malformed_body",
-                     *       "title": "The body cannot be parsed.",
-                     *       "status": 400,
-                     *       "detail": "The body cannot be parsed.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "malformed_body",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `urls_off`: Pictures by URL are switched off here. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:urls_off",
-                     *       "title": "Pictures by URL are switched off here.",
-                     *       "status": 403,
-                     *       "detail": "Pictures by URL are switched off here.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "urls_off",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `asset_not_found`: There is no such asset. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:asset_not_found",
-                     *       "title": "There is no such asset.",
-                     *       "status": 404,
-                     *       "detail": "There is no such asset.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "asset_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_slow`: The body came too slowly. */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_slow",
-                     *       "title": "The body came too slowly.",
-                     *       "status": 408,
-                     *       "detail": "The body came too slowly.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_slow",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:webhook_secret_missing",
-                     *       "title": "This tenant has no secret to sign webhooks with.",
-                     *       "status": 409,
-                     *       "detail": "This tenant has no secret to sign webhooks with.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "webhook_secret_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_large",
-                     *       "title": "The body is too large.",
-                     *       "status": 413,
-                     *       "detail": "The body is too large.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_large",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:unsupported_media_type",
-                     *       "title": "This content type is not accepted.",
-                     *       "status": 415,
-                     *       "detail": "This content type is not accepted.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "unsupported_media_type",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_request",
-                     *       "title": "A field is missing, unknown or out of range.",
-                     *       "status": 422,
-                     *       "detail": "A field is missing, unknown or out of range.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_request",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
     get_matching: {
         parameters: {
             query?: never;
@@ -8146,6 +7576,576 @@ export interface operations {
                      *       "detail": "Too many jobs are waiting.",
                      *       "instance": "/v1/transfers",
                      *       "code": "queue_full",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    try_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["TransferForm"];
+                "application/json": components["schemas"]["TransferRequest"];
+            };
+        };
+        responses: {
+            /** @description It would be accepted. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRun"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `urls_off`: Pictures by URL are switched off here. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:urls_off",
+                     *       "title": "Pictures by URL are switched off here.",
+                     *       "status": 403,
+                     *       "detail": "Pictures by URL are switched off here.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "urls_off",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    try_matching: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["MatchingForm"];
+                "application/json": components["schemas"]["MatchingRequest"];
+            };
+        };
+        responses: {
+            /** @description It would be accepted. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRun"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `urls_off`: Pictures by URL are switched off here. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:urls_off",
+                     *       "title": "Pictures by URL are switched off here.",
+                     *       "status": 403,
+                     *       "detail": "Pictures by URL are switched off here.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "urls_off",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }

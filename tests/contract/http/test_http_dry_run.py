@@ -16,7 +16,7 @@ from tests.pictures import SIZE, encoded, gradient
 def tried(stack: Stack, kind: str = "transfers", **fields: Any) -> Any:
     parts = {"target": ("a.png", fields.pop("target", TARGET)), "reference": ("b.jpg", REFERENCE)}
     given = {name: (None, str(value)) for name, value in fields.items()}
-    return stack.http.post(f"/v1/{kind}/dry_run", files={**parts, **given})
+    return stack.http.post(f"/v1/dry_run/{kind}", files={**parts, **given})
 
 
 @pytest.mark.parametrize("kind", ["transfers", "matches"])
@@ -39,7 +39,7 @@ def test_it_refuses_what_a_submission_refuses(stack: Stack) -> None:
     transparent = encoded(gradient("RGBA"))
     problem(tried(stack, target=transparent, output='{"format": "jpeg"}'), 422, "output_transparency")
     unknown = {"asset": "0" * 64}
-    named = stack.http.post("/v1/transfers/dry_run", json={"target": unknown, "reference": unknown})
+    named = stack.http.post("/v1/dry_run/transfers", json={"target": unknown, "reference": unknown})
     problem(named, 404, "asset_not_found")
     problem(tried(stack, webhook='{"url": "https://a.example/"}'), 409, "webhook_secret_missing")
 
