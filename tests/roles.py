@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 Role = Literal["api", "worker", "webhooks"]
 RULES = Path(__file__).parent.parent / "deploy" / "redis-acl.conf"
-UNDER_ACL = os.environ.get("PLUMAGE_TEST_REDIS_ACL", "1") != "0"
-"""Tests that use `redis_server` run as the users, so that a new key or command that they lack shows."""
+UNDER_ACL = bool(os.environ.get("PLUMAGE_TEST_REDIS_ACL"))
+"""Tests that use `redis_server` run as the users: `PLUMAGE_TEST_REDIS_ACL=1 scripts/test tests/contract`"""
 
 
 def acl_options(folder: Path) -> list[str]:
