@@ -100,8 +100,10 @@ class Stack:
         return found
 
     def until_all_end(self, within_s: float = 300.0) -> None:
-        """Of all jobs, also of those whose submission was answered by an error after they had been queued. `within_s` is
-        for each after the one before it."""
+        """Of all jobs, also of those whose submission was answered by an error after they had been queued.
+
+        `within_s` is for each after the one before it.
+        """
         for record in reversed(self.records()):  # oldest first, as they are served
             if not record.status.terminal:
                 self.until_end(record.id, within_s)
