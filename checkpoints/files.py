@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from checkpoints.errors import CheckpointUnsupported
 from checkpoints.sources import is_folder, pinned
+from core.backbones import BACKBONES, Backbone
 
 GIB = 1 << 30
 
@@ -27,7 +28,7 @@ def check_files(source: str, revision: str | None, setting: str) -> str:
         except LocalEntryNotFoundError:
             return "will be downloaded when a worker starts"
     if setting == "PLUMAGE_MODEL":
-        require_sdxl(str(folder))
+        require_parts(str(folder))
     weights = sorted(folder.rglob("*.safetensors"))
     if not weights:
         raise CheckpointUnsupported(f"{setting}={source}: no weights in safetensors")
@@ -41,7 +42,7 @@ def check_files(source: str, revision: str | None, setting: str) -> str:
     return f"{len(weights)} weight files, {size / GIB:.2f} GiB"
 
 
-def require_sdxl(source: str) -> None:
+def require_parts(source: str) -> None:
     """Folders only: what the hub sends is checked by loading it. Raises CheckpointUnsupported."""
     if not is_folder(source):
         return
@@ -51,8 +52,16 @@ def require_sdxl(source: str) -> None:
             f"PLUMAGE_MODEL={source}: no model_index.json; a folder in diffusers layout is needed"
         )
     parts = json.loads(index.read_text())
-    missing = [part for part in ("unet", "vae", "text_encoder", "text_encoder_2") if not (parts.get(part) or [None])[0]]
+    backbone = find_backbone(str(parts.get("_class_name")))
+    missing = [part for part in backbone.parts if not (parts.get(part) or [None])[0]]
     if missing:
-        raise CheckpointUnsupported(
-            f"PLUMAGE_MODEL={source}: not an SDXL base checkpoint, without {', '.join(missing)}"
-        )
+        raise CheckpointUnsupported(f"PLUMAGE_MODEL={source}: a {backbone.pipeline} without {', '.join(missing)}")
+
+
+def find_backbone(pipeline: str) -> Backbone:
+    """The family of checkpoints that says so in its model_index.json. Raises CheckpointUnsupported."""
+    for backbone in BACKBONES:
+        if backbone.pipeline == pipeline:
+            return backbone
+    known = ", ".join(backbone.pipeline for backbone in BACKBONES)
+    raise CheckpointUnsupported(f"PLUMAGE_MODEL: a {pipeline} checkpoint; one of {known} is needed")

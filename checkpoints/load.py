@@ -9,19 +9,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
 
 from checkpoints.correspondence import load_correspondence
 from checkpoints.devices import choose_device, choose_dtype
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported
-from checkpoints.files import require_sdxl
+from checkpoints.files import find_backbone, require_parts
 from checkpoints.manifest import digest_of, fingerprints
 from checkpoints.obtain import Source, download_network, source_of, verified
+from checkpoints.parts import load_part_finder
 from checkpoints.segmenters import load_segmenter, load_text_segmenter
 from checkpoints.settings import ModelSettings
 from checkpoints.sources import is_folder
+from core.backbones import SD15, SDXL, Backbone
 from core.models import Models
 from core.optional import OptionalModel
+
+_PIPELINES = {SDXL: StableDiffusionXLPipeline, SD15: StableDiffusionPipeline}
+_LEFT_OUT: dict[Backbone, dict[str, Any]] = {
+    SDXL: {"add_watermarker": False},
+    SD15: {"safety_checker": None, "requires_safety_checker": False},
+}
+"""What a pipeline of diffusers would load or do beside what is used here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +58,7 @@ class LoadedModels:
 
 
 def load(settings: ModelSettings) -> LoadedModels:
-    """Load an SDXL checkpoint, and the optional models that are configured.
+    """Load a checkpoint of one of `core.backbones`, and the optional models that are configured.
 
     The VAE runs in float32 where its configuration says `force_upcast` (SDXL's own overflows in float16), else in the
     UNet's precision. Raises the errors of `checkpoints.errors`.
@@ -52,7 +67,7 @@ def load(settings: ModelSettings) -> LoadedModels:
     dtype = choose_dtype(settings.dtype, device)
     source = source_of(settings, "model")
     assert source is not None
-    require_sdxl(source.name)
+    require_parts(source.name)
     folder = _download_pipeline(source, settings)
     files = verified(source, folder)
     arguments = {"dtype": dtype, "use_safetensors": True}
@@ -60,12 +75,13 @@ def load(settings: ModelSettings) -> LoadedModels:
     try:
         replacement = {} if vae is None else {"vae": AutoencoderKL.from_pretrained(vae, **arguments)}
         variant = settings.model_variant or _only_variant(folder)
-        pipeline = StableDiffusionXLPipeline.from_pretrained(
-            folder, variant=variant, add_watermarker=False, **replacement, **arguments
+        backbone = find_backbone(DiffusionPipeline.load_config(folder)["_class_name"])
+        pipeline = _PIPELINES[backbone].from_pretrained(
+            folder, variant=variant, **_LEFT_OUT[backbone], **replacement, **arguments
         )
     except (OSError, ValueError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_MODEL={settings.model}: cannot be loaded: {error}") from error
-    models = replace(_assemble(pipeline, device), **_load_optional(settings, device))
+    models = replace(_assemble(pipeline, backbone, device), **_load_optional(settings, device))
     name = Path(settings.model).resolve().name if is_folder(settings.model) else settings.model
     return LoadedModels(
         models,
@@ -83,7 +99,7 @@ def _download_pipeline(source: Source, settings: ModelSettings) -> Path:
     passed = {} if settings.vae is None else {"vae": None}
     arguments = {"revision": source.commit, "variant": settings.model_variant, "use_safetensors": True, **passed}
     try:
-        return Path(StableDiffusionXLPipeline.download(source.name, **arguments))
+        return Path(DiffusionPipeline.download(source.name, safety_checker=None, **arguments))
     except (OSError, ValueError) as error:
         raise CheckpointNotFound(f"PLUMAGE_MODEL={source.name}: cannot be downloaded: {error}") from error
 
@@ -104,6 +120,7 @@ def _load_optional(settings: ModelSettings, device: torch.device) -> dict[str, A
         "segmenter": load_segmenter,
         "text_segmenter": load_text_segmenter,
         "correspondence": load_correspondence,
+        "part_finder": load_part_finder,
     }
     held = {}
     for name, load_one in loaders.items():
@@ -119,8 +136,8 @@ def _companion(model: str, name: str) -> str | None:
     return str(folder) if is_folder(str(folder)) else None
 
 
-def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Models:
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+def _assemble(pipeline: DiffusionPipeline, backbone: Backbone, device: torch.device) -> Models:
+    for part in (getattr(pipeline, name) for name in backbone.parts):
         part.requires_grad_(False).eval()
         part.to(device)
     if pipeline.vae.config.force_upcast:
@@ -129,11 +146,12 @@ def _assemble(pipeline: StableDiffusionXLPipeline, device: torch.device) -> Mode
     return Models(
         unet=pipeline.unet,
         vae=pipeline.vae,
-        text_encoders=(pipeline.text_encoder, pipeline.text_encoder_2),
-        tokenizers=(pipeline.tokenizer, pipeline.tokenizer_2),
+        text_encoders=tuple(getattr(pipeline, name) for name in backbone.text_encoders),
+        tokenizers=tuple(getattr(pipeline, name) for name in backbone.tokenizers),
         alphas_cumprod=schedule.alphas_cumprod.double(),
         prediction_type=schedule.config.prediction_type,
-        zero_empty_negative=bool(pipeline.config.force_zeros_for_empty_prompt),
+        zero_empty_negative=bool(pipeline.config.get("force_zeros_for_empty_prompt", False)),
+        backbone=backbone,
     )
 
 

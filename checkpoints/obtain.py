@@ -12,7 +12,7 @@ from checkpoints.manifest import manifest_path, verify, write_manifest
 from checkpoints.settings import ModelSettings
 from checkpoints.sources import pinned
 
-MODELS = ("model", "vae", "segmenter", "text_segmenter", "correspondence")
+MODELS = ("model", "vae", "segmenter", "text_segmenter", "correspondence", "part_finder")
 """Settings that name a model; each has a `<name>_revision`."""
 _PATTERNS = ["*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors"]
 """Of a model that is one network; some repositories hold the same weights in other layouts too."""

@@ -42,6 +42,11 @@ class ModelSettings(BaseSettings):
     `correspondence` within the checkpoint's own, where it has one; else jobs that need it are refused."""
     correspondence_revision: str | None = None
     """Commit of the correspondence model's hub id."""
+    part_finder: str | None = None
+    """CLIP, for matching by part names: folder or hub id, such as `openai/clip-vit-base-patch16`. Absent: the folder
+    `part_finder` within the checkpoint's own, where it has one; else jobs that need it are refused."""
+    part_finder_revision: str | None = None
+    """Commit of CLIP's hub id."""
     manifests: Path | None = None
     """Folder with a manifest (SHA-256 of every file) for each model, named `<folder>.json` or
     `<owner>--<name>@<commit>.json`; a model without one is then refused. Absent: the `manifest.json` in a model's own

@@ -1,7 +1,9 @@
 """Files in, PNG out, with the models in this process: what `plumage transfer` computes."""
 
 import io
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -15,13 +17,15 @@ from cli.progress import progress_bar
 from cli.settings import explained
 from core.errors import CoreError
 from core.params import TransferParams
-from core.pipeline import Masks, Preview
-from core.pipeline import transfer as run_transfer
+from core.pipeline import Preview, transfer_variants
 from core.pixels import from_pil, to_pil
+from core.regions import Masks
 from jobs.errors import InvalidImage
 from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
+from jobs.named import MASK, PART_PATTERN, PICTURE, Expected
 from jobs.schema import Output
-from worker.pictures import encode_image, encode_masks
+from worker.pictures import Pictures as Tensors
+from worker.pictures import decode_named, encode_image, encode_masks
 
 
 @dataclass(frozen=True)
@@ -36,25 +40,57 @@ class Pictures:
     reference: CheckedPicture
     target_mask: CheckedPicture | None
     reference_mask: CheckedPicture | None
+    named: Mapping[str, CheckedPicture] = field(default_factory=dict)
+    """Those that regions name, by the names of their parts in a form, `picture_NAME` and `mask_NAME`."""
 
 
 @dataclass(frozen=True)
 class Repainted:
+    seed: int
     png: bytes
     masks: dict[str, bytes]
     """PNGs of the masks that were used, by the picture's name."""
 
 
-def read_pictures(target: Path, reference: Path, target_mask: Path | None, reference_mask: Path | None) -> Pictures:
-    """Checked by the rules of the HTTP API. Raises BadInput that names the file."""
-    checked_target = _read(target)
-    checked_reference = _read(reference)
+def read_pictures(
+    target: Path,
+    reference: Path,
+    target_mask: Path | None,
+    reference_mask: Path | None,
+    params: TransferParams,
+    named: Mapping[str, Path],
+) -> Pictures:
+    """Checked by the rules of the HTTP API. Raises BadInput that names the file, or what a region names in vain."""
+    expected = Expected.by(params)
+    for option, what in [(part, "needed by a region") for part in expected.missing(named)] + [
+        (part, "named by no region") for part in expected.needless(named)
+    ]:
+        kind, _, name = option.partition("_")
+        raise BadInput(f"--{kind} {name}=FILE: {what}", "bad_named_picture")
+    known = {"target": _read(target), "reference": _read(reference)}
+    known |= {part: _read(named[part]) for part in expected.pictures}
+    masks = {part: _read(named[part], known[owner]) for part, owner in expected.masks.items()}
     return Pictures(
-        checked_target,
-        checked_reference,
-        _read(target_mask, checked_target) if target_mask else None,
-        _read(reference_mask, checked_reference) if reference_mask else None,
+        known["target"],
+        known["reference"],
+        _read(target_mask, known["target"]) if target_mask else None,
+        _read(reference_mask, known["reference"]) if reference_mask else None,
+        {**{part: known[part] for part in expected.pictures}, **masks},
     )
+
+
+def read_named(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, Path]:
+    """`NAME=FILE` of the command line by the names of parts. Raises BadInput."""
+    found: dict[str, Path] = {}
+    for prefix, given in ((PICTURE, pictures), (MASK, masks)):
+        for assignment in given:
+            name, equals, path = assignment.partition("=")
+            if not equals or not path or not re.fullmatch(PART_PATTERN, prefix + name):
+                raise BadInput(f"--{prefix[:-1]} {assignment}: NAME=FILE expected", "bad_named_picture")
+            if prefix + name in found:
+                raise BadInput(f"--{prefix[:-1]} {name} is given twice", "bad_named_picture")
+            found[prefix + name] = Path(path)
+    return found
 
 
 def _read(path: Path, masked: CheckedPicture | None = None) -> CheckedPicture:
@@ -70,8 +106,9 @@ def _read(path: Path, masked: CheckedPicture | None = None) -> CheckedPicture:
         raise BadInput(f"{path}: {error}", error.code) from error
 
 
-def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: int) -> Repainted:
-    """The finished picture, with a progress bar on stderr. Raises Failed when the weights or the transfer fail."""
+def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seeds: Sequence[int]) -> Iterator[Repainted]:
+    """The finished picture of every seed, with a progress bar on stderr. Raises Failed when the weights or the transfer
+    fail."""
     with progress_bar() as bar:
         bar.say("loading the model")
         loaded = load_models()
@@ -80,23 +117,32 @@ def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seed: 
         def on_step(step: int, steps: int, preview: Preview) -> None:
             bar.show("transfer", {"step": step, "steps": steps})
 
-        masks = Masks(_mask(pictures.target_mask), _mask(pictures.reference_mask))
+        given = as_tensors(pictures)
         try:
-            result = run_transfer(
+            results = transfer_variants(
                 loaded.models,
-                from_pil(_decode(pictures.target)),
-                from_pil(_decode(pictures.reference)),
+                given.target,
+                given.reference,
                 params,
                 prompt=prompts.prompt,
                 negative_prompt=prompts.negative,
-                masks=masks,
-                seed=seed,
+                masks=given.masks,
+                named=given.named,
+                seeds=seeds,
                 on_step=on_step,
             )
         except CoreError as error:
             raise Failed(str(error), error.code) from error
-    masks_used = {name: mask.png for name, mask in encode_masks(result.masks).items()}
-    return Repainted(encode_image(to_pil(result.image), Output()), masks_used)
+    for result in results:
+        masks = {name: mask.png for name, mask in encode_masks(result.masks).items()}
+        yield Repainted(result.seed, encode_image(to_pil(result.image), Output()), masks)
+
+
+def as_tensors(pictures: Pictures) -> Tensors:
+    """The pictures as `core.pipeline` takes them."""
+    masks = Masks(_mask(pictures.target_mask), _mask(pictures.reference_mask))
+    named = decode_named({part: picture.png for part, picture in pictures.named.items()})
+    return Tensors(from_pil(_decode(pictures.target)), from_pil(_decode(pictures.reference)), masks, named)
 
 
 def load_models() -> LoadedModels:

@@ -21,6 +21,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="How target and reference relate: one category, two of them, equal or very different poses.",
 )
 @click.option("--methods", metavar="NAME,NAME", help="Which ones. [default: all]")
+@click.option("--ablate", is_flag=True, help="Instead: one row for each source, level and mask mode of ours.")
 @click.option("--json", "report", type=FILE, default=Path("runs/evaluation.json"), show_default=True)
 @click.option("--sheet", type=FILE, help="A contact sheet of the first 24 pairs, PNG.")
 @click.option("--html", "page", type=FILE, help="The report as one self-contained page.")
@@ -40,6 +41,7 @@ def evaluate(
     seed: int,
     kind: str,
     methods: str | None,
+    ablate: bool,
     report: Path,
     sheet: Path | None,
     page: Path | None,
@@ -52,7 +54,7 @@ def evaluate(
 
     Finished pairs are kept beside the report, and the same command goes on where it was stopped.
     """
-    from cli.measure import Outputs, measure, measure_photographs, read_settings
+    from cli.measure import Outputs, measure, measure_ablation, measure_photographs, read_settings
     from cli.output import check_writable
 
     if sheet is not None:
@@ -62,6 +64,12 @@ def evaluate(
     names = None if methods is None else tuple(methods.split(","))
     settings = read_settings(assignments, tuned)
     outputs = Outputs(report, sheet, page)
+    if ablate:
+        for option in ("methods", "sheet", "page", "tuned", "photographs", "feature_model"):
+            if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
+                raise BadInput(f"--ablate takes no {'html' if option == 'page' else option}", "bad_arguments")
+        click.echo(measure_ablation(pairs, seed, kind, settings, outputs))
+        return
     if photographs is None and feature_model is None:
         click.echo(measure(pairs, seed, kind, names, settings, outputs))
         return

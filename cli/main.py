@@ -10,8 +10,10 @@ from cli.deliver import deliver
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.evaluate import evaluate
+from cli.explain import explain
 from cli.faults import faults
 from cli.keys import keys
+from cli.match import match
 from cli.models import models
 from cli.openapi import openapi
 from cli.serve import serve
@@ -31,7 +33,7 @@ def main() -> None:
 
 
 for command in (
-    *(up, transfer, serve, worker, deliver, keys, webhook_secrets, models, openapi),
+    *(up, transfer, match, explain, serve, worker, deliver, keys, webhook_secrets, models, openapi),
     *(demo, evaluate, faults, doctor),
 ):
     main.add_command(command)

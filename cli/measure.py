@@ -95,6 +95,18 @@ def measure(
     return table(summary)
 
 
+def measure_ablation(pairs: int, seed: int, kind: str, settings: Settings, outputs: Outputs) -> str:
+    """Every row of `lab.ablation` on rendered pairs: writes the report and returns its table, in Markdown. Raises as
+    `measure`."""
+    from lab.ablation import ablate, ablation_table
+
+    plan = Plan(pairs, seed, ("ours",), PairSet(kind), settings.params)
+    with _running(outputs.pairs) as (loaded, on_pair):
+        report = ablate(loaded, plan, outputs.pairs, on_pair)
+    _write_report(outputs, report)
+    return ablation_table(report)
+
+
 def measure_photographs(
     folder: Path,
     feature_model: str,

@@ -10,8 +10,9 @@ from cli.errors import BadInput
 from core.params import TransferParams
 
 
-def read_params(assignments: Sequence[str]) -> TransferParams:
-    """Values are JSON, and what is no JSON is a string. Raises BadInput for a name or value that is refused."""
+def read_params(assignments: Sequence[str], preset: str | None = None) -> TransferParams:
+    """Values are JSON, and what is no JSON is a string; they win over those of a preset. Raises BadInput for a name or
+    value that is refused."""
     values: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -20,6 +21,8 @@ def read_params(assignments: Sequence[str]) -> TransferParams:
         if name in values:
             raise BadInput(f"--param {name} is given twice", "bad_param")
         values[name] = _read_value(text)
+    if preset is not None:
+        values.setdefault("preset", preset)
     try:
         return TransferParams.model_validate(values)
     except ValidationError as error:

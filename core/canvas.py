@@ -42,14 +42,6 @@ class Canvas:
         return Canvas(self.picture.to(device), self.mask.to(device), self.box)
 
 
-@dataclass(frozen=True)
-class Canvases:
-    target: Canvas
-    reference: Canvas
-    target_mask: ImageMask | None
-    """What is repainted, at the target's own size; None: everything."""
-
-
 def working_size(height: int, width: int, *, resolution: int, multiple: int) -> tuple[int, int]:
     """Height and width nearest to the given aspect ratio, with the area of a square of side `resolution`, each a
     multiple of `multiple`."""

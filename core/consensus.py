@@ -50,7 +50,8 @@ def _blur(
 ) -> Float[Tensor, "target_tokens reference_tokens"]:
     """Gaussian over the reference's grid; what leaves the grid is lost."""
     down, across = (_gaussian(side, belief) for side in grid)
-    return (down @ belief.unflatten(1, grid) @ across).flatten(1)
+    blurred: Tensor = (down @ belief.unflatten(1, grid) @ across).flatten(1)
+    return blurred
 
 
 def _gaussian(side: int, like: Tensor) -> Float[Tensor, "side side"]:

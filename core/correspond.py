@@ -5,22 +5,25 @@ read the inputs of self-attention layers, where SDXL's semantics are best, inste
 model can speak instead, or beside it (arXiv 2305.15347).
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.canvas import Canvas
 from core.denoise import LatentPair
 from core.errors import ModelMissingError, NonFiniteError
 from core.guidance import NoisePredictor
-from core.match import TokenMap, combine_features, match_consistently, token_mask
+from core.match import TokenMap, combine_features, match_consistently, token_mask, token_weights
 from core.models import Models
 from core.patch import recorded
 from core.pins import CanvasPins
 from core.rearrange import token_grid
+from core.regions import Canvases
 from core.schedule import NoiseDraws, add_noise
+from core.trust import PLAIN, MatchRule
 from core.vision import place_features
 
 
@@ -34,6 +37,10 @@ class Matches:
     """Cosine of the match, -1 to 1."""
     inside: Bool[Tensor, "rows columns"]
     """Whether the token lies inside the target mask."""
+    confidence: Float[Tensor, "rows columns"]
+    """How far the match was believed, 0 to 1."""
+    region: Int[Tensor, "rows columns"]
+    """Which region, from 0, the token belongs to: positions are places in that region's reference."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,11 @@ def match_pictures(
     smoothness: float,
     rigidity: float = 0.0,
     pins: CanvasPins | None = None,
+    penalty: Callable[[tuple[int, int]], Tensor] | None = None,
+    rule: MatchRule = PLAIN,
 ) -> TokenMap:
-    """Match the target's tokens to the reference's, every network having the same say."""
+    """Match the target's tokens to the reference's, every network having the same say. `penalty` gives for a grid what
+    every match loses."""
     grids = [of.grid for of in descriptors]
     target, grid = combine_features([of.features[0] for of in descriptors], grids, pair.target_mask)
     reference, _ = combine_features([of.features[1] for of in descriptors], grids, pair.reference_mask)
@@ -103,19 +113,38 @@ def match_pictures(
         smoothness=smoothness,
         rigidity=rigidity,
         pins=pins,
+        penalty=None if penalty is None else penalty(grid),
+        rule=rule,
     )
 
 
-def describe(token_map: TokenMap, target: Canvas, reference: Canvas) -> Matches:
-    """A token map in the terms of the two pictures, on the CPU. Raises NonFiniteError where networks broke down."""
+def describe(token_maps: Sequence[TokenMap], canvases: Canvases) -> Matches:
+    """Token maps, one per region, in the terms of the pictures, on the CPU. Raises NonFiniteError where networks broke
+    down."""
+    finest = max((found.grid for found in token_maps), key=lambda grid: grid[0] * grid[1])
+    described = [
+        _describe_one(found.resized(finest), region.reference)
+        for found, region in zip(token_maps, canvases.regions, strict=True)
+    ]
+    within = [token_weights(region.target_mask, finest).unflatten(0, finest).cpu() for region in canvases.regions]
+    owner = torch.stack(within).argmax(dim=0)
+    positions, similarity, confidence = (torch.stack(planes) for planes in zip(*described, strict=True))
+    rows, columns = torch.meshgrid(torch.arange(finest[0]), torch.arange(finest[1]), indexing="ij")
+    whole = token_mask(canvases.target.mask, finest).unflatten(0, finest).cpu()
+    picked = (owner, rows, columns)
+    return Matches(positions[picked], similarity[picked], whole, confidence[picked], owner)
+
+
+def _describe_one(token_map: TokenMap, reference: Canvas) -> tuple[Tensor, Tensor, Tensor]:
+    """Places in the reference picture, cosines and belief, each by rows and columns."""
     left, top, width, height = reference.box
     offset = torch.tensor([left, top], device=token_map.index.device)
     extent = torch.tensor([width, height], device=token_map.index.device)
     positions = ((token_map.positions().float() - offset) / extent).clamp(0.0, 1.0)
     if not bool(torch.isfinite(token_map.similarity).all()):
         raise NonFiniteError("the correspondence is not finite")
-    return Matches(
-        positions.unflatten(0, token_map.grid).cpu(),
-        token_map.similarity.float().unflatten(0, token_map.grid).cpu(),
-        token_mask(target.mask, token_map.grid).unflatten(0, token_map.grid).cpu(),
-    )
+    believed = token_map.confidence
+    believed = torch.ones_like(token_map.similarity) if believed is None else believed
+    planes = (positions, token_map.similarity.float(), believed.float())
+    a, b, c = (plane.unflatten(0, token_map.grid).cpu() for plane in planes)
+    return a, b, c

@@ -1,7 +1,7 @@
-"""The sampler: one loop, three rows, one call of the UNet per step.
+"""The sampler: one loop, one call of the UNet per step.
 
-Rows: `output` becomes the result; `reference` is the noised appearance picture; `structure` is the noised target, which
-nothing edits. The output takes the structure row's noise map,
+Rows: `output` becomes the result; every `reference` is a noised appearance picture; `structure` is the noised target,
+which nothing edits. The output takes the structure row's noise map,
 
     x_out[t-1] = mu(x_out[t]) + (x_structure[t-1] - mu(x_structure[t])),
 
@@ -13,6 +13,8 @@ bracket in part, or put noise of the output's own in its place, at an equal leve
 
 Re-anchoring makes the prediction of one step the picture that the structure row shows from there on. Until then the
 noise maps replay the target's edges in the target's colours, halos included; afterwards, in the new ones.
+
+Several references are several rows, and several seeds several such groups of rows, in the same call of the UNet.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,12 +26,14 @@ from torch import Tensor
 
 from core.guidance import NoisePredictor, Rows
 from core.match import TokenMap
-from core.rearrange import FeatureInjection, Injection, move_towards
+from core.rearrange import FeatureInjection, Injection, believed, move_towards
 from core.schedule import REPLAYED, NoiseDraws, NoiseMix, Step, add_noise, predict_clean, step_mean, step_sigma
 from core.statistics import masked_adain
 
 Latent = Float[Tensor, "1 channels height width"]
 Mask = Float[Tensor, "height width"]
+Rearrange = Callable[[int, TokenMap], Latent]
+"""A region's reference as a clean latent, rearranged by a map."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +48,132 @@ class PlannedStep:
     """Whether the structure row becomes, from here on, the noised prediction of this step."""
     injection_guidance: float = 1.0
     noise_mix: NoiseMix = REPLAYED
+    rematch: bool = True
+    """Whether layers that match for themselves do so anew in this step, or use their last map again."""
 
 
 @dataclass(frozen=True)
 class LatentPair:
-    """Both pictures as clean latents, and where each takes part (weights at the latent's size)."""
+    """The target, a picture that it takes from, and where each takes part (weights at the latent's size). Several
+    pairs of one target are its regions; their target masks do not overlap."""
 
     target: Latent
     reference: Latent
     target_mask: Mask
     reference_mask: Mask
+    strength: float = 1.0
+    """How far the target goes towards the reference's appearance, 0 to 1."""
 
 
-def predict_injected(
-    predict_noise: NoisePredictor, noisy: Rows, injection: FeatureInjection, planned: PlannedStep
-) -> Rows:
-    """What the network says of all rows; the output's, which is the first, drawn away from what it says uninjected."""
-    injection.mode = planned.injection
+class Trajectory:
+    """All rows of one seed on their way from noise to picture."""
+
+    def __init__(
+        self,
+        pairs: Sequence[LatentPair],
+        injection: FeatureInjection,
+        rearrange: Rearrange,
+        *,
+        first: PlannedStep,
+        eta: float,
+        prediction_type: str,
+        seed: int,
+    ) -> None:
+        self.injection = injection
+        self._pairs = pairs
+        self._rearrange = rearrange
+        self._eta = eta
+        self._prediction_type = prediction_type
+        self._target_draws, self._reference_draws, self._output_draws = (NoiseDraws(seed, row) for row in (0, 1, 3))
+        target = pairs[0].target
+        alpha_bar = first.step.alpha_bar
+        structure_noise = self._target_draws.like(target)
+        self._structure = add_noise(target, structure_noise, alpha_bar)
+        self._references = self._noised_references(alpha_bar)
+        started = starting_noise(structure_noise, first.noise_mix, self._output_draws)
+        self._output = add_noise(target, started, alpha_bar)
+        self._anchor = target
+        self._mask = union([pair.target_mask for pair in pairs])
+        self._rearranged: list[Latent] = [pair.reference for pair in pairs]
+        self._rearranged_by: list[TokenMap | None] = [None] * len(pairs)
+
+    @property
+    def output(self) -> Latent:
+        return self._output
+
+    def rows(self, planned: PlannedStep) -> Rows:
+        """What the network sees at a step: the references only where they are matched."""
+        references = self._references if planned.injection is Injection.MATCHED else []
+        return torch.cat([self._output, *references, self._structure])
+
+    def advance(self, planned: PlannedStep, noisy: Rows, predicted: Rows) -> Latent:
+        """Takes the step that the network's words for `noisy` mean; returns the output's predicted clean latent."""
+        step, mix, target = planned.step, planned.noise_mix, self._pairs[0].target
+        clean, noise = predict_clean(noisy, predicted, step.alpha_bar, self._prediction_type)
+        clean_output, clean_structure = clean[:1], clean[-1:]
+        if planned.clean_latent_strength:
+            clean_output = self._moved(clean_output, clean_structure, planned.clean_latent_strength)
+        mean_output = step_mean(clean_output, noise[:1], step, self._eta * mix.share)
+        if planned.reanchor:
+            self._anchor = torch.lerp(target, clean_output, self._mask)
+        structure = add_noise(self._anchor, self._target_draws.like(target), step.alpha_bar_prev)
+        self._references = self._noised_references(step.alpha_bar_prev)
+        noise_map = structure - step_mean(clean_structure, noise[-1:], step, self._eta)
+        output = add_step_noise(mean_output, noise_map, mix, step_sigma(step, self._eta), self._output_draws)
+        if planned.reanchor:
+            output = structure
+        if planned.adain:
+            for pair, reference in zip(self._pairs, self._references, strict=True):
+                output = masked_adain(output, reference, pair.target_mask * pair.strength, pair.reference_mask)
+        self._structure = structure
+        self._output = torch.lerp(structure, output, self._mask)
+        return clean_output
+
+    def _noised_references(self, alpha_bar: float) -> list[Latent]:
+        """All of one draw: they never meet, and a further one changes nothing for the others."""
+        draw = self._reference_draws.like(self._pairs[0].reference)
+        return [add_noise(pair.reference, draw, alpha_bar) for pair in self._pairs]
+
+    def _moved(self, clean: Latent, clean_structure: Latent, strength: float) -> Latent:
+        """The output's prediction drawn towards the rearranged references; each is asked for once per map."""
+        moved = clean
+        for region, (pair, token_map) in enumerate(zip(self._pairs, self.injection.last_maps, strict=True)):
+            if token_map is None:
+                continue
+            if token_map is not self._rearranged_by[region]:
+                self._rearranged_by[region] = token_map
+                self._rearranged[region] = self._rearrange(region, token_map)
+            goal = torch.lerp(clean_structure, self._rearranged[region], pair.strength)
+            moved = move_towards(moved, goal, strength, believed(token_map, pair.target_mask))
+        return moved
+
+
+def union(masks: Sequence[Mask]) -> Mask:
+    """Everything that any of the masks, which do not overlap, lets in."""
+    total = masks[0]
+    for mask in masks[1:]:
+        total = total + mask
+    return total.clamp(max=1.0)
+
+
+def predict_injected(predict_noise: NoisePredictor, trajectories: Sequence[Trajectory], planned: PlannedStep) -> Rows:
+    """What the network says of all rows; every output's, which is the first of its trajectory, drawn away from what
+    it says uninjected."""
+    noisy = torch.cat([trajectory.rows(planned) for trajectory in trajectories])
+    _tell(trajectories, planned.injection, planned.rematch)
     predicted = predict_noise(noisy, planned.step.timestep)
     if planned.injection_guidance != 1.0:
-        injection.mode = Injection.NONE
-        without = predict_noise(noisy[:1], planned.step.timestep)
-        predicted[:1] = without + planned.injection_guidance * (predicted[:1] - without)
+        _tell(trajectories, Injection.NONE, False)
+        every = len(noisy) // len(trajectories)
+        without = predict_noise(noisy[::every], planned.step.timestep)
+        predicted[::every] = without + planned.injection_guidance * (predicted[::every] - without)
     return predicted
+
+
+def _tell(trajectories: Sequence[Trajectory], mode: Injection, rematch: bool) -> None:
+    for trajectory in trajectories:
+        trajectory.injection.mode = mode
+        trajectory.injection.rematch = rematch
 
 
 def add_step_noise(mean: Latent, noise_map: Latent, mix: NoiseMix, sigma: float, draws: NoiseDraws) -> Latent:
@@ -84,58 +191,22 @@ def starting_noise(structure_noise: Latent, mix: NoiseMix, draws: NoiseDraws) ->
 
 def denoise(
     predict_noise: NoisePredictor,
-    pair: LatentPair,
+    trajectories: Sequence[Trajectory],
     plan: Sequence[PlannedStep],
-    injection: FeatureInjection,
-    rearrange: Callable[[TokenMap], Latent],
     *,
-    eta: float,
-    prediction_type: str,
-    seed: int,
     after_step: Callable[[int, Latent], None],
-) -> Latent:
-    """Sample the output row along `plan` and return its clean latent.
+) -> list[Latent]:
+    """Sample all trajectories along `plan` and return the output's clean latent of each.
 
-    `rearrange` gives the reference's clean latent rearranged by a map; it is asked once per map.
-    `after_step(done, predicted_clean)` is called after every step and may raise to stop the run.
+    `after_step(done, predicted_clean)` is called after every step with the first one's prediction, and may raise to
+    stop the run.
     """
-    target_draws, reference_draws, output_draws = (NoiseDraws(seed, row) for row in (0, 1, 3))
-    first = plan[0].step.alpha_bar
-    structure_noise = target_draws.like(pair.target)
-    structure = add_noise(pair.target, structure_noise, first)
-    reference = add_noise(pair.reference, reference_draws.like(pair.reference), first)
-    output = add_noise(pair.target, starting_noise(structure_noise, plan[0].noise_mix, output_draws), first)
-    anchor = pair.target
-    rearranged, rearranged_by = pair.reference, None
-
     for done, planned in enumerate(plan, start=1):
-        step = planned.step
-        matched = planned.injection is Injection.MATCHED
-        noisy = torch.cat([output, reference, structure] if matched else [output, structure])
-        predicted = predict_injected(predict_noise, noisy, injection, planned)
-        clean, noise = predict_clean(noisy, predicted, step.alpha_bar, prediction_type)
-        clean_output, clean_structure = clean[:1], clean[-1:]
-
-        if planned.clean_latent_strength and injection.last_map is not None:
-            if injection.last_map is not rearranged_by:
-                rearranged_by = injection.last_map
-                rearranged = rearrange(rearranged_by)
-            clean_output = move_towards(clean_output, rearranged, planned.clean_latent_strength, pair.target_mask)
-
-        mix = planned.noise_mix
-        mean_output = step_mean(clean_output, noise[:1], step, eta * mix.share)
-        if planned.reanchor:
-            anchor = torch.lerp(pair.target, clean_output, pair.target_mask)
-        next_structure = add_noise(anchor, target_draws.like(anchor), step.alpha_bar_prev)
-        reference = add_noise(pair.reference, reference_draws.like(pair.reference), step.alpha_bar_prev)
-        noise_map = next_structure - step_mean(clean_structure, noise[-1:], step, eta)
-        output = add_step_noise(mean_output, noise_map, mix, step_sigma(step, eta), output_draws)
-        if planned.reanchor:
-            output = next_structure
-        structure = next_structure
-
-        if planned.adain:
-            output = masked_adain(output, reference, pair.target_mask, pair.reference_mask)
-        output = torch.lerp(structure, output, pair.target_mask)
-        after_step(done, clean_output)
-    return output
+        predicted = predict_injected(predict_noise, trajectories, planned)
+        parts = predicted.chunk(len(trajectories))
+        clean = [
+            trajectory.advance(planned, trajectory.rows(planned), part)
+            for trajectory, part in zip(trajectories, parts, strict=True)
+        ]
+        after_step(done, clean[0])
+    return [trajectory.output for trajectory in trajectories]

@@ -4,6 +4,7 @@ CoreError
 ├── EmptyMaskError        a mask selects nothing
 ├── ShapeError            a picture or mask has a size that cannot be worked with
 ├── ModelMissingError     the job needs an optional model that is not loaded
+├── PictureMissingError   a region names a picture or mask that is not given
 ├── UnknownLayerError     a layer name fits no self-attention of the loaded UNet
 ├── NonFiniteError        the network produced NaN or infinity; no picture is made of it
 └── TransferCanceled      raised by the caller's `on_step` to stop the run
@@ -26,6 +27,10 @@ class EmptyMaskError(CoreError):
 
 class ShapeError(CoreError):
     code = "unsupported_shape"
+
+
+class PictureMissingError(CoreError):
+    code = "picture_missing"
 
 
 class ModelMissingError(CoreError):

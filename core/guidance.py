@@ -28,8 +28,10 @@ def make_predictor(
     """
     halves = [conditional] if unconditional is None else [unconditional, conditional]
     tokens = torch.cat([half.tokens for half in halves])
-    pooled = torch.cat([half.pooled for half in halves])
-    sizes = torch.cat([half.sizes for half in halves])
+    pooled = [half.pooled for half in halves if half.pooled is not None]
+    beside = (
+        {"text_embeds": torch.cat(pooled), "time_ids": torch.cat([half.sizes for half in halves])} if pooled else {}
+    )
 
     @torch.no_grad()
     def predict(rows: Rows, timestep: int) -> Rows:
@@ -38,10 +40,7 @@ def make_predictor(
             rows.to(unet.dtype).repeat(len(halves), 1, 1, 1),
             torch.tensor(timestep, device=rows.device),
             encoder_hidden_states=tokens.repeat_interleave(count, dim=0),
-            added_cond_kwargs={
-                "text_embeds": pooled.repeat_interleave(count, dim=0),
-                "time_ids": sizes.repeat_interleave(count, dim=0),
-            },
+            added_cond_kwargs={name: value.repeat_interleave(count, dim=0) for name, value in beside.items()},
         ).sample
         output = output.to(rows.dtype)
         if unconditional is None:

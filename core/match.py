@@ -4,7 +4,7 @@ The paper's section 3.1 (`argmax_q cos(F_out(p), F_ref(q))`), as one masked matr
 tokens. Features of diffusion networks as descriptors: DIFT (Tang et al., arXiv 2306.03881).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.affine import distance_from_affine
-from core.consensus import agree_with_neighbours
+from core.consensus import TEMPERATURE, agree_with_neighbours
 from core.pins import CanvasPins
+from core.trust import PLAIN, MatchRule, borrow_nearest, far_from_mutual, rank, ratio_test
 
 CHUNK_ELEMENTS = 64 * 1024 * 1024
 """Largest similarity matrix held at once: 256 MiB in float32, four times the one of 4096 x 4096 tokens."""
@@ -28,6 +29,12 @@ class TokenMap:
     index: Int[Tensor, " tokens"]
     similarity: Float[Tensor, " tokens"]
     """Cosine of the match, -1 to 1."""
+    confidence: Float[Tensor, " tokens"] | None = None
+    """How far the match is to be believed, 0 to 1; None: wholly."""
+    ranked: Int[Tensor, "tokens ranks"] | None = None
+    """The best matches of every token where several are blended, the best first."""
+    shares: Float[Tensor, "tokens ranks"] | None = None
+    """Say of each of them; a token's add up to 1."""
 
     def positions(self) -> Float[Tensor, "tokens 2"]:
         """Centres of the matched tokens as (x, y), each a fraction of the reference canvas, 0 to 1."""
@@ -36,10 +43,24 @@ class TokenMap:
         y = (torch.div(self.index, columns, rounding_mode="floor") + 0.5) / rows
         return torch.stack([x, y], dim=-1).to(self.similarity.dtype)
 
+    def pick(
+        self, source: Float[Tensor, "halves tokens channels"], own: Float[Tensor, "halves tokens channels"]
+    ) -> Float[Tensor, "halves tokens channels"]:
+        """What every token takes from `source`; as far as its match is doubted it keeps its `own`."""
+        if self.ranked is None or self.shares is None:
+            taken = source[:, self.index]
+        else:
+            taken = (source[:, self.ranked] * self.shares[..., None].to(source.dtype)).sum(2)
+        return taken if self.confidence is None else torch.lerp(own, taken, self.confidence[:, None].to(own.dtype))
+
     def mirrored(self) -> "TokenMap":
         """The same correspondence for the reference flipped left to right."""
-        columns = self.grid[1]
-        return TokenMap(self.grid, self.index + columns - 1 - 2 * (self.index % columns), self.similarity)
+
+        def flipped(index: Tensor) -> Tensor:
+            return index + self.grid[1] - 1 - 2 * (index % self.grid[1])
+
+        ranked = None if self.ranked is None else flipped(self.ranked)
+        return replace(self, index=flipped(self.index), ranked=ranked)
 
     def resized(self, grid: tuple[int, int]) -> "TokenMap":
         """The same correspondence on a finer or coarser token grid.
@@ -48,20 +69,29 @@ class TokenMap:
         """
         if grid == self.grid:
             return self
-        device = self.index.device
-        row = (torch.arange(grid[0], device=device) + 0.5) / grid[0]
-        column = (torch.arange(grid[1], device=device) + 0.5) / grid[1]
-        old_row = (row * self.grid[0]).long()
-        old_column = (column * self.grid[1]).long()
-        parent = (old_row[:, None] * self.grid[1] + old_column[None, :]).flatten()
-        offset_row = (row * self.grid[0] - old_row - 0.5)[:, None].expand(grid).flatten()
-        offset_column = (column * self.grid[1] - old_column - 0.5)[None, :].expand(grid).flatten()
-        matched = self.index[parent]
-        new_row = (torch.div(matched, self.grid[1], rounding_mode="floor") + 0.5 + offset_row) / self.grid[0]
-        new_column = (matched % self.grid[1] + 0.5 + offset_column) / self.grid[1]
-        new_row = (new_row * grid[0]).long().clamp(0, grid[0] - 1)
-        new_column = (new_column * grid[1]).long().clamp(0, grid[1] - 1)
-        return TokenMap(grid, new_row * grid[1] + new_column, self.similarity[parent])
+        (rows, columns), device = grid, self.index.device
+        row = (torch.arange(rows, device=device) + 0.5) / rows * self.grid[0]
+        column = (torch.arange(columns, device=device) + 0.5) / columns * self.grid[1]
+        parent = (row.long()[:, None] * self.grid[1] + column.long()[None, :]).flatten()
+        offset_row = (row - row.long() - 0.5)[:, None].expand(grid).flatten()
+        offset_column = (column - column.long() - 0.5)[None, :].expand(grid).flatten()
+
+        def moved(index: Int[Tensor, "parents ranks"]) -> Int[Tensor, "tokens ranks"]:
+            matched = index[parent]
+            new_row = torch.div(matched, self.grid[1], rounding_mode="floor") + 0.5 + offset_row[:, None]
+            new_column = matched % self.grid[1] + 0.5 + offset_column[:, None]
+            new_row = (new_row / self.grid[0] * rows).long().clamp(0, rows - 1)
+            new_column = (new_column / self.grid[1] * columns).long().clamp(0, columns - 1)
+            return new_row * columns + new_column
+
+        return TokenMap(
+            grid,
+            moved(self.index[:, None])[:, 0],
+            self.similarity[parent],
+            None if self.confidence is None else self.confidence[parent],
+            None if self.ranked is None else moved(self.ranked),
+            None if self.shares is None else self.shares[parent],
+        )
 
 
 def match_tokens(
@@ -101,37 +131,62 @@ def match_consistently(
     smoothness: float,
     rigidity: float = 0.0,
     pins: CanvasPins | None = None,
+    penalty: Float[Tensor, "tokens tokens"] | None = None,
+    rule: MatchRule = PLAIN,
 ) -> TokenMap:
     """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`, to one affine map of the
-    whole figure with weight `rigidity`, and near `pins` to them.
+    whole figure with weight `rigidity`, and near `pins` to them. `penalty` is taken from the cosines first.
 
     A figure is what masks set apart: where they cover everything, no affine map is asked. Holds a few matrices of
     tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neither neighbours nor figure are heard.
     """
     if len(target) * len(reference) > CHUNK_ELEMENTS:
         smoothness = rigidity = 0.0
-    if smoothness == 0.0 and rigidity == 0.0 and pins is None:
+    if smoothness == 0.0 and rigidity == 0.0 and pins is None and penalty is None and rule == PLAIN:
         return TokenMap(grid, *match_tokens(target, reference, reference_mask))
     dtype = torch.promote_types(target.dtype, torch.float32)
     cosine = F.normalize(target.to(dtype), dim=-1) @ F.normalize(reference.to(dtype), dim=-1).T
-    evidence = cosine
+    likeness = cosine if penalty is None else cosine - penalty.to(dtype)
     if rigidity > 0.0 and not bool(target_mask.all() and reference_mask.all()):
-        evidence = cosine - rigidity * distance_from_affine(cosine, grid, target_mask, reference_mask)
+        likeness = likeness - rigidity * distance_from_affine(likeness, grid, target_mask, reference_mask)
 
-    def decide(evidence: Float[Tensor, "tokens tokens"]) -> Int[Tensor, " tokens"]:
+    def weigh(values: Tensor, here: Tensor, there: Tensor) -> Float[Tensor, "tokens tokens"]:
+        """Logarithmic belief in every match."""
         if smoothness == 0.0:
-            return evidence.masked_fill(~reference_mask, -torch.inf).argmax(dim=-1)
-        return agree_with_neighbours(evidence, grid, target_mask, reference_mask, weight=smoothness).argmax(dim=-1)
+            return (values / TEMPERATURE).masked_fill(~there, -torch.inf)
+        return agree_with_neighbours(values, grid, here, there, weight=smoothness)
 
-    index = decide(evidence)
+    belief = weigh(likeness, target_mask, reference_mask)
     if pins is not None:
         near, lost = pins.penalty(grid)
-        drawn = evidence.clone()
+        drawn = likeness.clone()
         drawn[near] -= lost.to(dtype)
-        index = torch.where(near, decide(drawn), index)
+        belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask), belief)
         pinned, counterparts = pins.tokens(grid)
-        index[pinned] = counterparts
-    return TokenMap(grid, index, cosine.gather(1, index[:, None])[:, 0])
+        belief[pinned] = -torch.inf
+        belief[pinned, counterparts] = 0.0
+    index = belief.argmax(dim=-1)
+    confidence = None
+    if rule.mutual:
+        backward = weigh(likeness.T, reference_mask, target_mask).argmax(dim=-1)
+        confidence = far_from_mutual(index, backward, grid)
+    if rule.ratio:
+        other = ratio_test(cosine, index, grid, reference_mask)
+        confidence = other if confidence is None else torch.minimum(confidence, other)
+    ranked, shares = rank(belief, rule.ranks) if rule.ranks > 1 else (None, None)
+    found = TokenMap(grid, index, cosine.gather(1, index[:, None])[:, 0], confidence, ranked, shares)
+    return settle_doubts(found, target_mask, reference_mask) if rule.borrow else found
+
+
+def settle_doubts(token_map: TokenMap, inside: Bool[Tensor, " tokens"], there: Bool[Tensor, " tokens"]) -> TokenMap:
+    """Doubted matches give way to those of the nearest token whose match is believed; then all are believed."""
+    if token_map.confidence is None:
+        return token_map
+    index, changed = borrow_nearest(token_map.index, token_map.confidence, token_map.grid, inside, there)
+    ranked = token_map.ranked
+    if ranked is not None:
+        ranked = torch.where(changed[:, None], index[:, None], ranked)
+    return replace(token_map, index=index, ranked=ranked, confidence=None)
 
 
 def combine_features(

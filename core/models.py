@@ -7,32 +7,39 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from core.backbones import SDXL, Backbone
 from core.optional import OPTIONAL_MODELS, OptionalModel
+from core.parts import PartFinder
 from core.segment import Segmenter, TextSegmenter
 from core.vision import VisionModel
 
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """An SDXL checkpoint in memory. Whatever a transfer changes for a while (`core.patch.patched`, the VAE's
+    """A checkpoint in memory. Whatever a transfer changes for a while (`core.patch.patched`, the VAE's
     precision in `core.latents`, its tiles in `core.footprint`) it puts back."""
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    text_encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection]
-    tokenizers: tuple[CLIPTokenizer, CLIPTokenizer]
+    text_encoders: tuple[CLIPTextModel | CLIPTextModelWithProjection, ...]
+    tokenizers: tuple[CLIPTokenizer, ...]
     alphas_cumprod: Tensor
     """The training schedule, alpha-bar of DDPM, one float64 value per training timestep, on the CPU."""
     prediction_type: str
     """What the UNet predicts: `epsilon`, `v_prediction` or `sample`."""
     zero_empty_negative: bool
     """Whether an empty negative prompt is embedded as zeros, as SDXL base was trained."""
+    backbone: Backbone = SDXL
+    """Which family it belongs to."""
     segmenter: Segmenter | None = None
     """Finds the thing in a box or at points."""
     text_segmenter: TextSegmenter | None = None
     """Finds what a text names."""
     correspondence: VisionModel | None = None
     """Describes places by what they are part of, beside the UNet's own features."""
+
+    part_finder: PartFinder | None = None
+    """Tells places apart by what a list of words calls them."""
 
     @property
     def held(self) -> tuple[OptionalModel, ...]:

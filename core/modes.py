@@ -13,7 +13,7 @@ In every mode tokens outside the target mask keep their own, tokens outside the 
 step of structure re-injection takes the structure row's tokens in place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -25,34 +25,55 @@ from torch import Tensor
 
 from core.attend import allowed_keys, attend, split_heads
 from core.params import InjectionMode
-from core.patch import AttentionInput, Layer, Route, patched, patched_blocks, routed
+from core.patch import AttentionInput, Layer, patched, patched_blocks, routed
 from core.rearrange import FeatureInjection, Injection
 
 DEVIATION_FLOOR = 1e-5
 
+InjectionRoute = Callable[[FeatureInjection, Layer, AttentionInput], AttentionInput]
+"""A `Route` of one trajectory's rows."""
+
 
 def injecting(
-    unet: UNet2DConditionModel, layers: Sequence[str], injection: FeatureInjection, mode: InjectionMode, contrast: float
+    unet: UNet2DConditionModel,
+    layers: Sequence[str],
+    injections: Sequence[FeatureInjection],
+    mode: InjectionMode,
+    contrast: float,
 ) -> AbstractContextManager[None]:
-    """`injection` at work in `layers` for the length of a `with` block. `contrast` is that of `cross_image`."""
-    if mode == "feature":
-        return patched(unet, layers, injection)
-    if mode == "block_output":
-        return patched_blocks(unet, layers, injection)
-    routes: dict[str, Route] = {
-        "kv": partial(_keys_and_values, injection),
-        "v": partial(_values, injection),
-        "cross_image": partial(_cross_image, injection, contrast),
-        "soft_statistics": partial(_soft_statistics, injection),
+    """`injections`, one for every trajectory of the batch, at work in `layers` for the length of a `with` block.
+    `contrast` is that of `cross_image`."""
+    if mode in ("feature", "block_output"):
+        patch = patched if mode == "feature" else patched_blocks
+        return patch(unet, layers, lambda name, features: _each(injections, features, lambda one, own: one(name, own)))
+    routes: dict[str, InjectionRoute] = {
+        "kv": _keys_and_values,
+        "v": _values,
+        "cross_image": partial(_cross_image, contrast),
+        "soft_statistics": _soft_statistics,
     }
-    return routed(unet, layers, _while_injecting(injection, routes[mode]))
+    chosen = routes[mode]
+
+    def route(layer: Layer, features: AttentionInput) -> AttentionInput:
+        if injections[0].mode is Injection.NONE:
+            return layer.attend(features)
+        return _each(injections, features, lambda one, own: chosen(one, layer, own))
+
+    return routed(unet, layers, route)
 
 
-def _while_injecting(injection: FeatureInjection, route: Route) -> Route:
-    def choose(layer: Layer, features: AttentionInput) -> AttentionInput:
-        return layer.attend(features) if injection.mode is Injection.NONE else route(layer, features)
-
-    return choose
+def _each(
+    injections: Sequence[FeatureInjection],
+    features: AttentionInput,
+    run: Callable[[FeatureInjection, AttentionInput], AttentionInput],
+) -> AttentionInput:
+    """`run` for the rows of every trajectory: a batch holds halves of trajectories of rows."""
+    if len(injections) == 1 or injections[0].mode is Injection.NONE:
+        return run(injections[0], features)
+    rows = injections[0].row_count
+    parts = features.unflatten(0, (-1, len(injections), rows)).unbind(1)
+    done = [run(one, part.flatten(0, 1)) for one, part in zip(injections, parts, strict=True)]
+    return torch.stack([part.unflatten(0, (-1, rows)) for part in done], dim=1).flatten(0, 2)
 
 
 def _keys_and_values(injection: FeatureInjection, layer: Layer, features: AttentionInput) -> AttentionInput:
@@ -64,30 +85,34 @@ def _values(injection: FeatureInjection, layer: Layer, features: AttentionInput)
 
 
 def _cross_image(
-    injection: FeatureInjection, contrast: float, layer: Layer, features: AttentionInput
+    contrast: float, injection: FeatureInjection, layer: Layer, features: AttentionInput
 ) -> AttentionInput:
-    """The output attends to the other row's keys and values; its attention is contrasted."""
-    output, source, _ = injection.rows(features)
-    allowed = injection.source_inside(features)
-    swapped = attend(layer.attention, output, source, source, allowed=allowed, contrast=contrast)
-    own, *others = injection.rows(layer.attend(features))
-    return injection.join(own, swapped, *others)
+    """The output attends to the keys and values of the row that it takes from; its attention is contrasted."""
+    output, sources, _ = injection.rows(features)
+    swapped = []
+    for region, source in zip(injection.regions, sources, strict=True):
+        allowed = injection.source_inside(region, features)
+        swapped.append(attend(layer.attention, output, source, source, allowed=allowed, contrast=contrast))
+    own, others, structure = injection.rows(layer.attend(features))
+    return injection.join(own, swapped, others, structure)
 
 
 def _soft_statistics(injection: FeatureInjection, layer: Layer, features: AttentionInput) -> AttentionInput:
     """Statistics before the layer's own Q, K, V; re-injected structure is taken as it is."""
     if injection.mode is Injection.STRUCTURE:
         return layer.attend(injection(layer.name, features))
-    output, reference, structure = injection.rows(features)
-    there = injection.source_inside(features)
-    own = _normalised(output, injection.inside(features))
+    output, sources, structure = injection.rows(features)
     attention = layer.attention
-    q = split_heads(attention, attention.to_q(own))
-    k = split_heads(attention, attention.to_k(_normalised(reference, there)))
-    mean, deviation = _attended_moments(q, k, split_heads(attention, reference), there)
-    moved = deviation * split_heads(attention, own) + mean
-    taken = moved.transpose(1, 2).flatten(2).to(features.dtype)
-    return layer.attend(injection.join(output, taken, reference, structure))
+    taken = []
+    for region, reference in zip(injection.regions, sources, strict=True):
+        there = injection.source_inside(region, features)
+        own = _normalised(output, injection.inside(region, features))
+        q = split_heads(attention, attention.to_q(own))
+        k = split_heads(attention, attention.to_k(_normalised(reference, there)))
+        mean, deviation = _attended_moments(q, k, split_heads(attention, reference), there)
+        moved = deviation * split_heads(attention, own) + mean
+        taken.append(moved.transpose(1, 2).flatten(2).to(features.dtype))
+    return layer.attend(injection.join(output, taken, sources, structure))
 
 
 def _attended_moments(

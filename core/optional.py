@@ -1,8 +1,8 @@
-"""Models that a worker may hold beside SDXL, by name. A job that needs one says so by its parameters alone."""
+"""Models that a worker may hold beside the checkpoint, by name. A job that needs one says so by its parameters."""
 
 from typing import Literal, get_args
 
-OptionalModel = Literal["segmenter", "text_segmenter", "correspondence"]
+OptionalModel = Literal["segmenter", "text_segmenter", "correspondence", "part_finder"]
 OPTIONAL_MODELS: tuple[OptionalModel, ...] = get_args(OptionalModel)
 """Each is a field of `core.models.Models` and, behind `PLUMAGE_`, a setting of the worker."""
 
@@ -10,6 +10,7 @@ _EXAMPLES: dict[OptionalModel, str] = {
     "segmenter": "facebook/sam2.1-hiera-small",
     "text_segmenter": "CIDAS/clipseg-rd64-refined",
     "correspondence": "facebook/dinov2-base",
+    "part_finder": "openai/clip-vit-base-patch16",
 }
 
 

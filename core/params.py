@@ -1,7 +1,7 @@
 """Every knob of one transfer, declared once.
 
-`TransferParams` travels unchanged from the HTTP request to `core.pipeline`, which is the only place that takes
-knobs out of it. Nothing between the two names a knob.
+`TransferParams` travels unchanged from the HTTP request to `core.pipeline`. Only its verbs, there and in `matching`,
+`sampling` and `plan`, take knobs out of it. Nothing between the two names a knob.
 
 Ranges over the sampling trajectory are written `(start, stop)` in *noise level* `t / 1000`: the fraction of the
 training schedule, 1 at pure noise and 0 at the clean image. Sampling runs downwards, so `start >= stop`, and a
@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.optional import OptionalModel
-from core.selection import Pin, Selection
+from core.presets import PRESETS, Preset
+from core.selection import Part, Pin, Place, Region, Selection
 
 NoiseLevel = Annotated[float, Field(ge=0.0, le=1.0)]
 NoiseRange = tuple[NoiseLevel, NoiseLevel]
@@ -23,6 +24,7 @@ LayerName = Annotated[
     str, Field(pattern=r"^(down_blocks\.\d+|mid_block|up_blocks\.\d+)(\.[a-z_]+\.\d+)*$", max_length=80)
 ]
 
+MatchSource = Literal["auto", "layer", "step", "one_shot", "vision", "fused", "given"]
 InjectionMode = Literal["feature", "kv", "v", "block_output", "cross_image", "soft_statistics"]
 
 
@@ -30,6 +32,11 @@ class TransferParams(BaseModel):
     """How one transfer is computed. Unknown names and values out of range are refused, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    preset: Preset | None = None
+    """Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
+    `paper`: the published settings on SDXL; `paper-sd15`: those on Stable Diffusion 1.5, for which they were
+    published."""
 
     # --- schedule -----------------------------------------------------------------------------------------------
     num_steps: int = Field(default=20, ge=2, le=200)
@@ -61,15 +68,26 @@ class TransferParams(BaseModel):
     reference_selection: Selection = Selection()
     """Where in the reference appearance may come from."""
 
-    # --- correspondence -----------------------------------------------------------------------------------------
-    match_source: Literal["auto", "layer", "one_shot", "vision", "fused"] = "auto"
-    """Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
-    (the paper). The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as DIFT
-    does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both (arXiv
-    2305.15347). `auto`: fused where the worker holds such a model, else one_shot."""
+    regions: tuple[Region, ...] = Field(default=(), max_length=8)
+    """Parts of the target with a reference each, in one run. Where they overlap the later one lies on top. Outside of
+    all of them nothing changes; the two selections above restrict them further. Empty: the whole target from the
+    reference."""
 
-    match_layers: tuple[LayerName, ...] = Field(default=("up_blocks.1",), min_length=1, max_length=16)
-    """Self-attention layers, by name or by block, whose inputs the UNet's one look compares."""
+    # --- correspondence -----------------------------------------------------------------------------------------
+    match_source: MatchSource = "auto"
+    """Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
+    (the paper). `step`: one map for all layers, made anew at every step from what the network saw in `match_layers` at
+    the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
+    DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
+    (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`."""
+
+    match_map: tuple[tuple[Place, ...], ...] = Field(default=(), max_length=64)
+    """A correspondence of your own: rows, from the top, of places (x, y) in the reference, one for every cell of a grid
+    over the target; at most 64 x 64, as the map of a result is. With `match_source` `given` only."""
+
+    match_layers: tuple[LayerName, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers: such as
+    `up_blocks.0.attentions.0.transformer_blocks.6`. Absent: those that suit the backbone."""
 
     match_noise_level: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Noise level t / 1000 at which the one-shot features are read."""
@@ -88,6 +106,28 @@ class TransferParams(BaseModel):
     """Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
     cost of matching; no gain was measured on the mini checkpoint."""
 
+    match_every: int = Field(default=1, ge=1, le=200)
+    """With `match_source` `layer` or `step`: matches are made anew at every n-th injected step only."""
+
+    match_top_k: int = Field(default=1, ge=1, le=16)
+    """How many of a token's best matches are blended in injected features, by their likeliness. The clean latent takes
+    the best alone."""
+
+    match_confidence: Literal["none", "mutual", "ratio", "both"] = "none"
+    """What a match has to pass to be believed. `mutual`: matched back from the reference, it leads home. `ratio`: it is
+    clearly better than any place elsewhere (Lowe's test). As far as a match is doubted, less is rearranged."""
+
+    unmatched: Literal["keep", "nearest"] = "keep"
+    """What becomes of tokens whose match is doubted: they keep the target's appearance, or continue the match of the
+    nearest token that is believed."""
+
+    part_names: tuple[Part, ...] = Field(default=(), max_length=16)
+    """What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
+    apart in both pictures, and matches between different parts are held against it by `part_weight`."""
+
+    part_weight: float = Field(default=0.5, ge=0.0, le=4.0)
+    """What a match between two surely different parts loses, as a cosine."""
+
     pins: tuple[Pin, ...] = Field(default=(), max_length=64)
     """Places of the target whose counterparts in the reference are known. Matches around them follow; `match_source`
     `layer` knows no pins."""
@@ -96,8 +136,9 @@ class TransferParams(BaseModel):
     """How far a pin reaches, as a fraction of the longer side of the picture. Farther away nothing changes."""
 
     # --- feature injection (the paper, section 3) ---------------------------------------------------------------
-    injection_layers: tuple[LayerName, ...] = Field(default=("up_blocks.0", "up_blocks.1"), max_length=64)
-    """Self-attention layers in which the output takes from the reference, by name or by block. Empty: none."""
+    injection_layers: tuple[LayerName, ...] | None = Field(default=None, max_length=64)
+    """Self-attention layers in which the output takes from the reference, by name or by block. Empty: none. Absent:
+    those that suit the backbone, in SDXL `up_blocks.0` and `up_blocks.1`."""
 
     injection_mode: InjectionMode = "feature"
     """What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
@@ -167,6 +208,14 @@ class TransferParams(BaseModel):
     freeu_s2: float = Field(default=1.0, gt=0.0, le=4.0)
     """The same in the second up block."""
 
+    # --- the result ---------------------------------------------------------------------------------------------
+    appearance_strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    """How far the target goes towards the reference's appearance, at every level of rearrangement: 0 leaves it as it
+    is, 1 goes all the way."""
+
+    colour_only: bool = False
+    """Whether the result keeps the target's lightness and takes hue and colourfulness alone."""
+
     # --- statistics and composition -----------------------------------------------------------------------------
     adain_range: NoiseRange = (0.0, 0.0)
     """Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
@@ -179,21 +228,61 @@ class TransferParams(BaseModel):
 
     @property
     def needed_models(self) -> frozenset[OptionalModel]:
-        """Models beside SDXL without which this cannot be computed."""
+        """Models beside the checkpoint without which this cannot be computed."""
         needed: set[OptionalModel] = {"correspondence"} if self.match_source in ("vision", "fused") else set()
+        if self.part_names:
+            needed.add("part_finder")
         if self.mask_mode == "none":
             return frozenset(needed)
-        selections = (self.target_selection, self.reference_selection)
+        of_regions = [of for region in self.regions for of in (region.target_selection, region.reference_selection)]
+        selections = (self.target_selection, self.reference_selection, *of_regions)
         if any(selection.pointed for selection in selections):
             needed.add("segmenter")
         if any(selection.text for selection in selections):
             needed.add("text_segmenter")
         return frozenset(needed)
 
+    @property
+    def named_pictures(self) -> frozenset[str]:
+        """Names of the pictures that come with the job beside target and reference."""
+        return frozenset(region.reference for region in self.regions if region.reference is not None)
+
+    @property
+    def named_masks(self) -> dict[str, str]:
+        """Names of the masks that come with the job, and the picture that each belongs to: `target`, `reference`, or
+        one of `named_pictures`."""
+        return {mask: owner for region in self.regions for mask, owner in region.masks}
+
     @model_validator(mode="after")
-    def _pins_need_one_map(self) -> "TransferParams":
-        if self.pins and self.match_source == "layer":
-            raise ValueError("pins: match_source must not be 'layer', which matches anew in every layer")
+    def _fill_in_preset(self) -> "TransferParams":
+        # Afterwards, because strict JSON is only strict while nothing has touched it.
+        if self.preset is not None:
+            given = self.model_fields_set
+            self.__dict__.update({name: value for name, value in PRESETS[self.preset].items() if name not in given})
+        return self
+
+    @model_validator(mode="after")
+    def _one_look_is_there_for_what_needs_it(self) -> "TransferParams":
+        if self.match_source in ("layer", "given"):
+            for name in ("pins", "part_names"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: match_source must not be {self.match_source!r}, which has no one look")
+        if bool(self.match_map) != (self.match_source == "given"):
+            raise ValueError("match_map: goes with match_source 'given', and that with it")
+        if len({len(row) for row in self.match_map}) > 1 or any(not 0 < len(row) <= 64 for row in self.match_map):
+            raise ValueError("match_map: every row needs the same number of places, 1 to 64")
+        if len(self.part_names) == 1 or len(set(self.part_names)) < len(self.part_names):
+            raise ValueError("part_names: at least two, each once")
+        return self
+
+    @model_validator(mode="after")
+    def _regions_can_be_told_apart(self) -> "TransferParams":
+        if self.regions and self.mask_mode == "none":
+            raise ValueError("regions: mask_mode must not be 'none', which looks at no masks")
+        owners: dict[str, str] = {}
+        for mask, owner in (named for region in self.regions for named in region.masks):
+            if owners.setdefault(mask, owner) != owner:
+                raise ValueError(f"regions: mask {mask!r} is named for two pictures")
         return self
 
     @model_validator(mode="after")

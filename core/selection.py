@@ -6,6 +6,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+PictureName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")]
+"""What an uploaded picture or mask is called; `target` and `reference` are taken."""
+Part = Annotated[str, Field(min_length=1, max_length=60, pattern=r"\S")]
+"""What a part is called, in English."""
 Place = tuple[Fraction, Fraction]
 """x from the left, y from the top."""
 Box = tuple[Fraction, Fraction, Fraction, Fraction]
@@ -60,4 +64,41 @@ class Selection(BaseModel):
             raise ValueError("points_off: needs a box or points to take from")
         if self.text and not self.text.strip():
             raise ValueError("text: blank")
+        return self
+
+
+class Region(BaseModel):
+    """A part of the target and where its appearance comes from. Pictures and masks beside the job's own are named; the
+    form has them as parts `picture_NAME` and `mask_NAME`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    target_mask: PictureName | None = None
+    """Name of an uploaded mask of the target: white = this region."""
+
+    target_selection: Selection = Selection()
+    """What of the target is this region, by box, points or text; with a mask, where both agree."""
+
+    reference: PictureName | None = None
+    """Name of the uploaded picture that it takes from. Absent: the job's reference."""
+
+    reference_mask: PictureName | None = None
+    """Name of an uploaded mask of that picture: white = where appearance may come from."""
+
+    reference_selection: Selection = Selection()
+    """Where in that picture appearance may come from."""
+
+    strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    """How far this region goes towards the reference's appearance."""
+
+    @property
+    def masks(self) -> list[tuple[str, str]]:
+        """Names of its masks, each with the picture that it belongs to: `target`, `reference` or a name."""
+        named = ((self.target_mask, "target"), (self.reference_mask, self.reference or "reference"))
+        return [(mask, owner) for mask, owner in named if mask is not None]
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "Region":
+        if self.reference in ("target", "reference"):
+            raise ValueError(f"reference: {self.reference!r} is not free; leave it out for the job's reference")
         return self

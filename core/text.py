@@ -1,4 +1,4 @@
-"""Prompts as SDXL reads them: both text encoders, and the micro-conditioning beside them.
+"""Prompts as the backbone reads them: its text encoders and, for SDXL, the micro-conditioning beside them.
 
 SDXL: Podell et al. (arXiv 2307.01952), sections 2.1 (text encoders) and 2.2 (size and crop conditioning).
 """
@@ -17,19 +17,22 @@ class Conditioning:
     """What one prompt tells the UNet, for a single row."""
 
     tokens: Float[Tensor, "1 length channels"]
-    pooled: Float[Tensor, "1 pooled_channels"]
+    pooled: Float[Tensor, "1 pooled_channels"] | None
+    """The prompt as a whole; None where the backbone is not told."""
     sizes: Float[Tensor, "1 6"]
     """Original height and width, crop top and left, target height and width, in pixels."""
 
 
 @torch.no_grad()
 def encode_prompt(models: Models, prompt: str, *, height: int, width: int, negative: bool = False) -> Conditioning:
-    """Penultimate hidden states of both encoders side by side, and the second one's projected text embedding.
+    """Hidden states of all text encoders side by side, and the last one's projected text embedding.
 
     Both pictures of a job get the same sizes: the working size, uncropped. An empty *negative* prompt is zeros where
     the checkpoint was trained so.
     """
-    states, pooled = [], torch.empty(0)
+    backbone, dtype = models.backbone, models.unet.dtype
+    states: list[Tensor] = []
+    pooled: Tensor | None = None
     for tokenizer, encoder in zip(models.tokenizers, models.text_encoders, strict=True):
         ids = tokenizer(
             prompt,
@@ -39,11 +42,12 @@ def encode_prompt(models: Models, prompt: str, *, height: int, width: int, negat
             return_tensors="pt",
         ).input_ids
         output = encoder(ids.to(models.device), output_hidden_states=True)
-        states.append(output.hidden_states[-2])
-        pooled = output[0]
-    tokens = torch.cat(states, dim=-1).to(models.unet.dtype)
-    pooled = pooled.to(models.unet.dtype)
+        layer = backbone.text_layer
+        states.append(output.last_hidden_state if layer is None else output.hidden_states[layer])
+        pooled = output[0].to(dtype) if backbone.sized else None
+    tokens = torch.cat(states, dim=-1).to(dtype)
     if negative and not prompt and models.zero_empty_negative:
-        tokens, pooled = torch.zeros_like(tokens), torch.zeros_like(pooled)
-    sizes = torch.tensor([[height, width, 0, 0, height, width]], device=models.device, dtype=models.unet.dtype)
+        tokens = torch.zeros_like(tokens)
+        pooled = None if pooled is None else torch.zeros_like(pooled)
+    sizes = torch.tensor([[height, width, 0, 0, height, width]], device=models.device, dtype=dtype)
     return Conditioning(tokens, pooled, sizes)

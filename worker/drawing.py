@@ -1,5 +1,7 @@
-"""The correspondence map as a picture for people: target and reference side by side, what belongs together in one
+"""The correspondence map as a picture for people: target and references side by side, what belongs together in one
 colour, and lines between some of the pairs."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch.nn.functional as F
@@ -21,23 +23,27 @@ CORNERS = np.array([[[230, 60, 40], [250, 200, 40]], [[90, 60, 220], [30, 190, 1
 """Colours of the reference's corners; in between they run into each other."""
 
 
-def draw_matches(target: Tensor, reference: Tensor, matches: Matches) -> Image.Image:
-    """RGB. `target` and `reference` are [channels, height, width], 0 to 1, as they were matched.
+def draw_matches(target: Tensor, references: Sequence[Tensor], matches: Matches) -> Image.Image:
+    """RGB. Pictures are [channels, height, width], 0 to 1, as they were matched; one reference for every region.
 
-    A place in the reference has a colour of its own, and each token of the target the colour of the place that it
+    A place in a reference has a colour of its own, and each token of the target the colour of the place that it
     matched. Outside the target's mask the target stays grey.
     """
-    left, right = _panel(target), _panel(reference)
     positions = matches.positions.numpy()
     colours = _colours(positions[..., 0], positions[..., 1])
-    inside = matches.inside.numpy()[..., None]
+    left = _tinted(_panel(target), colours, matches.inside.numpy()[..., None] * TINT)
     x, y = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))
-    left = _tinted(left, colours, inside * TINT)
-    right = _tinted(right, _colours(x, y), np.full((64, 64, 1), TINT))
-    sheet = Image.new("RGB", (left.width + GAP_PX + right.width, max(left.height, right.height)), "white")
+    everywhere = np.full((64, 64, 1), TINT)
+    panels = [_tinted(_panel(reference), _colours(x, y), everywhere) for reference in references]
+    height = max(panel.height for panel in (left, *panels))
+    sheet = Image.new("RGB", (left.width + sum(GAP_PX + panel.width for panel in panels), height), "white")
     sheet.paste(left, (0, 0))
-    sheet.paste(right, (left.width + GAP_PX, 0))
-    _draw_lines(sheet, left.size, right.size, matches, colours)
+    boxes, edge = [], left.width
+    for panel in panels:
+        boxes.append((edge + GAP_PX, panel.width, panel.height))
+        sheet.paste(panel, (edge + GAP_PX, 0))
+        edge += GAP_PX + panel.width
+    _draw_lines(sheet, left.size, boxes, matches, colours)
     return sheet
 
 
@@ -68,20 +74,22 @@ def _tinted(panel: Image.Image, colours: NDArray[np.floating], shares: NDArray[n
 def _draw_lines(
     sheet: Image.Image,
     left: tuple[int, int],
-    right: tuple[int, int],
+    boxes: Sequence[tuple[int, int, int]],
     matches: Matches,
     colours: NDArray[np.floating],
 ) -> None:
-    """Between tokens of a coarse grid over the target and their matches."""
+    """Between tokens of a coarse grid over the target and their matches. `boxes`: left edge, width and height of every
+    region's reference."""
     rows, columns = matches.inside.shape
     draw = ImageDraw.Draw(sheet)
     for row in {int((step + 0.5) * rows / LINES_ACROSS) for step in range(LINES_ACROSS)}:
         for column in {int((step + 0.5) * columns / LINES_ACROSS) for step in range(LINES_ACROSS)}:
             if not matches.inside[row, column]:
                 continue
+            edge, width, height = boxes[int(matches.region[row, column])]
             x, y = (float(value) for value in matches.positions[row, column])
             start = ((column + 0.5) / columns * left[0], (row + 0.5) / rows * left[1])
-            end = (left[0] + GAP_PX + x * right[0], y * right[1])
+            end = (edge + x * width, y * height)
             colour = tuple(int(value) for value in colours[row, column])
             draw.line([start, end], fill=colour, width=2)
             for centre in (start, end):

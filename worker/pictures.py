@@ -1,6 +1,7 @@
 """Between stored bytes and the tensors of a transfer."""
 
 import io
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from core.correspond import Matches
-from core.pipeline import Masks, MatchResult, TransferResult
+from core.pipeline import MatchResult, TransferResult
 from core.pixels import from_pil, to_pil
+from core.regions import NONE_NAMED, Masks, Named
+from jobs.named import MASK, PICTURE
 from jobs.schema import Output
 from worker.drawing import draw_matches
 
@@ -27,6 +30,8 @@ class Pictures:
     target: Tensor
     reference: Tensor
     masks: Masks
+    named: Named = NONE_NAMED
+    """Those that regions name."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,23 @@ def decode_mask(png: bytes) -> Tensor:
     return from_pil(_open(png))[0]
 
 
+def decode_named(parts: Mapping[str, bytes]) -> Named:
+    """Admitted PNGs by the names of their parts in a form."""
+
+    def those(prefix: str) -> Iterator[tuple[str, bytes]]:
+        return ((name.removeprefix(prefix), png) for name, png in parts.items() if name.startswith(prefix))
+
+    return Named(
+        {name: decode_picture(png) for name, png in those(PICTURE)},
+        {name: decode_mask(png) for name, png in those(MASK)},
+    )
+
+
 def encode_result(pictures: Pictures, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
     """The files of a result: `image`, where there is one, `matches` and `matches_picture`."""
     picture = io.BytesIO()
-    draw_matches(pictures.target, pictures.reference, result.matches).save(picture, "PNG")
+    seen_in = result.references or (pictures.reference,)
+    draw_matches(pictures.target, seen_in, result.matches).save(picture, "PNG")
     files = {
         "matches": Encoded("matches.npz", "application/zip", _encode_matches(result.matches)),
         "matches_picture": Encoded("matches.png", "image/png", picture.getvalue()),
@@ -111,6 +129,8 @@ def _encode_matches(matches: Matches) -> bytes:
         positions=matches.positions.numpy(),
         similarity=matches.similarity.numpy(),
         inside=matches.inside.numpy(),
+        confidence=matches.confidence.numpy(),
+        region=matches.region.numpy(),
     )
     return npz.getvalue()
 

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from core.canvas import Canvases, compose
+from core.canvas import compose
 from core.denoise import LatentPair
 from core.guidance import NoisePredictor
 from core.latents import decode_latent
 from core.match import TokenMap
+from core.matching import look_once
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import Masks, correspond, encode, prepare, sample, select
+from core.pipeline import encode, prepare, select
+from core.regions import Canvases, Masks
+from core.sampling import Start, sample
 from lab.baselines.settings import Changes
 from lab.matching import Grid, at_tokens
 from lab.pairs import Pair
@@ -72,7 +75,7 @@ class Case:
         self.overrides = overrides or {}
         self.target, self.reference = picture(pair.target), picture(pair.reference)
         given = Masks(figure(pair.target), figure(pair.reference)) if masked else Masks()
-        self.masks = select(models, self.target, self.reference, given, params)
+        self._regions, self.masks = select(models, self.target, self.reference, given, params)
 
     @property
     def rendered(self) -> Pair:
@@ -82,15 +85,15 @@ class Case:
 
     @cached_property
     def canvases(self) -> Canvases:
-        return prepare(self.models, self.target, self.reference, self.masks, self.params)
+        return prepare(self.models, self.target, self._regions, self.params)
 
     @cached_property
-    def _encoded(self) -> tuple[LatentPair, NoisePredictor]:
+    def _encoded(self) -> tuple[list[LatentPair], NoisePredictor]:
         return encode(self.models, self.canvases, "", "", self.params)
 
     @property
     def latents(self) -> LatentPair:
-        return self._encoded[0]
+        return self._encoded[0][0]
 
     @property
     def predict_noise(self) -> NoisePredictor:
@@ -100,11 +103,8 @@ class Case:
     @cached_property
     def own_map(self) -> TokenMap:
         """The correspondence that the network finds, in one look at both pictures."""
-        pair, predict = self._encoded
-        source = "auto" if self.params.match_source == "layer" else self.params.match_source
-        params = self.params.model_copy(update={"match_source": source})
-        found = correspond(self.models, self.canvases, pair, predict, params, self.seed)
-        assert found is not None
+        pairs, predict = self._encoded
+        (found,) = look_once(self.models, self.canvases, pairs, predict, self.params, self.seed)
         return found
 
     @cached_property
@@ -114,9 +114,10 @@ class Case:
 
     def repaint(self, params: TransferParams, token_map: TokenMap | None) -> Bytes:
         """The sampler's result with the given map, or where it is None, as each layer matches for itself."""
-        pair, predict = self._encoded
-        latent, _ = sample(self.models, self.canvases, pair, predict, token_map, params, self.seed, None)
-        return self.finish(decode_latent(self.models.vae, latent))
+        pairs, predict = self._encoded
+        start = Start(self.seed, None if token_map is None else [token_map])
+        (sampled,) = sample(self.models, self.canvases, pairs, predict, [start], params)
+        return self.finish(decode_latent(self.models.vae, sampled.latent))
 
     def finish(self, generated: Tensor) -> Bytes:
         """A generated picture `[3, height, width]` set into the target, as ours is."""

@@ -15,7 +15,7 @@ Method = Callable[[Case], Bytes]
 
 def ours(case: Case) -> Bytes:
     """The sampler as its parameters say."""
-    return case.repaint(case.params, None if case.params.match_source == "layer" else case.own_map)
+    return case.repaint(case.params, None if case.params.match_source in ("layer", "step") else case.own_map)
 
 
 def ours_without_masks(case: Case) -> Bytes:

@@ -83,9 +83,30 @@ def _agreeing(params: dict[str, Any]) -> dict[str, Any]:
     for name in ("target_selection", "reference_selection"):
         if isinstance(selection := agreeing.get(name), dict):
             agreeing[name] = {key: value for key, value in selection.items() if not _at_odds(key, value, selection)}
-    if agreeing.get("pins") and agreeing.get("match_source") == "layer":
+    if agreeing.pop("match_map", None) or agreeing.get("match_source") == "given":
+        agreeing["match_source"] = "auto"
+    if (agreeing.get("pins") or agreeing.get("part_names")) and agreeing.get("match_source") == "layer":
         agreeing["match_source"] = "one_shot"
+    if str(agreeing.get("preset")).startswith("paper"):
+        agreeing.setdefault("match_source", "one_shot")
+    if isinstance(names := agreeing.get("part_names"), list) and all(isinstance(name, str) for name in names):
+        agreeing["part_names"] = list(dict.fromkeys(names)) if len(set(names)) != 1 else []
+    if isinstance(regions := agreeing.get("regions"), list):
+        agreeing["regions"] = [_nameless(region) for region in regions]
+        if agreeing.get("mask_mode") == "none":
+            del agreeing["regions"]
     return agreeing
+
+
+def _nameless(region: Any) -> Any:
+    """A region that names nothing: what it names would have to come with it."""
+    if not isinstance(region, dict):
+        return region
+    kept = {name: value for name, value in region.items() if name not in ("target_mask", "reference", "reference_mask")}
+    for name in ("target_selection", "reference_selection"):
+        if isinstance(selection := kept.get(name), dict):
+            kept[name] = {key: value for key, value in selection.items() if not _at_odds(key, value, selection)}
+    return kept
 
 
 def _possible(output: dict[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from PIL import Image
 from redis import Redis
 
 from checkpoints.load import LoadedModels
-from core.correspond import Matches
 from core.pipeline import TransferResult, transfer
 from jobs.connect import connect_redis
 from jobs.objects import ObjectStore
 from jobs.schema import JobKind, JobSpec, Output, Record, Status, WorkerState
 from jobs.settings import JobSettings
 from jobs.store import JobStore, new_job_id
+from tests.matches import believed_matches
 from tests.pictures import decoded, encoded, gradient
 from tests.specs import make_spec, put_inputs
 from tests.tiny import tiny_models
@@ -62,7 +62,7 @@ def sleepless(**hooks: Callable[[], object]) -> Callable[..., TransferResult]:
         for step in (1, 2):
             on_step(step, 2, lambda: torch.zeros(4, 4, 3, dtype=torch.uint8))
         hooks.get("after", int)()
-        matches = Matches(torch.zeros(1, 1, 2), torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+        matches = believed_matches(torch.zeros(1, 1, 2))
         return TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches)
 
     return run
@@ -163,7 +163,7 @@ def test_the_picture_is_written_as_asked_for(bench: Bench, output: Output, kind:
 def _copied(
     models: Any, target: torch.Tensor, reference: torch.Tensor, *_: Any, seed: int, **__: Any
 ) -> TransferResult:
-    matches = Matches(torch.zeros(1, 1, 2), torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+    matches = believed_matches(torch.zeros(1, 1, 2))
     return TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches)
 
 

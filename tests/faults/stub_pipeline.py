@@ -38,6 +38,8 @@ class Matches:
     positions: Tensor
     similarity: Tensor
     inside: Tensor
+    confidence: Tensor
+    region: Tensor
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class TransferResult:
     timings: dict[str, float]
     matches: Matches
     masks: Masks = Masks()
+    references: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class MatchResult:
     timings: dict[str, float]
     matches: Matches
     masks: Masks = Masks()
+    references: tuple[Tensor, ...] = ()
 
 
 def _asked(prompt: str) -> dict[str, Any]:
@@ -107,4 +111,5 @@ def match(
 
 
 def _matches() -> Matches:
-    return Matches(torch.zeros(2, 2, 2), torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool))
+    whole = torch.ones(2, 2)
+    return Matches(torch.zeros(2, 2, 2), whole, whole.bool(), whole, torch.zeros(2, 2, dtype=torch.long))

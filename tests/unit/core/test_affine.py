@@ -16,7 +16,8 @@ def descriptors(places: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     waves = torch.randn(2, CHANNELS // 2, generator=generator) * 0.35
     phase = places @ waves
-    return torch.cat([phase.cos(), phase.sin()], dim=-1) / (CHANNELS / 2) ** 0.5
+    field: Tensor = torch.cat([phase.cos(), phase.sin()], dim=-1) / (CHANNELS / 2) ** 0.5
+    return field
 
 
 def figure(places: Tensor) -> Tensor:

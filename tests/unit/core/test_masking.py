@@ -10,7 +10,8 @@ from core.errors import EmptyMaskError, ModelMissingError, ShapeError
 from core.masking import choose_mask
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import Masks, transfer
+from core.pipeline import transfer
+from core.regions import Masks
 from core.selection import Selection
 from tests.tiny import tiny_models
 from tests.tiny_segmenters import tiny_segmenter, tiny_text_segmenter

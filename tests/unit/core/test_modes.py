@@ -12,7 +12,7 @@ from core.models import Models
 from core.modes import injecting
 from core.params import InjectionMode
 from core.patch import select_layers
-from core.rearrange import FeatureInjection, Injection
+from core.rearrange import FeatureInjection, InjectedRegion, Injection
 
 TOKENS = 64
 LATENT = (16, 16)
@@ -47,10 +47,10 @@ def through(
 ) -> torch.Tensor:
     """What the layer makes of `features` with the injection at work, and that nothing of it stays."""
     name, attention = layer_of(models)
-    injection = FeatureInjection(*masks(), None, strength=knobs.get("strength", 1.0))
+    injection = FeatureInjection([InjectedRegion(*masks(), strength=knobs.get("strength", 1.0))])
     injection.mode = step
     plain = attention(features)
-    with injecting(models.unet, [name], injection, mode, knobs.get("contrast", 1.0)):
+    with injecting(models.unet, [name], [injection], mode, knobs.get("contrast", 1.0)):
         output: torch.Tensor = attention(features)
     assert torch.equal(attention(features), plain)
     return output
@@ -156,9 +156,9 @@ def test_block_output_rearranges_the_residual_stream_behind_the_block(models64: 
     features = batch(attention, 3)
     text = torch.zeros(3, 16, 32, dtype=torch.float64)
     plain = block(features, encoder_hidden_states=text)
-    injection = FeatureInjection(*masks(), None)
+    injection = FeatureInjection([InjectedRegion(*masks())])
     injection.mode = Injection.MATCHED
-    with injecting(models64.unet, [name], injection, "block_output", 1.0):
+    with injecting(models64.unet, [name], [injection], "block_output", 1.0):
         result = block(features, encoder_hidden_states=text)
     assert torch.equal(block(features, encoder_hidden_states=text), plain)
     assert torch.equal(result[0], slow_rearrangement(plain[0], plain[1]))
@@ -190,9 +190,9 @@ def test_a_given_map_serves_every_hard_mode(models64: Models) -> None:
     features = batch(attention, 3)
     given = TokenMap((8, 8), torch.arange(TOKENS).flip(0), torch.ones(TOKENS))
     everywhere = torch.ones(LATENT, dtype=torch.float64)
-    injection = FeatureInjection(everywhere, everywhere, given)
+    injection = FeatureInjection([InjectedRegion(everywhere, everywhere, given)])
     injection.mode = Injection.MATCHED
-    with injecting(models64.unet, [name], injection, "v", 1.0):
+    with injecting(models64.unet, [name], [injection], "v", 1.0):
         result = attention(features)
     expected = slow_attention(attention, features[0], features[0], features[1].flip(0), list(range(TOKENS)))
     torch.testing.assert_close(result[0], expected, rtol=0, atol=1e-10)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from core.denoise import LatentPair, PlannedStep, denoise
+from core.denoise import LatentPair, PlannedStep, Trajectory, denoise
 from core.freeu import FreeU, freeu
 from core.guidance import NoisePredictor, Rows, falling_guidance
 from core.models import Models
-from core.rearrange import FeatureInjection, Injection
+from core.rearrange import FeatureInjection, InjectedRegion, Injection
 from core.schedule import (
     REPLAYED,
     NoiseDraws,
@@ -46,18 +46,17 @@ def one_step(
     network: NoisePredictor = predict,
 ) -> torch.Tensor:
     planned = PlannedStep(STEP, injection, 0.0, False, injection_guidance=guidance, noise_mix=mix)
-    edit = FeatureInjection(latents.target_mask, latents.reference_mask, None)
-    return denoise(
-        network,
-        latents,
-        [planned],
-        edit,
-        lambda token_map: latents.reference,
+    trajectory = Trajectory(
+        [latents],
+        FeatureInjection([InjectedRegion(latents.target_mask, latents.reference_mask)]),
+        lambda region, token_map: latents.reference,
+        first=planned,
         eta=1.0,
         prediction_type="epsilon",
         seed=SEED,
-        after_step=lambda done, clean: None,
     )
+    (output,) = denoise(network, [trajectory], [planned], after_step=lambda done, clean: None)
+    return output
 
 
 def draws(latents: LatentPair, row: int, count: int) -> list[torch.Tensor]:

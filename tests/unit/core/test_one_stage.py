@@ -5,17 +5,17 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from core.denoise import LatentPair, PlannedStep, denoise
+from core.denoise import LatentPair, PlannedStep, Trajectory, denoise
 from core.guidance import NoisePredictor, make_predictor
 from core.models import Models
 from core.params import TransferParams
 from core.patch import patched, recorded, select_layers
-from core.pipeline import plan_steps
-from core.rearrange import FeatureInjection, Injection, rearrange_picture
+from core.plan import plan_steps
+from core.rearrange import FeatureInjection, InjectedRegion, Injection, rearrange_picture
 from core.schedule import NoiseDraws, Step, add_noise, make_steps, predict_clean, step_mean, step_sigma
 from core.text import encode_prompt
+from tests.tiny import tiny_models, tiny_sd15_models
 
-LAYERS = ["up_blocks.0", "up_blocks.1"]
 SIZE = (16, 24)
 PLAIN = TransferParams(
     num_steps=6,
@@ -47,26 +47,26 @@ def predictor(models: Models, guidance_scale: float) -> NoisePredictor:
 def one_stage(
     models: Models, pair: LatentPair, plan: list[PlannedStep], guidance_scale: float, eta: float
 ) -> torch.Tensor:
-    injection = FeatureInjection(pair.target_mask, pair.reference_mask, None)
-    with patched(models.unet, select_layers(models.unet, LAYERS), injection):
-        return denoise(
-            predictor(models, guidance_scale),
-            pair,
-            plan,
-            injection,
-            lambda matches: rearrange_picture(pair.reference[0], matches, pair.target_mask)[None],
-            eta=eta,
-            prediction_type=models.prediction_type,
-            seed=11,
-            after_step=lambda done, clean: None,
-        )
+    injection = FeatureInjection([InjectedRegion(pair.target_mask, pair.reference_mask)])
+    trajectory = Trajectory(
+        [pair],
+        injection,
+        lambda region, matches: rearrange_picture(pair.reference[0], matches, pair.target_mask)[None],
+        first=plan[0],
+        eta=eta,
+        prediction_type=models.prediction_type,
+        seed=11,
+    )
+    with patched(models.unet, select_layers(models.unet, models.backbone.injection_layers), injection):
+        (output,) = denoise(predictor(models, guidance_scale), [trajectory], plan, after_step=lambda done, clean: None)
+    return output
 
 
 def two_stage(
     models: Models, pair: LatentPair, plan: list[PlannedStep], guidance_scale: float, eta: float
 ) -> torch.Tensor:
     predict = predictor(models, guidance_scale)
-    layers = select_layers(models.unet, LAYERS)
+    layers = select_layers(models.unet, models.backbone.injection_layers)
 
     def mean(noisy: torch.Tensor, output: torch.Tensor, step: Step) -> torch.Tensor:
         return step_mean(*predict_clean(noisy, output, step.alpha_bar, "epsilon"), step, eta)
@@ -133,10 +133,16 @@ def slow_edit(
     return edit
 
 
+@pytest.fixture(scope="module", params=[tiny_models, tiny_sd15_models], ids=["sdxl", "sd15"])
+def backbone64(request: pytest.FixtureRequest) -> Models:
+    made: Models = request.param(dtype=torch.float64)
+    return made
+
+
 @pytest.mark.parametrize("guidance_scale", [1.0, 2.5])
 @pytest.mark.parametrize("eta", [1.0, 0.4])
-def test_one_call_per_step_equals_inversion_and_replay(models64: Models, guidance_scale: float, eta: float) -> None:
-    pair = make_pair(torch.float64)
+def test_one_call_per_step_equals_inversion_and_replay(backbone64: Models, guidance_scale: float, eta: float) -> None:
+    models64, pair = backbone64, make_pair(torch.float64)
     steps = make_steps(models64.alphas_cumprod, num_steps=PLAIN.num_steps, strength=PLAIN.strength)
     plan = plan_steps(steps, PLAIN, inject=True)
     assert {planned.injection for planned in plan} == set(Injection)
@@ -168,12 +174,12 @@ def test_without_rearrangement_the_target_is_reconstructed(models64: Models, gui
 def test_the_structure_row_is_the_same_whatever_is_injected(models64: Models) -> None:
     """Never edited: its prediction with the output row rearranged beside it is the one it has alone."""
     pair = make_pair(torch.float64)
-    injection = FeatureInjection(pair.target_mask, pair.reference_mask, None)
+    injection = FeatureInjection([InjectedRegion(pair.target_mask, pair.reference_mask)])
     predict = predictor(models64, 2.5)
     rows = torch.cat([pair.target + 1.0, pair.reference, pair.target])
     alone = predict(pair.target, 400)
     injection.mode = Injection.MATCHED
-    with patched(models64.unet, select_layers(models64.unet, LAYERS), injection):
+    with patched(models64.unet, select_layers(models64.unet, models64.backbone.injection_layers), injection):
         together = predict(rows, 400)
     torch.testing.assert_close(together[2:], alone, rtol=0, atol=1e-10)
     torch.testing.assert_close(together[1:2], predict(pair.reference, 400), rtol=0, atol=1e-10)

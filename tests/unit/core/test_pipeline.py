@@ -6,8 +6,10 @@ import torch
 from core.errors import EmptyMaskError, NonFiniteError, UnknownLayerError
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import Masks, TransferResult, match, plan_steps, transfer
+from core.pipeline import TransferResult, match, transfer
+from core.plan import plan_steps
 from core.rearrange import Injection
+from core.regions import Masks
 from core.schedule import make_steps
 from tests.tiny import tiny_models
 
@@ -173,17 +175,12 @@ def test_other_threads_do_not_change_the_result(models: Models, pictures: Pictur
         thread.join()
 
 
-def test_the_papers_plan_falls_on_the_papers_steps(models: Models) -> None:
+@pytest.mark.parametrize("preset", ["paper", "paper-sd15"])
+def test_the_papers_plan_falls_on_the_papers_steps(models: Models, preset: str) -> None:
     """Injection at i = 11..67, structure again at 11, 16, ..., 36, AdaIN at 49..67 (its 68 steps from t = 671)."""
-    paper = TransferParams(
-        num_steps=100,
-        strength=0.68,
-        injection_range=(0.561, 0.0),
-        reinjection_range=(0.561, 0.311),
-        reinjection_every=5,
-        adain_range=(0.181, 0.0),
-    )
-    steps = make_steps(models.alphas_cumprod, num_steps=100, strength=0.68)
+    paper = TransferParams.model_validate({"preset": preset})
+    steps = make_steps(models.alphas_cumprod, num_steps=paper.num_steps, strength=paper.strength)
+    assert [step.timestep for step in (steps[0], steps[-1])] == [671, 1]
     plan = plan_steps(steps, paper, inject=True)
     assert [i for i, p in enumerate(plan) if p.injection is not Injection.NONE] == list(range(11, 68))
     assert [i for i, p in enumerate(plan) if p.injection is Injection.STRUCTURE] == [11, 16, 21, 26, 31, 36]

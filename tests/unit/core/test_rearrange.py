@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from core.match import TokenMap
-from core.rearrange import FeatureInjection, Injection, move_towards, rearrange_picture, token_grid
+from core.rearrange import FeatureInjection, InjectedRegion, Injection, move_towards, rearrange_picture, token_grid
 from core.statistics import masked_adain
 
 
@@ -31,7 +31,7 @@ def test_one_map_from_the_conditional_half_serves_every_half(halves: int) -> Non
     reference[-1] = output[-1][permutation]
     features = torch.stack([output, reference, structure], dim=1).flatten(0, 1)
     mask = torch.ones(8, 8)
-    injection = FeatureInjection(mask, mask, None)
+    injection = FeatureInjection([InjectedRegion(mask, mask)])
     injection.mode = Injection.MATCHED
     edited = injection("layer", features).unflatten(0, (halves, 3))
     where = torch.argsort(permutation)
@@ -39,14 +39,15 @@ def test_one_map_from_the_conditional_half_serves_every_half(halves: int) -> Non
         assert torch.equal(edited[half, 0], reference[half][where])
         assert torch.equal(edited[half, 1], reference[half])
         assert torch.equal(edited[half, 2], structure[half])
-    assert injection.last_map is not None
-    assert torch.equal(injection.last_map.index, where)
+    (found,) = injection.last_maps
+    assert found is not None
+    assert torch.equal(found.index, where)
 
 
 def test_tokens_outside_the_target_mask_keep_their_own_features() -> None:
     target_mask = torch.zeros(8, 8)
     target_mask[:4] = 1.0
-    injection = FeatureInjection(target_mask, torch.ones(8, 8), None)
+    injection = FeatureInjection([InjectedRegion(target_mask, torch.ones(8, 8))])
     for mode, rows in ((Injection.MATCHED, 3), (Injection.STRUCTURE, 2)):
         injection.mode = mode
         features = torch.randn(rows, 16, 5)
@@ -58,12 +59,12 @@ def test_tokens_outside_the_target_mask_keep_their_own_features() -> None:
 
 def test_a_fixed_map_is_used_on_every_grid() -> None:
     fixed = TokenMap((2, 2), torch.tensor([3, 3, 3, 3]), torch.ones(4))
-    injection = FeatureInjection(torch.ones(8, 8), torch.ones(8, 8), fixed)
+    injection = FeatureInjection([InjectedRegion(torch.ones(8, 8), torch.ones(8, 8), fixed)])
     injection.mode = Injection.MATCHED
     features = torch.randn(3, 16, 5)
     edited = injection("layer", features)
     assert torch.equal(edited[0], features[1][fixed.resized((4, 4)).index])
-    assert injection.last_map is fixed
+    assert injection.last_maps == [fixed]
 
 
 def test_tokens_that_do_not_tile_the_latent_are_a_bug() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from core.params import TransferParams
-from core.pipeline import plan_steps, transfer
+from core.pipeline import transfer
+from core.plan import plan_steps
 from core.rearrange import Injection
 from core.schedule import make_steps
 from lab.baselines import METHODS, Case

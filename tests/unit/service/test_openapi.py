@@ -11,7 +11,7 @@ from service.errors import PROBLEMS
 from service.openapi import ASKED, document
 from service.schemas import Transfer
 
-GIVEN = {asked.__name__ for asked in ASKED} | {"TransferParams", "Selection", "Output", "Webhook"}
+GIVEN = {asked.__name__ for asked in ASKED} | {"TransferParams", "Selection", "Region", "Output", "Webhook"}
 GIVEN |= {"NamedPicture", "AssetPicture", "BatchJob"}
 COMMITTED = Path(__file__).parents[3] / "openapi" / "openapi.json"
 

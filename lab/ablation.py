@@ -1,0 +1,168 @@
+"""One row for each source of the match, level of rearrangement and way of masking: time, and the four figures."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from checkpoints.load import LoadedModels
+from core.models import Models
+from core.params import TransferParams
+from lab.baselines.case import Bytes, Case
+from lab.baselines.methods import oracle, ours
+from lab.evaluation.plan import Plan, claim_folder, describe_run, token_pitch_px
+from lab.evaluation.run import OnPair, write_whole
+from lab.evaluation.summary import mean_with_interval
+from lab.metrics import Judge
+from lab.pairs import Pair, sample_pair
+
+SHOWN = ("colour_accuracy", "structure_rate", "texture_rate", "markings_left")
+_NO_CLEAN: Mapping[str, Any] = {"clean_latent_strength": 0.0, "reanchor_level": 0.0}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The default with these changes."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    masked: bool = True
+    """Whether the true masks are given."""
+    true_matches: bool = False
+    needs: str | None = None
+    """The optional model without which it is left out."""
+
+
+GROUPS: Mapping[str, Mapping[str, Row]] = {
+    "source": {
+        "default": Row(),
+        "layer": Row({"match_source": "layer"}),
+        "step": Row({"match_source": "step"}),
+        "one_shot": Row({"match_source": "one_shot"}),
+        "vision": Row({"match_source": "vision"}, needs="correspondence"),
+        "fused": Row({"match_source": "fused"}, needs="correspondence"),
+        "true matches": Row(true_matches=True),
+    },
+    "match": {
+        "no smoothing": Row({"match_smoothness": 0.0}),
+        "no affine map": Row({"match_rigidity": 0.0}),
+        "mirrored": Row({"match_mirrored": True}),
+        "top 4": Row({"match_top_k": 4}),
+        "mutual, keep": Row({"match_confidence": "mutual"}),
+        "mutual, nearest": Row({"match_confidence": "mutual", "unmatched": "nearest"}),
+        "ratio, nearest": Row({"match_confidence": "ratio", "unmatched": "nearest"}),
+        "part names": Row({"part_names": ("wing", "head", "tail", "body", "leg")}, needs="part_finder"),
+    },
+    "level": {
+        "feature": Row({"injection_mode": "feature", **_NO_CLEAN}),
+        "kv": Row({"injection_mode": "kv", **_NO_CLEAN}),
+        "v": Row({"injection_mode": "v", **_NO_CLEAN}),
+        "block_output": Row({"injection_mode": "block_output", **_NO_CLEAN}),
+        "cross_image": Row({"injection_mode": "cross_image", **_NO_CLEAN}),
+        "soft_statistics": Row({"injection_mode": "soft_statistics", **_NO_CLEAN}),
+        "clean latent": Row({"injection_layers": (), "reanchor_level": 0.0}),
+        "clean latent, anchor": Row({"injection_layers": ()}),
+        "no anchor": Row({"reanchor_level": 0.0}),
+        "half strength": Row({"appearance_strength": 0.5}),
+        "colour only": Row({"colour_only": True}),
+    },
+    "masks": {
+        "given": Row(),
+        "none": Row({"mask_mode": "none"}),
+        "nothing said": Row(masked=False),
+        "box": Row({"target_selection": "box", "reference_selection": "box"}, masked=False, needs="segmenter"),
+        "text": Row({"target_selection": "text", "reference_selection": "text"}, masked=False, needs="text_segmenter"),
+    },
+    "preset": {
+        "fast": Row({"preset": "fast"}),
+        "paper": Row({"preset": "paper", "guidance_scale": 1.0}),
+    },
+}
+
+
+def ablate(
+    loaded: LoadedModels, plan: Plan, folder: Path, on_pair: OnPair = lambda done, total: None
+) -> dict[str, Any]:
+    """Runs every row on every pair, keeps finished pairs in `folder`, and returns the report.
+
+    Raises ResultsOfAnotherRun, and the errors of `core.errors`.
+    """
+    rows = rows_for(loaded.models)
+    run = describe_run(plan, loaded) | {"ablation": sorted(f"{group}: {name}" for group, name in rows)}
+    claim_folder(folder, run)
+    found = []
+    for done, seed in enumerate(plan.seeds, start=1):
+        path = folder / f"{seed}.json"
+        if not path.exists():
+            pair = sample_pair(plan.domain, seed, run["size"], plan.kind)
+            judge = Judge(pair, token_pitch_px=token_pitch_px(loaded))
+            figures = {
+                f"{group}: {name}": _one(loaded, pair, row, plan.params, seed, judge)
+                for (group, name), row in rows.items()
+            }
+            write_whole(path, figures)
+        found.append(json.loads(path.read_text()))
+        on_pair(done, plan.pairs)
+    return {"run": run | {"pairs": plan.pairs, "first_seed": plan.first_seed}, "rows": _means(found)}
+
+
+def rows_for(models: Models) -> dict[tuple[str, str], Row]:
+    """All rows that these models can compute, by group and name."""
+    return {
+        (group, name): row
+        for group, rows in GROUPS.items()
+        for name, row in rows.items()
+        if row.needs is None or getattr(models, row.needs) is not None
+    }
+
+
+def _one(
+    loaded: LoadedModels, pair: Pair, row: Row, params: TransferParams, seed: int, judge: Judge
+) -> dict[str, list[float]]:
+    """Figures as value and weight, and the seconds that it took from pictures to picture."""
+    changes = {name: _selection(value, pair, name) for name, value in row.changes.items()}
+    base = {} if "preset" in changes else params.model_dump()
+    asked = TransferParams.model_validate({**base, **changes})
+    began = time.perf_counter()
+    case = Case(loaded.models, pair, asked, seed, masked=row.masked)
+    result: Bytes = oracle(case) if row.true_matches else ours(case)
+    if loaded.models.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - began
+    figures = judge(result)
+    return {name: [figures[name].value, figures[name].weight] for name in SHOWN} | {"seconds": [seconds, 1.0]}
+
+
+def _selection(value: Any, pair: Pair, name: str) -> Any:
+    """What `box` and `text` mean for a pair: the box around the figure, and its category's name."""
+    if value not in ("box", "text"):
+        return value
+    of_target = name.startswith("target")
+    side = pair.target if of_target else pair.reference
+    scene = pair.target_scene if of_target else pair.reference_scene
+    if value == "text":
+        return {"text": str(scene.category)}
+    rows, columns = (side.part > 0).nonzero()
+    height, width = side.part.shape
+    return {"box": (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)}
+
+
+def _means(found: Sequence[Mapping[str, Mapping[str, list[float]]]]) -> dict[str, dict[str, Any]]:
+    return {
+        row: {figure: mean_with_interval([pair[row][figure] for pair in found]) for figure in figures}
+        for row, figures in found[0].items()
+    }
+
+
+def ablation_table(report: Mapping[str, Any]) -> str:
+    """Means as a table in Markdown."""
+    heads = ("", *SHOWN, "seconds")
+    lines = [f"| {' | '.join(heads)} |", f"|{'|'.join(['---'] + ['--:'] * (len(heads) - 1))}|"]
+    for row, figures in report["rows"].items():
+        means = (figures[name]["mean"] for name in (*SHOWN, "seconds"))
+        cells = ["-" if mean is None else f"{mean:.3f}" if mean < 1.5 else f"{mean:.1f}" for mean in means]
+        lines.append(f"| {' | '.join([row, *cells])} |")
+    return "\n".join(lines)

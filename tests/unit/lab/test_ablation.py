@@ -1,0 +1,60 @@
+"""The ablation: every row once, on tiny networks, with figures and time; rows without their model left out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from checkpoints.load import LoadedModels
+from core.params import InjectionMode, MatchSource, TransferParams
+from lab.ablation import GROUPS, SHOWN, Row, ablate, ablation_table, rows_for
+from lab.evaluation import Plan
+from lab.scenes import Domain
+from tests.tiny import tiny_models
+from tests.unit.core.test_vision import tiny_vision
+
+FAST = TransferParams(num_steps=2, match_draws=1)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModels:
+    return LoadedModels(tiny_models(), id="tiny", revision="0", device="cpu", dtype="float32")
+
+
+def test_every_source_level_and_mask_mode_has_a_row() -> None:
+    changed = [dict(row.changes) for rows in GROUPS.values() for row in rows.values()]
+    sources = {changes["match_source"] for changes in changed if "match_source" in changes}
+    assert sources | {"auto", "given"} == set(get_args(MatchSource))  # the default is auto; the truth is given
+    assert {changes["injection_mode"] for changes in changed if "injection_mode" in changes} == set(
+        get_args(InjectionMode)
+    )
+    for row in (row for rows in GROUPS.values() for row in rows.values()):
+        words = {name: value for name, value in row.changes.items() if value not in ("box", "text")}
+        TransferParams.model_validate(words)
+
+
+def test_rows_are_left_out_without_their_model(loaded: LoadedModels) -> None:
+    without = rows_for(loaded.models)
+    assert ("source", "vision") not in without
+    assert ("source", "vision") in rows_for(replace(loaded.models, correspondence=tiny_vision()))
+    assert len(without) == sum(row.needs is None for rows in GROUPS.values() for row in rows.values())
+
+
+def test_an_ablation_goes_on_where_it_stopped_and_shows_a_table(
+    loaded: LoadedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"source": {"default": Row(), "true": Row(true_matches=True)}, "masks": {"nothing said": Row(masked=False)}}
+    monkeypatch.setattr("lab.ablation.GROUPS", few)
+    plan = Plan(1, 6, ("ours",), params=FAST, domain=Domain.TUNING)
+    report = ablate(loaded, plan, tmp_path)
+    assert list(report["rows"]) == ["source: default", "source: true", "masks: nothing said"]
+    for figures in report["rows"].values():
+        assert set(figures) == {*SHOWN, "seconds"}
+        assert figures["seconds"]["mean"] > 0.0
+    kept = (tmp_path / "6.json").stat().st_mtime_ns
+    assert ablate(loaded, plan, tmp_path) == report
+    assert (tmp_path / "6.json").stat().st_mtime_ns == kept
+    lines = ablation_table(report).splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("| source: default |")
