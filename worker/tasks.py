@@ -16,7 +16,8 @@ import structlog
 
 from core.errors import CoreError
 from core.footprint import small_footprint
-from core.pipeline import Masks, MatchResult, TransferResult
+from core.pipeline import MatchResult, TransferResult
+from core.regions import Masks
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes, result_key
 from jobs.schema import Claim, JobError, JobKind, JobResult, StoredFile, StoredMask, WorkerState

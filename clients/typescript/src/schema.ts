@@ -1030,6 +1030,14 @@ export interface components {
          */
         EffectiveParams: {
             /**
+             * Preset
+             * @description Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
+             *     `paper`: the published settings on SDXL; `paper-sd15`: those on Stable Diffusion 1.5, for which they were
+             *     published.
+             * @default null
+             */
+            preset: ("balanced" | "fast" | "paper" | "paper-sd15") | null;
+            /**
              * Num Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
              * @default 20
@@ -1093,23 +1101,41 @@ export interface components {
              */
             reference_selection: components["schemas"]["Selection"];
             /**
+             * Regions
+             * @description Parts of the target with a reference each, in one run. Where they overlap the later one lies on top. Outside of
+             *     all of them nothing changes; the two selections above restrict them further. Empty: the whole target from the
+             *     reference.
+             * @default []
+             */
+            regions: components["schemas"]["Region"][];
+            /**
              * Match Source
              * @description Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
-             *     (the paper). The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as DIFT
-             *     does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both (arXiv
-             *     2305.15347). `auto`: fused where the worker holds such a model, else one_shot.
+             *     (the paper). `step`: one map for all layers, made anew at every step from what the network saw in `match_layers` at
+             *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
+             *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
+             *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
              * @default auto
              * @enum {string}
              */
-            match_source: "auto" | "layer" | "one_shot" | "vision" | "fused";
+            match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
+            /**
+             * Match Map
+             * @description A correspondence of your own: rows, from the top, of places (x, y) in the reference, one for every cell of a grid
+             *     over the target; at most 64 x 64, as the map of a result is. With `match_source` `given` only.
+             * @default []
+             */
+            match_map: [
+                number,
+                number
+            ][][];
             /**
              * Match Layers
-             * @description Self-attention layers, by name or by block, whose inputs the UNet's one look compares.
-             * @default [
-             *       "up_blocks.1"
-             *     ]
+             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers: such as
+             *     `up_blocks.0.attentions.0.transformer_blocks.6`. Absent: those that suit the backbone.
+             * @default null
              */
-            match_layers: string[];
+            match_layers: string[] | null;
             /**
              * Match Noise Level
              * @description Noise level t / 1000 at which the one-shot features are read.
@@ -1143,6 +1169,48 @@ export interface components {
              */
             match_mirrored: boolean;
             /**
+             * Match Every
+             * @description With `match_source` `layer` or `step`: matches are made anew at every n-th injected step only.
+             * @default 1
+             */
+            match_every: number;
+            /**
+             * Match Top K
+             * @description How many of a token's best matches are blended in injected features, by their likeliness. The clean latent takes
+             *     the best alone.
+             * @default 1
+             */
+            match_top_k: number;
+            /**
+             * Match Confidence
+             * @description What a match has to pass to be believed. `mutual`: matched back from the reference, it leads home. `ratio`: it is
+             *     clearly better than any place elsewhere (Lowe's test). As far as a match is doubted, less is rearranged.
+             * @default none
+             * @enum {string}
+             */
+            match_confidence: "none" | "mutual" | "ratio" | "both";
+            /**
+             * Unmatched
+             * @description What becomes of tokens whose match is doubted: they keep the target's appearance, or continue the match of the
+             *     nearest token that is believed.
+             * @default keep
+             * @enum {string}
+             */
+            unmatched: "keep" | "nearest";
+            /**
+             * Part Names
+             * @description What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
+             *     apart in both pictures, and matches between different parts are held against it by `part_weight`.
+             * @default []
+             */
+            part_names: string[];
+            /**
+             * Part Weight
+             * @description What a match between two surely different parts loses, as a cosine.
+             * @default 0.5
+             */
+            part_weight: number;
+            /**
              * Pins
              * @description Places of the target whose counterparts in the reference are known. Matches around them follow; `match_source`
              *     `layer` knows no pins.
@@ -1157,13 +1225,11 @@ export interface components {
             pin_radius: number;
             /**
              * Injection Layers
-             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none.
-             * @default [
-             *       "up_blocks.0",
-             *       "up_blocks.1"
-             *     ]
+             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none. Absent:
+             *     those that suit the backbone, in SDXL `up_blocks.0` and `up_blocks.1`.
+             * @default null
              */
-            injection_layers: string[];
+            injection_layers: string[] | null;
             /**
              * Injection Mode
              * @description What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
@@ -1307,6 +1373,19 @@ export interface components {
              */
             freeu_s2: number;
             /**
+             * Appearance Strength
+             * @description How far the target goes towards the reference's appearance, at every level of rearrangement: 0 leaves it as it
+             *     is, 1 goes all the way.
+             * @default 1
+             */
+            appearance_strength: number;
+            /**
+             * Colour Only
+             * @description Whether the result keeps the target's lightness and takes hue and colourfulness alone.
+             * @default false
+             */
+            colour_only: boolean;
+            /**
              * Adain Range
              * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
              *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. Off by default: where parts cover other shares
@@ -1424,6 +1503,7 @@ export interface components {
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
          *       "params": {
+         *         "preset": null,
          *         "num_steps": 20,
          *         "strength": 0.7,
          *         "guidance_scale": 1,
@@ -1444,21 +1524,24 @@ export interface components {
          *           "text": "",
          *           "invert": false
          *         },
+         *         "regions": [],
          *         "match_source": "auto",
-         *         "match_layers": [
-         *           "up_blocks.1"
-         *         ],
+         *         "match_map": [],
+         *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
          *         "match_smoothness": 6,
          *         "match_rigidity": 1,
          *         "match_mirrored": false,
+         *         "match_every": 1,
+         *         "match_top_k": 1,
+         *         "match_confidence": "none",
+         *         "unmatched": "keep",
+         *         "part_names": [],
+         *         "part_weight": 0.5,
          *         "pins": [],
          *         "pin_radius": 0.15,
-         *         "injection_layers": [
-         *           "up_blocks.0",
-         *           "up_blocks.1"
-         *         ],
+         *         "injection_layers": null,
          *         "injection_mode": "feature",
          *         "injection_strength": 1,
          *         "injection_guidance": 1,
@@ -1488,6 +1571,8 @@ export interface components {
          *         "freeu_b2": 1,
          *         "freeu_s1": 1,
          *         "freeu_s2": 1,
+         *         "appearance_strength": 1,
+         *         "colour_only": false,
          *         "adain_range": [
          *           0,
          *           0
@@ -1527,6 +1612,7 @@ export interface components {
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
          *       "params": {
+         *         "preset": null,
          *         "num_steps": 20,
          *         "strength": 0.7,
          *         "guidance_scale": 1,
@@ -1547,21 +1633,24 @@ export interface components {
          *           "text": "",
          *           "invert": false
          *         },
+         *         "regions": [],
          *         "match_source": "auto",
-         *         "match_layers": [
-         *           "up_blocks.1"
-         *         ],
+         *         "match_map": [],
+         *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
          *         "match_smoothness": 6,
          *         "match_rigidity": 1,
          *         "match_mirrored": false,
+         *         "match_every": 1,
+         *         "match_top_k": 1,
+         *         "match_confidence": "none",
+         *         "unmatched": "keep",
+         *         "part_names": [],
+         *         "part_weight": 0.5,
          *         "pins": [],
          *         "pin_radius": 0.15,
-         *         "injection_layers": [
-         *           "up_blocks.0",
-         *           "up_blocks.1"
-         *         ],
+         *         "injection_layers": null,
          *         "injection_mode": "feature",
          *         "injection_strength": 1,
          *         "injection_guidance": 1,
@@ -1591,6 +1680,8 @@ export interface components {
          *         "freeu_b2": 1,
          *         "freeu_s1": 1,
          *         "freeu_s2": 1,
+         *         "appearance_strength": 1,
+         *         "colour_only": false,
          *         "adain_range": [
          *           0,
          *           0
@@ -2067,6 +2158,59 @@ export interface components {
             checks: components["schemas"]["Check"][];
         };
         /**
+         * Region
+         * @description A part of the target and where its appearance comes from. Pictures and masks beside the job's own are named; the
+         *     form has them as parts `picture_NAME` and `mask_NAME`.
+         */
+        Region: {
+            /**
+             * Target Mask
+             * @description Name of an uploaded mask of the target: white = this region.
+             * @default null
+             */
+            target_mask: string | null;
+            /**
+             * @description What of the target is this region, by box, points or text; with a mask, where both agree.
+             * @default {
+             *       "box": null,
+             *       "points": [],
+             *       "points_off": [],
+             *       "text": "",
+             *       "invert": false
+             *     }
+             */
+            target_selection: components["schemas"]["Selection"];
+            /**
+             * Reference
+             * @description Name of the uploaded picture that it takes from. Absent: the job's reference.
+             * @default null
+             */
+            reference: string | null;
+            /**
+             * Reference Mask
+             * @description Name of an uploaded mask of that picture: white = where appearance may come from.
+             * @default null
+             */
+            reference_mask: string | null;
+            /**
+             * @description Where in that picture appearance may come from.
+             * @default {
+             *       "box": null,
+             *       "points": [],
+             *       "points_off": [],
+             *       "text": "",
+             *       "invert": false
+             *     }
+             */
+            reference_selection: components["schemas"]["Selection"];
+            /**
+             * Strength
+             * @description How far this region goes towards the reference's appearance.
+             * @default 1
+             */
+            strength: number;
+        };
+        /**
          * Result
          * @description The finished picture, which also lies at `urls.result`.
          */
@@ -2229,6 +2373,7 @@ export interface components {
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
          *       "params": {
+         *         "preset": null,
          *         "num_steps": 20,
          *         "strength": 0.7,
          *         "guidance_scale": 1,
@@ -2249,21 +2394,24 @@ export interface components {
          *           "text": "",
          *           "invert": false
          *         },
+         *         "regions": [],
          *         "match_source": "auto",
-         *         "match_layers": [
-         *           "up_blocks.1"
-         *         ],
+         *         "match_map": [],
+         *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
          *         "match_smoothness": 6,
          *         "match_rigidity": 1,
          *         "match_mirrored": false,
+         *         "match_every": 1,
+         *         "match_top_k": 1,
+         *         "match_confidence": "none",
+         *         "unmatched": "keep",
+         *         "part_names": [],
+         *         "part_weight": 0.5,
          *         "pins": [],
          *         "pin_radius": 0.15,
-         *         "injection_layers": [
-         *           "up_blocks.0",
-         *           "up_blocks.1"
-         *         ],
+         *         "injection_layers": null,
          *         "injection_mode": "feature",
          *         "injection_strength": 1,
          *         "injection_guidance": 1,
@@ -2293,6 +2441,8 @@ export interface components {
          *         "freeu_b2": 1,
          *         "freeu_s1": 1,
          *         "freeu_s2": 1,
+         *         "appearance_strength": 1,
+         *         "colour_only": false,
          *         "adain_range": [
          *           0,
          *           0
@@ -2339,6 +2489,7 @@ export interface components {
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
          *       "params": {
+         *         "preset": null,
          *         "num_steps": 20,
          *         "strength": 0.7,
          *         "guidance_scale": 1,
@@ -2359,21 +2510,24 @@ export interface components {
          *           "text": "",
          *           "invert": false
          *         },
+         *         "regions": [],
          *         "match_source": "auto",
-         *         "match_layers": [
-         *           "up_blocks.1"
-         *         ],
+         *         "match_map": [],
+         *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
          *         "match_smoothness": 6,
          *         "match_rigidity": 1,
          *         "match_mirrored": false,
+         *         "match_every": 1,
+         *         "match_top_k": 1,
+         *         "match_confidence": "none",
+         *         "unmatched": "keep",
+         *         "part_names": [],
+         *         "part_weight": 0.5,
          *         "pins": [],
          *         "pin_radius": 0.15,
-         *         "injection_layers": [
-         *           "up_blocks.0",
-         *           "up_blocks.1"
-         *         ],
+         *         "injection_layers": null,
          *         "injection_mode": "feature",
          *         "injection_strength": 1,
          *         "injection_guidance": 1,
@@ -2403,6 +2557,8 @@ export interface components {
          *         "freeu_b2": 1,
          *         "freeu_s1": 1,
          *         "freeu_s2": 1,
+         *         "appearance_strength": 1,
+         *         "colour_only": false,
          *         "adain_range": [
          *           0,
          *           0
@@ -2635,6 +2791,14 @@ export interface components {
          */
         TransferParams: {
             /**
+             * Preset
+             * @description Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
+             *     `paper`: the published settings on SDXL; `paper-sd15`: those on Stable Diffusion 1.5, for which they were
+             *     published.
+             * @default null
+             */
+            preset: ("balanced" | "fast" | "paper" | "paper-sd15") | null;
+            /**
              * Num Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
              * @default 20
@@ -2698,23 +2862,41 @@ export interface components {
              */
             reference_selection: components["schemas"]["Selection"];
             /**
+             * Regions
+             * @description Parts of the target with a reference each, in one run. Where they overlap the later one lies on top. Outside of
+             *     all of them nothing changes; the two selections above restrict them further. Empty: the whole target from the
+             *     reference.
+             * @default []
+             */
+            regions: components["schemas"]["Region"][];
+            /**
              * Match Source
              * @description Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
-             *     (the paper). The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as DIFT
-             *     does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both (arXiv
-             *     2305.15347). `auto`: fused where the worker holds such a model, else one_shot.
+             *     (the paper). `step`: one map for all layers, made anew at every step from what the network saw in `match_layers` at
+             *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
+             *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
+             *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
              * @default auto
              * @enum {string}
              */
-            match_source: "auto" | "layer" | "one_shot" | "vision" | "fused";
+            match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
+            /**
+             * Match Map
+             * @description A correspondence of your own: rows, from the top, of places (x, y) in the reference, one for every cell of a grid
+             *     over the target; at most 64 x 64, as the map of a result is. With `match_source` `given` only.
+             * @default []
+             */
+            match_map: [
+                number,
+                number
+            ][][];
             /**
              * Match Layers
-             * @description Self-attention layers, by name or by block, whose inputs the UNet's one look compares.
-             * @default [
-             *       "up_blocks.1"
-             *     ]
+             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers: such as
+             *     `up_blocks.0.attentions.0.transformer_blocks.6`. Absent: those that suit the backbone.
+             * @default null
              */
-            match_layers: string[];
+            match_layers: string[] | null;
             /**
              * Match Noise Level
              * @description Noise level t / 1000 at which the one-shot features are read.
@@ -2748,6 +2930,48 @@ export interface components {
              */
             match_mirrored: boolean;
             /**
+             * Match Every
+             * @description With `match_source` `layer` or `step`: matches are made anew at every n-th injected step only.
+             * @default 1
+             */
+            match_every: number;
+            /**
+             * Match Top K
+             * @description How many of a token's best matches are blended in injected features, by their likeliness. The clean latent takes
+             *     the best alone.
+             * @default 1
+             */
+            match_top_k: number;
+            /**
+             * Match Confidence
+             * @description What a match has to pass to be believed. `mutual`: matched back from the reference, it leads home. `ratio`: it is
+             *     clearly better than any place elsewhere (Lowe's test). As far as a match is doubted, less is rearranged.
+             * @default none
+             * @enum {string}
+             */
+            match_confidence: "none" | "mutual" | "ratio" | "both";
+            /**
+             * Unmatched
+             * @description What becomes of tokens whose match is doubted: they keep the target's appearance, or continue the match of the
+             *     nearest token that is believed.
+             * @default keep
+             * @enum {string}
+             */
+            unmatched: "keep" | "nearest";
+            /**
+             * Part Names
+             * @description What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
+             *     apart in both pictures, and matches between different parts are held against it by `part_weight`.
+             * @default []
+             */
+            part_names: string[];
+            /**
+             * Part Weight
+             * @description What a match between two surely different parts loses, as a cosine.
+             * @default 0.5
+             */
+            part_weight: number;
+            /**
              * Pins
              * @description Places of the target whose counterparts in the reference are known. Matches around them follow; `match_source`
              *     `layer` knows no pins.
@@ -2762,13 +2986,11 @@ export interface components {
             pin_radius: number;
             /**
              * Injection Layers
-             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none.
-             * @default [
-             *       "up_blocks.0",
-             *       "up_blocks.1"
-             *     ]
+             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none. Absent:
+             *     those that suit the backbone, in SDXL `up_blocks.0` and `up_blocks.1`.
+             * @default null
              */
-            injection_layers: string[];
+            injection_layers: string[] | null;
             /**
              * Injection Mode
              * @description What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
@@ -2911,6 +3133,19 @@ export interface components {
              * @default 1
              */
             freeu_s2: number;
+            /**
+             * Appearance Strength
+             * @description How far the target goes towards the reference's appearance, at every level of rearrangement: 0 leaves it as it
+             *     is, 1 goes all the way.
+             * @default 1
+             */
+            appearance_strength: number;
+            /**
+             * Colour Only
+             * @description Whether the result keeps the target's lightness and takes hue and colourfulness alone.
+             * @default false
+             */
+            colour_only: boolean;
             /**
              * Adain Range
              * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
