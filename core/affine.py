@@ -20,7 +20,7 @@ ROTATIONS = 16
 ITERATIONS = 12
 TEMPERATURE = 0.08
 """Difference in cosine that makes a pair of tokens e times as likely."""
-WIDE, NARROW = 0.3, 0.1
+WIDE, NARROW = 0.3, 0.06
 """How far from the map a pair may lie (standard deviation) at first and at last, as a share of the figure's side."""
 OUTLIER = 1e-3
 """Likelihood at which a token is thought to follow no affine map."""
@@ -30,7 +30,7 @@ TOKENS, CELLS = 160, 200
 """At most so many of the target's tokens are fitted, to about so many cells of the reference."""
 TOLERANCE = 0.1
 """How far from the map matches usually lie (standard deviation), as a share of the figure's side."""
-PENALTY, FARTHEST = 0.3, 3.0
+PENALTY, FARTHEST = 0.1, 3.0
 """Cosine that a match has to offer for a distance, in squared deviations by two, and where that stops to grow."""
 
 
@@ -52,7 +52,7 @@ def distance_from_affine(
     target_mask: Bool[Tensor, " target_tokens"],
     reference_mask: Bool[Tensor, " reference_tokens"],
 ) -> Float[Tensor, "target_tokens reference_tokens"]:
-    """How much cosine every pair of tokens should lose for lying off the figure's affine map, 0 to 0.9."""
+    """How much cosine every pair of tokens should lose for lying off the figure's affine map, 0 to 0.3."""
     places = token_places(grid, cosine)
     mapped = fit_affine(cosine, grid, target_mask, reference_mask)(places)
     deviation = TOLERANCE * reference_mask.sum().sqrt()

@@ -1115,7 +1115,7 @@ export interface components {
              *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
              *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
              *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
-             * @default auto
+             * @default one_shot
              * @enum {string}
              */
             match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
@@ -1525,7 +1525,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "auto",
+         *         "match_source": "one_shot",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -1634,7 +1634,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "auto",
+         *         "match_source": "one_shot",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -2395,7 +2395,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "auto",
+         *         "match_source": "one_shot",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -2511,7 +2511,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "auto",
+         *         "match_source": "one_shot",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -2876,7 +2876,7 @@ export interface components {
              *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
              *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
              *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
-             * @default auto
+             * @default one_shot
              * @enum {string}
              */
             match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
