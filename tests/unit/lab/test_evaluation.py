@@ -29,7 +29,7 @@ from lab.evaluation.summary import HELD_OUT, mean_with_interval
 from lab.metrics import FIGURES
 from lab.pairs import PairSet
 from lab.scenes import PARTS, Domain, render, sample_scene
-from lab.train.contrast import HELD_OUT as UNSEEN_PARTS
+from lab.train.surface import HELD_OUT as UNSEEN_PARTS
 from tests.tiny import tiny_models
 
 PARAMS = TransferParams(num_steps=3, match_draws=1)
