@@ -1,9 +1,11 @@
 """`plumage`: the commands and what they have in common."""
 
 import os
+import sys
 from importlib.metadata import version
 
 import click
+import structlog
 
 from cli.children import PARENT_VARIABLE
 from cli.deliver import deliver
@@ -30,6 +32,8 @@ def main() -> None:
     """Repaint one image with the appearance of another, part by part."""
     if parent := os.environ.pop(PARENT_VARIABLE, None):
         die_with_parent(int(parent))
+    # What loads models warns; stdout is for results. Looked up at every line, as a later redirection has to count.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 for command in (

@@ -31,7 +31,7 @@ def test_matches(live: Live, pictures: Pictures) -> None:
         assert job.result is not None
         found = plumage.matches.result(job.id)
         assert hashlib.sha256(found).hexdigest() == job.result.sha256
-        assert set(np.load(io.BytesIO(found))) == {"positions", "similarity", "inside"}
+        assert set(np.load(io.BytesIO(found))) == {"positions", "similarity", "confidence", "inside", "region"}
         assert plumage.matches.picture(job.id).startswith(b"\x89PNG")
         assert [each.id for each in plumage.matches.list()] == [job.id]
 

@@ -46,7 +46,7 @@ def test_the_same_bytes_are_one_asset(stack: Stack) -> None:
     assert again.status_code == 200
     assert again.json()["expires_at"] > asset["expires_at"]
     assert again.json() | {"expires_at": ""} == asset | {"expires_at": ""}
-    assert stack.http.get(asset["url"]).json() == again.json()
+    assert stack.http.get(asset["url"]).json() | {"expires_at": ""} == again.json() | {"expires_at": ""}
     assert len(assets_of(stack)) == 1
     assert len(stack.objects.get(assets_of(stack)[0])) == asset["bytes"]
 
