@@ -5,7 +5,6 @@ import sys
 from importlib.metadata import version
 
 import click
-import structlog
 
 from cli.children import PARENT_VARIABLE
 from cli.deliver import deliver
@@ -30,6 +29,8 @@ from jobs.lifeline import die_with_parent
 @click.version_option(version("plumage"), prog_name="plumage", message="%(prog)s %(version)s")
 def main() -> None:
     """Repaint one image with the appearance of another, part by part."""
+    import structlog
+
     if parent := os.environ.pop(PARENT_VARIABLE, None):
         die_with_parent(int(parent))
     # What loads models warns; stdout is for results. Looked up at every line, as a later redirection has to count.
