@@ -6,6 +6,7 @@ from typing import TypeVar
 import structlog
 from anyio.to_thread import run_sync
 from fastapi import Response
+from pydantic import BaseModel
 
 from jobs.errors import JobsError, ObjectNotFound
 from jobs.objects import all_prefixes, attachment
@@ -19,6 +20,7 @@ from service.schemas import Job
 from service.trying import DryRun, estimate
 
 T = TypeVar("T", bound=Job)
+M = TypeVar("M", bound=BaseModel)
 Show = Callable[[Record], T]
 
 log = structlog.get_logger()
@@ -40,8 +42,7 @@ async def answer_submission(
 
 async def answer_trial(form: Submission, caller: Caller, admission: Admission) -> DryRun:
     """Raises Problem for a submission that would be refused."""
-    if form.webhook is not None:
-        await run_sync(caller.require_deliverable, form.webhook.url)
+    await caller.require_webhook(form.webhook)
     size = await admission.tried(form, caller.tenant)
     expected = await run_sync(estimate, caller.store, caller.tenant, form.kind, form.priority)
     return DryRun.of(form, size, expected)
@@ -53,9 +54,13 @@ async def answer_look(
     """The record, or 304 when the client has it."""
     record = await caller.waited(record, prefer, response)
     answer = await run_sync(show, record)
-    tag = version(answer)
-    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
     _hint(response, record)
+    return unless_known(answer, version(answer), response, if_none_match)
+
+
+def unless_known(answer: M, tag: str, response: Response, if_none_match: str) -> M | Response:
+    """The answer under this entity tag, or 304 when the client has it."""
+    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
     if names(if_none_match, tag):
         return Response(status_code=304, headers=dict(response.headers))
     return answer

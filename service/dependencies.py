@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import AfterValidator
 
@@ -13,6 +14,7 @@ from jobs.objects import ObjectStore
 from jobs.outbound import Outbound
 from jobs.schema import JobKind, Page, Record, Status
 from jobs.store import JobStore
+from jobs.webhooks import Webhook
 from service.forms import never_null
 from service.links import Links
 from service.polling import preferred_wait_s, settled
@@ -59,6 +61,11 @@ class Caller:
             stopping=lambda: bool(state.stopping),
             left=self.request.is_disconnected,
         )
+
+    async def require_webhook(self, webhook: Webhook | None) -> None:
+        """As `require_deliverable`, for a submission that may ask for a webhook or not."""
+        if webhook is not None:
+            await run_sync(self.require_deliverable, webhook.url)
 
     def require_deliverable(self, url: str) -> None:
         """Raises Problem when no event could be sent to this URL, and StoreUnavailable."""

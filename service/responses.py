@@ -35,6 +35,8 @@ TRIAL_CODES = tuple(
     for code in SUBMISSION_CODES
     if not code.startswith("idempotency_") and code not in ("too_many_jobs", "queue_full")
 )
+LOOK_CODES = ("job_not_found", "job_gone", "store_unavailable", "objects_unavailable")
+"""A job that is known to be there or not, shown with its links."""
 RETRY_CODES = (
     "job_not_found",
     "invalid_transition",
@@ -132,7 +134,7 @@ def looked_at() -> dict[int | str, dict[str, Any]]:
     return {
         200: headers(known),
         304: {"description": "The record has the ETag of `If-None-Match`."} | headers({"Retry-After": RETRY_HINT}),
-        **problems("job_not_found", "job_gone", "store_unavailable", "objects_unavailable"),
+        **problems(*LOOK_CODES),
     }
 
 

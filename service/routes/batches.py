@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
@@ -11,11 +10,12 @@ from jobs.batches import BATCH_MAX
 from jobs.batches import Batch as StoredBatch
 from jobs.errors import BatchNotFound, JobGone, JobNotFound
 from jobs.schema import Status
+from service.answering import unless_known
 from service.batch_forms import BatchRequest
 from service.batches import Batch, BatchItem, BatchItems, BatchPage, BatchResult
 from service.batching import BatchAdmission
 from service.dependencies import Called, Caller, Cursor, IdempotencyKey, IfNoneMatch, Limit, OfStatus, is_id
-from service.polling import digest, names
+from service.polling import digest
 from service.responses import SUBMISSION_CODES, headers, json_body, problems
 from service.submitting import Admitting, submitted_batch
 
@@ -65,8 +65,7 @@ async def create_batch(
     Everything is checked first; then all jobs are queued, or none when there is no room for all. Each is a transfer
     with an id of its own, under `/v1/transfers`; its `custom_id` and state are at `urls.items`.
     """
-    if form.webhook is not None:
-        await run_sync(caller.require_deliverable, form.webhook.url)
+    await caller.require_webhook(form.webhook)
     batch, replayed = await BatchAdmission(admission).admit(form, caller.tenant, idempotency_key)
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
@@ -189,13 +188,9 @@ def delete_batch(batch_id: BatchId, caller: Called) -> None:
 
 def _answer(batch: StoredBatch, response: Response, caller: Caller, if_none_match: str) -> Batch | Response:
     answer = Batch.of(batch, caller.settings.public_url)
-    tag = digest(answer.model_dump_json())
-    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
     if batch.finished_at is None:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    if names(if_none_match, tag):
-        return Response(status_code=304, headers=dict(response.headers))
-    return answer
+    return unless_known(answer, digest(answer.model_dump_json()), response, if_none_match)
 
 
 def _lines(batch: StoredBatch, caller: Caller) -> Iterator[bytes]:

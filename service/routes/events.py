@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from service.dependencies import Called, JobId, LastEventId
-from service.responses import event_stream, problems
+from service.responses import LOOK_CODES, event_stream, problems
 from service.streaming import follow
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     response_class=StreamingResponse,
     responses={
         200: event_stream("Events named `transfer`; the data of each is the whole record.", "transfer", "Transfer"),
-        **problems("job_not_found", "job_gone", "store_unavailable", "objects_unavailable"),
+        **problems(*LOOK_CODES),
     },
 )
 async def follow_transfer(job_id: JobId, caller: Called, last_event_id: LastEventId = "") -> StreamingResponse:

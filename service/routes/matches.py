@@ -27,6 +27,7 @@ from service.dependencies import (
     Prefer,
 )
 from service.responses import (
+    LOOK_CODES,
     RETRY_CODES,
     SUBMISSION_CODES,
     accepted,
@@ -66,8 +67,7 @@ async def create_matching(
     A job like a transfer, with the same fields and the same states, much faster. Of `params` only what concerns sizes,
     guidance and matching has an effect.
     """
-    if form.webhook is not None:
-        await run_sync(caller.require_deliverable, form.webhook.url)
+    await caller.require_webhook(form.webhook)
     found = await admission.admit(form, caller.tenant, idempotency_key)
     return await answer_submission(*found, caller.show_matching, caller, response, prefer)
 
@@ -108,7 +108,7 @@ async def get_matching(
     response_class=StreamingResponse,
     responses={
         200: event_stream("Events named `matching`; the data of each is the whole record.", "matching", "Matching"),
-        **problems("job_not_found", "job_gone", "store_unavailable", "objects_unavailable"),
+        **problems(*LOOK_CODES),
     },
 )
 async def follow_matching(job_id: JobId, caller: Called, last_event_id: LastEventId = "") -> StreamingResponse:
@@ -148,7 +148,7 @@ def get_matching_picture(job_id: JobId, caller: Called, if_none_match: IfNoneMat
     response_description="The job is over; nothing more will happen.",
     responses={
         202: {"model": Matching, "description": "The worker has been told; what it makes is thrown away."},
-        **problems("job_not_found", "job_gone", "store_unavailable", "objects_unavailable"),
+        **problems(*LOOK_CODES),
     },
 )
 def cancel_matching(job_id: JobId, response: Response, caller: Called) -> Matching:

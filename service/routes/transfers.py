@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from jobs.schema import JobKind
 from service.answering import answer_cancel, answer_look, answer_submission, delete_job
 from service.dependencies import Called, Cursor, IdempotencyKey, IfNoneMatch, JobId, Limit, OfStatus, Prefer
-from service.responses import RETRY_CODES, SUBMISSION_CODES, accepted, form_body, looked_at, problems
+from service.responses import LOOK_CODES, RETRY_CODES, SUBMISSION_CODES, accepted, form_body, looked_at, problems
 from service.schemas import Transfer, TransferPage
 from service.submitting import Admitting, SubmittedTransfer
 
@@ -38,8 +38,7 @@ async def create_transfer(
     or follow `urls.events` until `status` is final. With an `Idempotency-Key`, sending the same submission again
     gives the first answer again, or with `Prefer: wait` the job as it is by then.
     """
-    if form.webhook is not None:
-        await run_sync(caller.require_deliverable, form.webhook.url)
+    await caller.require_webhook(form.webhook)
     found = await admission.admit(form, caller.tenant, idempotency_key)
     return await answer_submission(*found, caller.show, caller, response, prefer)
 
@@ -84,7 +83,7 @@ async def get_transfer(
     response_description="The job is over; nothing more will happen.",
     responses={
         202: {"model": Transfer, "description": "The worker has been told and stops at its next step."},
-        **problems("job_not_found", "job_gone", "store_unavailable", "objects_unavailable"),
+        **problems(*LOOK_CODES),
     },
 )
 def cancel_transfer(job_id: JobId, response: Response, caller: Called) -> Transfer:
