@@ -14,7 +14,7 @@ from jobs.carried import Carried
 from jobs.errors import BatchGone, BatchNotFound, IdempotencyKeyInUse, InvalidTransition, StoreUnavailable
 from jobs.records import moment
 from jobs.schema import JobSpec, Metadata, Status, check_name
-from jobs.scripts import Scripts
+from jobs.scripts import Scripts, fields_of
 from jobs.settings import JobSettings
 from jobs.submissions import SubmissionKey, full, reserved
 
@@ -124,14 +124,14 @@ class Batches:
 
     def cancel(self, batch_id: str, *, tenant: str) -> Batch:
         """As `JobStore.request_cancel`, of each of its jobs. Raises BatchNotFound and BatchGone."""
-        return _found(self._scripts.call("batch_cancel", batch_id, tenant, *self._keeping()))
+        return _found(self._scripts.call("batch_cancel", batch_id, tenant, *self._settings.keeping))
 
     def delete(self, batch_id: str, *, tenant: str) -> None:
         """Forgets the batch and its jobs; their objects are the collector's.
 
         Raises InvalidTransition while a worker has one of them, BatchNotFound and BatchGone.
         """
-        answer = self._scripts.call("batch_delete", batch_id, tenant, *self._keeping())
+        answer = self._scripts.call("batch_delete", batch_id, tenant, *self._settings.keeping)
         if answer == b"running":
             raise InvalidTransition("A worker has a job of this batch; cancel it first.")
         if answer != b"deleted":
@@ -146,9 +146,6 @@ class Batches:
                 time.sleep(pause_s)
         return self._scripts.call("batch_submit", *arguments)
 
-    def _keeping(self) -> tuple[int, int]:
-        return self._settings.retention_s, self._settings.tombstone_s
-
 
 def _found(answer: object) -> Batch:
     if answer == b"gone":
@@ -161,9 +158,8 @@ def _found(answer: object) -> Batch:
 
 def _read(snapshot: Sequence[object]) -> Batch:
     flat, statuses = snapshot
-    assert isinstance(flat, list)
     assert isinstance(statuses, list)
-    fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    fields = fields_of(flat)
     members = zip(json.loads(fields["items"]), statuses, strict=True)
     return Batch(
         id=fields["id"],

@@ -17,7 +17,7 @@ from redis import Redis
 from jobs.carried import Carried
 from jobs.errors import KeyRefused, KeyUnknown
 from jobs.schema import check_name
-from jobs.scripts import Scripts
+from jobs.scripts import Scripts, fields_of
 from jobs.settings import JobSettings
 
 LABEL_MAX = 100
@@ -79,7 +79,7 @@ class ApiKeys:
     def authenticate(self, token: str) -> ApiKey:
         """Raises KeyRefused, without a reason: unknown, expired, revoked and misspelt keys are alike."""
         found = _TOKEN.fullmatch(token)
-        stored = self._fields(self._scripts.call("keys_find", found[1])) if found else {}
+        stored = fields_of(self._scripts.call("keys_find", found[1])) if found else {}
         if not hmac.compare_digest(stored.get("digest", _NOBODY), _digest(token)):
             raise KeyRefused("This key is not valid.")
         return _read(stored)
@@ -88,17 +88,12 @@ class ApiKeys:
         """All keys that can be used now, oldest first."""
         answer = self._scripts.call("keys_list")
         assert isinstance(answer, list)
-        return [_read(self._fields(fields)) for fields in answer]
+        return [_read(fields_of(fields)) for fields in answer]
 
     def revoke(self, key_id: str) -> None:
         """From now on the key is refused. Raises KeyUnknown when there is none."""
         if not _ID.fullmatch(key_id) or self._scripts.call("keys_remove", key_id) != 1:
             raise KeyUnknown("There is no key with this id.")
-
-    @staticmethod
-    def _fields(flat: object) -> dict[str, str]:
-        assert isinstance(flat, list)
-        return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _digest(token: str) -> str:

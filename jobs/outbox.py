@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from jobs.errors import DeliveryNotFound
 from jobs.records import read_delivery, read_record
 from jobs.schema import Record, check_name
-from jobs.scripts import Scripts
+from jobs.scripts import Scripts, fields_of
 from jobs.webhooks import Delivery
 
 Outcome = Literal["delivered", "retry", "failed", "gone"]
@@ -47,8 +47,7 @@ class Outbox:
         answer = self._scripts.call("outbox_claim", *limits)
         if answer is None:
             return None
-        assert isinstance(answer, list)
-        fields = {name.decode(): value.decode() for name, value in zip(answer[::2], answer[1::2], strict=True)}
+        fields = fields_of(answer)
         return Parcel(
             id=fields["id"],
             tenant=fields["tenant"],

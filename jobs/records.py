@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from jobs.schema import JobError, JobResult, JobSpec, Progress, Record, Status
+from jobs.scripts import fields_of
 from jobs.webhooks import Delivery, DeliveryStatus
 
 Snapshot = Sequence[object]
@@ -13,8 +14,7 @@ Snapshot = Sequence[object]
 
 def read_record(snapshot: Snapshot) -> Record:
     flat, position = snapshot
-    assert isinstance(flat, list)
-    fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    fields = fields_of(flat)
     status = Status(fields["status"])
     return Record(
         id=fields["id"],

@@ -16,6 +16,12 @@ def source(name: str) -> str:
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", "events", name))
 
 
+def fields_of(flat: object) -> dict[str, str]:
+    """A hash as the scripts return it, [field, value, …]."""
+    assert isinstance(flat, list)
+    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
 class Scripts:
     """Calls scripts by name. Key names are built inside from the prefix, so one server is assumed and not a
     cluster, as RQ does."""

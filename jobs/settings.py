@@ -82,6 +82,11 @@ class JobSettings(BaseSettings):
     commit_patience_s: float = Field(default=300.0, gt=0, le=86_400)
     """How long a finished result waits for an absent Redis or object store before the worker gives it up."""
 
+    @property
+    def keeping(self) -> tuple[int, int]:
+        """How long, in seconds, what is over is kept, and then known to be gone: as the scripts take it."""
+        return self.retention_s, self.tombstone_s
+
     def environment(self) -> dict[str, str]:
         """The variables from which a child process reads these same settings. URLs may hold passwords."""
         values = self.model_dump(exclude_none=True)

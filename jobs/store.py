@@ -151,7 +151,7 @@ class JobStore:
 
         Raises JobNotFound and JobGone.
         """
-        return self._found(self._scripts.call("cancel", job_id, tenant, *self._keeping()))
+        return self._found(self._scripts.call("cancel", job_id, tenant, *self._settings.keeping))
 
     def delete(self, job_id: str, *, tenant: str) -> None:
         """Forgets a job that waits or is over; its objects are the caller's to delete, then `forget` it, or the
@@ -159,7 +159,7 @@ class JobStore:
 
         Raises InvalidTransition while a worker has the job, JobNotFound and JobGone.
         """
-        answer = self._scripts.call("delete", job_id, tenant, *self._keeping())
+        answer = self._scripts.call("delete", job_id, tenant, *self._settings.keeping)
         if answer not in (b"deleted", b"gone", None):
             raise InvalidTransition("A worker has this job; cancel it first.")
         if answer != b"deleted":
@@ -172,7 +172,7 @@ class JobStore:
         check_name("worker id", worker_id)
         # Kept until there is an answer: a claim that took effect although its answer was lost is then found again.
         nonce = self._claim_nonces.setdefault(worker_id, secrets.token_hex(8))
-        snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms(), *self._keeping())
+        snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms(), *self._settings.keeping)
         del self._claim_nonces[worker_id]
         if snapshot is None:
             return None
@@ -211,7 +211,7 @@ class JobStore:
 
     def hand_back(self, claim: Claim) -> bool:
         """Puts an unfinished job back to its old place in the line, not counted against `max_attempts`."""
-        answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._keeping())
+        answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._settings.keeping)
         if answer != b"queued":
             return answer == b"canceled"
         self._ring()
@@ -227,7 +227,7 @@ class JobStore:
             max(1, pause_ms),
             self._lease_ms(),
             self._settings.max_attempts,
-            *self._keeping(),
+            *self._settings.keeping,
             _WORKER_LOST.model_dump_json(),
             self._tickets.key,
         )
@@ -265,12 +265,9 @@ class JobStore:
             log.warning("ticket.missed")
 
     def _finish(self, claim: Claim, outcome: Status, payload: str) -> Status | None:
-        arguments = (claim.record.id, claim.attempt, outcome, *self._keeping(), payload)
+        arguments = (claim.record.id, claim.attempt, outcome, *self._settings.keeping, payload)
         answer = self._scripts.call("finish", *arguments)
         return Status(answer.decode()) if isinstance(answer, bytes) else None
-
-    def _keeping(self) -> tuple[int, int]:
-        return self._settings.retention_s, self._settings.tombstone_s
 
     def _lease_ms(self) -> int:
         return int(self._settings.lease_s * 1000)

@@ -14,7 +14,7 @@ from pydantic import Field
 from jobs.carried import Carried
 from jobs.errors import SecretUnknown
 from jobs.schema import check_name
-from jobs.scripts import Scripts
+from jobs.scripts import Scripts, fields_of
 
 BYTES = 32
 _ID = re.compile(r"[0-9a-f]{8}")
@@ -65,7 +65,7 @@ class WebhookSecrets:
 
 
 def _read(flat: list[bytes]) -> WebhookSecret:
-    fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    fields = fields_of(flat)
     ends = int(fields["expires_at"])
     return WebhookSecret(
         id=fields["id"],
