@@ -124,7 +124,7 @@ class Trajectory:
             output = structure
         if planned.adain:
             for pair, reference in zip(self._pairs, self._references, strict=True):
-                output = masked_adain(output, reference, pair.target_mask * pair.strength, pair.reference_mask)
+                output = masked_adain(output, reference, pair.target_mask, pair.reference_mask, pair.strength)
         self._structure = structure
         self._output = torch.lerp(structure, output, self._mask)
         return clean_output

@@ -12,13 +12,15 @@ def masked_adain(
     style: Float[Tensor, "1 channels height width"],
     content_mask: Float[Tensor, "height width"],
     style_mask: Float[Tensor, "height width"],
+    strength: float = 1.0,
 ) -> Float[Tensor, "1 channels height width"]:
     """AdaIN (Huang and Belongie, arXiv 1703.06868, eq. 8) between masks: inside its mask the content takes the mean and
-    standard deviation, by channel, that the style has inside its own; outside it stays. Masks are weights, 0 to 1."""
+    standard deviation, by channel, that the style has inside its own; outside it stays. Masks are weights, 0 to 1, and
+    not all 0; a `strength` below 1 goes only so far."""
     content_mean, content_std = _moments(content, content_mask)
     style_mean, style_std = _moments(style, style_mask)
     moved = (content - content_mean) / content_std * style_std + style_mean
-    return torch.lerp(content, moved, content_mask.to(content.dtype))
+    return torch.lerp(content, moved, content_mask.to(content.dtype) * strength)
 
 
 def _moments(

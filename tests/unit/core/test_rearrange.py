@@ -90,3 +90,11 @@ def test_adain_gives_the_content_the_styles_moments_inside_the_masks() -> None:
 def test_adain_with_oneself_is_the_identity() -> None:
     latent, mask = torch.randn(1, 4, 6, 6), torch.rand(6, 6)
     torch.testing.assert_close(masked_adain(latent, latent, mask, mask), latent, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_adain_goes_as_far_as_it_is_told(strength: float) -> None:
+    content, style = torch.randn(2, 1, 4, 8, 8)
+    mask = torch.ones(8, 8)
+    whole = masked_adain(content, style, mask, mask)
+    torch.testing.assert_close(masked_adain(content, style, mask, mask, strength), torch.lerp(content, whole, strength))
