@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.optional import OptionalModel
 from core.presets import PRESETS, Preset
-from core.selection import Part, Pin, Place, Region, Selection
+from core.selection import REGIONS_MAX, Part, Pin, Place, Region, Selection
 
 NoiseLevel = Annotated[float, Field(ge=0.0, le=1.0)]
 NoiseRange = tuple[NoiseLevel, NoiseLevel]
@@ -68,7 +68,7 @@ class TransferParams(BaseModel):
     reference_selection: Selection = Selection()
     """Where in the reference appearance may come from."""
 
-    regions: tuple[Region, ...] = Field(default=(), max_length=8)
+    regions: tuple[Region, ...] = Field(default=(), max_length=REGIONS_MAX)
     """Parts of the target with a reference each, in one run. Where they overlap the later one lies on top. Outside of
     all of them nothing changes; the two selections above restrict them further. Empty: the whole target from the
     reference."""

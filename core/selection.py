@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PictureName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")]
 """What an uploaded picture or mask is called; `target` and `reference` are taken."""
+REGIONS_MAX = 8
 Part = Annotated[str, Field(min_length=1, max_length=60, pattern=r"\S")]
 """What a part is called, in English."""
 Place = tuple[Fraction, Fraction]

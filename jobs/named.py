@@ -1,15 +1,28 @@
-"""Pictures and masks that come with a job beside the four that every job may have, by names that its parameters use.
+"""What a job's pictures are called: the four that every job may have, and those that its parameters name.
 
-In a form, and under the job's inputs, they are `picture_NAME` and `mask_NAME`.
+In a form, and under the job's inputs, the latter are `picture_NAME` and `mask_NAME`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.params import TransferParams
+from core.selection import REGIONS_MAX
 
+PARTS = ("target", "reference", "target_mask", "reference_mask")
 PICTURE, MASK = "picture_", "mask_"
 PART_PATTERN = r"^(picture|mask)_[a-z0-9][a-z0-9_]{0,31}$"
+PICTURES_MAX, MASKS_MAX = REGIONS_MAX, 2 * REGIONS_MAX
+"""More are not named by any parameters."""
+
+T = TypeVar("T")
+
+
+def by_part(pictures: Mapping[str, T], masks: Mapping[str, T]) -> dict[str, T]:
+    """What has a name, by the name of its part."""
+    named = {PICTURE + name: picture for name, picture in pictures.items()}
+    return named | {MASK + name: mask for name, mask in masks.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,16 @@ class Expected:
 
         pictures = frozenset(PICTURE + name for name in params.named_pictures)
         return cls(pictures, {MASK + name: part(owner) for name, owner in params.named_masks.items()})
+
+    @property
+    def all_pictures(self) -> tuple[str, ...]:
+        """Parts that are pictures, also those that every job has."""
+        return ("target", "reference", *sorted(self.pictures))
+
+    @property
+    def all_masks(self) -> dict[str, str]:
+        """As `masks`, also those that every job may have."""
+        return {"target_mask": "target", "reference_mask": "reference", **self.masks}
 
     def missing(self, given: Iterable[str]) -> list[str]:
         """Parts that the parameters name and that are not given."""

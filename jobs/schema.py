@@ -8,9 +8,10 @@ A running job whose worker died goes back to queued with the next attempt number
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from core.optional import OptionalModel
 from core.params import TransferParams
 from jobs.carried import Carried
+from jobs.named import PARTS
 from jobs.webhooks import Delivery, Webhook
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -55,6 +57,21 @@ class InputKeys(Carried):
     reference: str
     target_mask: str | None
     reference_mask: str | None
+    named: dict[str, str] = Field(default_factory=dict)
+    """Those that the parameters name, by the names of their parts, `picture_NAME` and `mask_NAME`."""
+
+    @classmethod
+    def of(cls, keys: Mapping[str, str]) -> Self:
+        """Of the keys by part."""
+        named = {part: key for part, key in keys.items() if part not in PARTS}
+        masks = {"target_mask": keys.get("target_mask"), "reference_mask": keys.get("reference_mask")}
+        return cls(target=keys["target"], reference=keys["reference"], **masks, named=named)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Each key by the name of its part."""
+        given = ((part, getattr(self, part)) for part in PARTS)
+        return {**{part: key for part, key in given if key is not None}, **self.named}
 
 
 class JobKind(StrEnum):

@@ -1,7 +1,5 @@
 """From an uploaded form to a queued job. Everything is checked before anything is stored or queued."""
 
-import hashlib
-import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,35 +11,34 @@ import anyio
 import structlog
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from starlette.datastructures import UploadFile as ReceivedFile
 
-from jobs.assets import Asset
 from jobs.decoders import Decoders
 from jobs.errors import (
     IdempotencyKeyInUse,
-    InvalidImage,
     JobsError,
     ObjectNotFound,
     ObjectsUnavailable,
     StoreUnavailable,
 )
 from jobs.images import CheckedPicture
+from jobs.named import Expected
 from jobs.objects import ObjectStore, input_key, input_prefix
 from jobs.schema import InputKeys, JobSpec, Output, Record, Status
 from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
 from service.capability import require_models
+from service.checking import check_pictures, transparency_refused
 from service.errors import Problem
 from service.forms import Painted, Submission
+from service.parts import fingerprint
 from service.schemas import FieldError
-from service.sources import Given, Source, Sources
+from service.sources import Given, Sources
 
 RANDOM_SEEDS = 2**53
 """Drawn seeds stay below this, so that clients that read numbers as doubles can send them back."""
 
 WAIT_FOR_OTHER_S = 5.0
 LOOK_EVERY_S = 0.1
-PICTURES = ("target", "reference", "target_mask", "reference_mask")
 
 RETRIED = (Status.FAILED, Status.CANCELED, Status.EXPIRED)
 S = TypeVar("S")
@@ -71,14 +68,14 @@ class Admission:
             key = SubmissionKey.named(idempotency_key, await run_sync(fingerprint, form))
 
         async def prepare() -> Storing[JobSpec]:
-            return partial(self._stored, form, await self.sources.open(pictures_of(form), tenant))
+            return partial(self._stored, form, await self.sources.open(form.parts, form.pointer, tenant))
 
         return await self._job(prepare, tenant, key)
 
     async def tried(self, form: Submission, tenant: str) -> tuple[int, int]:
         """Checks all that `admit` does and stores nothing. Width and height of the target. Raises what `admit` raises
         for a submission that is refused."""
-        given = await self.sources.open(pictures_of(form), tenant)
+        given = await self.sources.open(form.parts, form.pointer, tenant)
         pictures, _ = await run_sync(partial(self._checked, form, given), limiter=self.decodes)
         return pictures["target"].width, pictures["target"].height
 
@@ -181,12 +178,7 @@ class Admission:
             self.objects.put(keys[name], picture.png, "image/png")
         return JobSpec(
             kind=form.kind,
-            inputs=InputKeys(
-                target=keys["target"],
-                reference=keys["reference"],
-                target_mask=keys.get("target_mask"),
-                reference_mask=keys.get("reference_mask"),
-            ),
+            inputs=InputKeys.of(keys),
             params=form.params,
             prompt=form.prompt,
             negative_prompt=form.negative_prompt,
@@ -201,7 +193,7 @@ class Admission:
 
     def _checked(self, form: Submission, given: Mapping[str, Given]) -> tuple[dict[str, CheckedPicture], Output]:
         require_models(self.store, form.params)
-        pictures = check_pictures(given, self.decoders)
+        pictures = check_pictures(given, Expected.by(form.params), self.decoders, form.pointer)
         output = form.output if isinstance(form, Painted) else Output()
         if transparency_refused(output, pictures["target"].has_alpha):
             wrong = FieldError(pointer="/output/background", code="missing", message="Give a colour to put behind it.")
@@ -212,14 +204,13 @@ class Admission:
         """The same with inputs of its own, which live as long as the new job."""
         require_models(self.store, spec.params)
         keys: dict[str, str] = {}
-        for name, key in spec.inputs:
-            if key is not None:
-                keys[name] = input_key(tenant, job_id, f"{name}.png")
-                try:
-                    self.objects.put(keys[name], self.objects.get(key), "image/png")
-                except ObjectNotFound as error:
-                    raise Problem("inputs_gone") from error
-        return spec.model_copy(update={"inputs": spec.inputs.model_copy(update=keys), "batch": None})
+        for part, key in spec.inputs.parts.items():
+            keys[part] = input_key(tenant, job_id, f"{part}.png")
+            try:
+                self.objects.put(keys[part], self.objects.get(key), "image/png")
+            except ObjectNotFound as error:
+                raise Problem("inputs_gone") from error
+        return spec.model_copy(update={"inputs": InputKeys.of(keys), "batch": None})
 
     def _release(self, job_id: str, tenant: str, key: SubmissionKey | None, stored: bool = True) -> None:
         """Of a store that failed: nothing can be deleted there now, so the collector keeps its task if `stored`."""
@@ -234,59 +225,3 @@ class Admission:
             self.store.submissions.withdraw(job_id, tenant=tenant, key=key)
         except JobsError:
             log.warning("inputs.orphaned", job_id=job_id)  # the reservation stays, and with it the collector's task
-
-
-def transparency_refused(output: Output, has_alpha: bool) -> bool:
-    """Whether the picture would have to lose what nobody said how to replace."""
-    return output.format == "jpeg" and output.background is None and has_alpha
-
-
-def pictures_of(form: Submission) -> dict[str, Source]:
-    given = ((name, getattr(form, name)) for name in PICTURES)
-    return {name: source for name, source in given if source is not None}
-
-
-def fingerprint(form: Submission) -> str:
-    """Equal for submissions that ask for the same, however the parts were ordered, named or encoded."""
-    pictures = {name: _name(source) for name, source in pictures_of(form).items()}
-    fields = form.model_dump(mode="json", exclude=set(PICTURES))
-    asked = {"kind": form.kind, "pictures": pictures, "fields": fields}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def _name(source: Source) -> str | dict[str, str]:
-    """An upload is what it holds, anything else what it is called."""
-    if not isinstance(source, ReceivedFile):
-        return source.model_dump(exclude_none=True)
-    source.file.seek(0)
-    digest = hashlib.file_digest(source.file, "sha256").hexdigest()  # type: ignore[arg-type]
-    source.file.seek(0)
-    return digest
-
-
-def _checked_before(asset: Asset, png: bytes) -> CheckedPicture:
-    return CheckedPicture(png, asset.width, asset.height, asset.has_alpha)
-
-
-def check_pictures(given: Mapping[str, Given], decoders: Decoders) -> dict[str, CheckedPicture]:
-    """The given pictures by field name. Raises one Problem that names every refused one."""
-    pictures: dict[str, CheckedPicture] = {}
-    refused: list[FieldError] = []
-
-    def check(name: str, judge: Callable[[bytes], CheckedPicture]) -> None:
-        try:
-            pictures[name] = judge(given[name].read())
-        except InvalidImage as error:
-            refused.append(FieldError(pointer=f"/{name}", code=error.code, message=str(error)))
-
-    for name in ("target", "reference"):
-        asset = given[name].asset
-        check(name, decoders.check_picture if asset is None else partial(_checked_before, asset))
-    for name in ("target", "reference"):
-        if f"{name}_mask" in given and name in pictures:
-            size = (pictures[name].width, pictures[name].height)
-            check(f"{name}_mask", partial(decoders.check_mask, size=size))
-    if refused:
-        first = refused[0]
-        raise Problem(first.code, f"{first.pointer}: {first.message}", errors=refused)
-    return pictures

@@ -5,7 +5,9 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from core.selection import PictureName
 from jobs.batches import BATCH_MAX
+from jobs.named import MASKS_MAX, PICTURES_MAX, by_part
 from jobs.schema import JobKind, Metadata, Prompt, Seed
 from service.forms import NeverNull, Painted, Terms, never_null
 
@@ -19,6 +21,10 @@ class AssetPicture(BaseModel):
 
     asset: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Its `id`."""
+
+
+NamedPictures = Annotated[dict[PictureName, AssetPicture], Field(max_length=PICTURES_MAX)]
+NamedMasks = Annotated[dict[PictureName, AssetPicture], Field(max_length=MASKS_MAX)]
 
 
 class BatchJob(BaseModel):
@@ -42,6 +48,13 @@ class BatchJob(BaseModel):
     """Where matches may be found, of the reference's size: white = inside. The batch's own goes with the batch's
     reference only."""
 
+    pictures: NamedPictures = Field(default_factory=dict)
+    """Pictures that regions name, by these names; in place of the batch's of the same name."""
+
+    masks: NamedMasks = Field(default_factory=dict)
+    """Masks that regions name, by these names, each of the size of its picture: white = inside; in place of the batch's
+    of the same name."""
+
     seed: Annotated[Seed | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     prompt: Annotated[Prompt | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     negative_prompt: Annotated[Prompt | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
@@ -58,6 +71,12 @@ class BatchRequest(Painted, Terms):
 
     reference_mask: Annotated[AssetPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     """What of that reference is used, of its size: white = inside."""
+
+    pictures: NamedPictures = Field(default_factory=dict)
+    """Pictures that regions name, by these names, for every job."""
+
+    masks: NamedMasks = Field(default_factory=dict)
+    """Masks that regions name, by these names, for every job: each of the size of its picture, white = inside."""
 
     items: Annotated[list[BatchJob], Field(min_length=1, max_length=BATCH_MAX)]
     """The jobs, in the order in which they are queued."""
@@ -77,13 +96,15 @@ class BatchRequest(Painted, Terms):
             raise PydanticCustomError("reference_missing", "A job without a `reference` needs one of the batch.")
         return self
 
-    def pictures(self, item: BatchJob) -> dict[str, str]:
-        """Asset of each picture of a job."""
+    def assets_of(self, item: BatchJob) -> dict[str, str]:
+        """Asset of each picture of a job, by its part."""
         own = item.reference is not None
         found = {
             "target": item.target,
             "reference": item.reference if own else self.reference,
             "target_mask": item.target_mask,
             "reference_mask": item.reference_mask or (None if own else self.reference_mask),
+            **by_part(self.pictures, self.masks),
+            **by_part(item.pictures, item.masks),
         }
         return {name: picture.asset for name, picture in found.items() if picture is not None}

@@ -11,14 +11,17 @@ from functools import partial
 from jobs.assets import Asset
 from jobs.batches import Batch, Planned
 from jobs.errors import InvalidImage
+from jobs.named import Expected
 from jobs.objects import input_key
 from jobs.schema import InputKeys, JobSpec
 from jobs.store import new_job_id
 from jobs.submissions import SubmissionKey
-from service.admission import RANDOM_SEEDS, Admission, transparency_refused
+from service.admission import RANDOM_SEEDS, Admission
 from service.batch_forms import BatchJob, BatchRequest
 from service.capability import require_models
+from service.checking import require_room, transparency_refused
 from service.errors import Problem
+from service.parts import pointer_to_item, refuse
 from service.schemas import FieldError
 from service.sources import Given
 
@@ -52,22 +55,29 @@ class BatchAdmission:
     def _stored(self, form: BatchRequest, batch_id: str, tenant: str) -> list[Planned]:
         """Checks everything, then puts each picture once under the batch's id."""
         require_models(self.admission.store, form.params)
+        expected = Expected.by(form.params)
         given = self._assets(form, tenant)
-        masks = self._checked(form, given)
-        keys = {each: input_key(tenant, batch_id, f"{each}.png") for each in given}
+        masks = self._checked(form, expected, given)
+        used = {form.assets_of(item)[part] for item in form.items for part in expected.all_pictures}
+        keys = {each: input_key(tenant, batch_id, f"{each}.png") for each in used}
 
         def put(each: str) -> None:
             self.admission.objects.put(keys[each], given[each].read(), "image/png")
 
-        used = {each for item in form.items for name, each in form.pictures(item).items() if "mask" not in name}
         with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
             list(pool.map(put, sorted(used)))
         mask_keys = {each: input_key(tenant, batch_id, f"{each}-mask.png") for each in masks}
         for each, png in masks.items():
             self.admission.objects.put(mask_keys[each], png, "image/png")
+
+        def keys_of(item: BatchJob) -> InputKeys:
+            stored = form.assets_of(item).items()
+            return InputKeys.of(
+                {part: (mask_keys if part in expected.all_masks else keys)[each] for part, each in stored}
+            )
+
         return [
-            Planned(item.custom_id, new_job_id(), self._spec(form, item, batch_id, keys, mask_keys))
-            for item in form.items
+            Planned(item.custom_id, new_job_id(), _spec(form, item, keys_of(item), batch_id)) for item in form.items
         ]
 
     def _assets(self, form: BatchRequest, tenant: str) -> dict[str, Given]:
@@ -76,40 +86,33 @@ class BatchAdmission:
         missing: dict[str, Problem] = {}
         errors: list[FieldError] = []
         for position, item in enumerate(form.items):
-            for name, asset_id in form.pictures(item).items():
+            for part, asset_id in form.assets_of(item).items():
                 if asset_id not in found and asset_id not in missing:
                     try:
                         found[asset_id] = self.admission.sources.of_asset(asset_id, tenant)
                     except Problem as problem:
                         missing[asset_id] = problem
-                if asset_id in missing:
-                    wrong = missing[asset_id]
-                    errors.append(
-                        FieldError(pointer=f"/items/{position}/{name}", code=wrong.code, message=wrong.detail)
-                    )
-        if errors:
-            raise Problem(errors[0].code, f"{errors[0].pointer}: {errors[0].message}", errors=errors)
+                if (wrong := missing.get(asset_id)) is not None:
+                    pointer = pointer_to_item(position, part)
+                    errors.append(FieldError(pointer=pointer, code=wrong.code, message=wrong.detail))
+        refuse(errors)
         return found
 
-    def _checked(self, form: BatchRequest, given: Mapping[str, Given]) -> dict[str, bytes]:
+    def _checked(self, form: BatchRequest, expected: Expected, given: Mapping[str, Given]) -> dict[str, bytes]:
         """The masks, ready for the workers, by the id of their asset. A mask goes with one size only."""
         masks: dict[str, bytes] = {}
         errors: list[FieldError] = []
         seen: dict[tuple[str, tuple[int, int]], InvalidImage | None] = {}
         for position, item in enumerate(form.items):
-            pictures = form.pictures(item)
-            if transparency_refused(form.output, _known(given, pictures["target"]).has_alpha):
-                errors.append(
-                    FieldError(
-                        pointer=f"/items/{position}/target", code="output_transparency", message="It is transparent."
-                    )
-                )
-            for name in ("target", "reference"):
-                mask_id = pictures.get(f"{name}_mask")
+            pictures = form.assets_of(item)
+            sizes = {part: _size(given, pictures[part]) for part in expected.all_pictures}
+            sizes |= {mask: sizes[owner] for mask, owner in expected.all_masks.items() if mask in pictures}
+            errors += self._too_much(form, position, _known(given, pictures["target"]), sizes, expected)
+            for mask, owner in expected.all_masks.items():
+                mask_id = pictures.get(mask)
                 if mask_id is None:
                     continue
-                asset = _known(given, pictures[name])
-                asked = (mask_id, (asset.width, asset.height))
+                asked = (mask_id, sizes[owner])
                 if asked not in seen:
                     try:
                         masks[mask_id] = self.admission.decoders.check_mask(given[mask_id].read(), size=asked[1]).png
@@ -117,41 +120,51 @@ class BatchAdmission:
                     except InvalidImage as error:
                         seen[asked] = error
                 if (wrong := seen[asked]) is not None:
-                    pointer = f"/items/{position}/{name}_mask"
+                    pointer = pointer_to_item(position, mask)
                     errors.append(FieldError(pointer=pointer, code=wrong.code, message=str(wrong)))
-        if errors:
-            raise Problem(errors[0].code, f"{errors[0].pointer}: {errors[0].message}", errors=errors)
+        refuse(errors)
         return masks
 
-    @staticmethod
-    def _spec(
-        form: BatchRequest, item: BatchJob, batch_id: str, keys: Mapping[str, str], mask_keys: Mapping[str, str]
-    ) -> JobSpec:
-        pictures = form.pictures(item)
-        seed = item.seed if item.seed is not None else form.seed
-        return JobSpec(
-            kind=form.kind,
-            inputs=InputKeys(
-                target=keys[pictures["target"]],
-                reference=keys[pictures["reference"]],
-                target_mask=mask_keys.get(pictures.get("target_mask", "")),
-                reference_mask=mask_keys.get(pictures.get("reference_mask", "")),
-            ),
-            params=form.params,
-            prompt=form.prompt if item.prompt is None else item.prompt,
-            negative_prompt=form.negative_prompt if item.negative_prompt is None else item.negative_prompt,
-            seed=secrets.randbelow(RANDOM_SEEDS) if seed is None else seed,
-            metadata=form.metadata if item.metadata is None else item.metadata,
-            deadline_s=form.deadline,
-            ttl_s=form.ttl,
-            priority=form.priority,
-            output=form.output,
-            webhook=form.webhook,
-            batch=batch_id,
-        )
+    def _too_much(
+        self, form: BatchRequest, position: int, target: Asset, sizes: Mapping[str, tuple[int, int]], expected: Expected
+    ) -> list[FieldError]:
+        """What of one job no worker could take, or no file of the wanted kind hold."""
+        errors = []
+        if transparency_refused(form.output, target.has_alpha):
+            pointer = pointer_to_item(position, "target")
+            errors.append(FieldError(pointer=pointer, code="output_transparency", message="It is transparent."))
+        try:
+            require_room(((*size, part in expected.all_masks) for part, size in sizes.items()), self.admission.decoders)
+        except InvalidImage as error:
+            errors.append(FieldError(pointer=f"/items/{position}", code=error.code, message=str(error)))
+        return errors
+
+
+def _spec(form: BatchRequest, item: BatchJob, inputs: InputKeys, batch_id: str) -> JobSpec:
+    seed = item.seed if item.seed is not None else form.seed
+    return JobSpec(
+        kind=form.kind,
+        inputs=inputs,
+        params=form.params,
+        prompt=form.prompt if item.prompt is None else item.prompt,
+        negative_prompt=form.negative_prompt if item.negative_prompt is None else item.negative_prompt,
+        seed=secrets.randbelow(RANDOM_SEEDS) if seed is None else seed,
+        metadata=form.metadata if item.metadata is None else item.metadata,
+        deadline_s=form.deadline,
+        ttl_s=form.ttl,
+        priority=form.priority,
+        output=form.output,
+        webhook=form.webhook,
+        batch=batch_id,
+    )
 
 
 def _known(given: Mapping[str, Given], asset_id: str) -> Asset:
     asset = given[asset_id].asset
     assert asset is not None
     return asset
+
+
+def _size(given: Mapping[str, Given], asset_id: str) -> tuple[int, int]:
+    asset = _known(given, asset_id)
+    return asset.width, asset.height

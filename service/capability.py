@@ -2,11 +2,9 @@
 
 from core.optional import how_to_configure
 from core.params import TransferParams
-from jobs.named import Expected
 from jobs.schema import WorkerState
 from jobs.store import JobStore
 from service.errors import Problem
-from service.schemas import FieldError
 
 _WARM = (WorkerState.READY, WorkerState.BUSY)
 
@@ -15,9 +13,6 @@ def require_models(store: JobStore, params: TransferParams) -> None:
     """Raises Problem `model_not_configured` when a warm worker lacks a model that the job needs: any of them may be the
     one to take it. While no worker is warm nothing is known, and the job is let in; and StoreUnavailable.
     """
-    if named := Expected.by(params).missing(()):
-        wrong = FieldError(pointer="/params/regions", code="named_files", message=f"No form part for {named[0]}.")
-        raise Problem("invalid_request", f"{wrong.pointer}: {wrong.message}", errors=[wrong])
     needed = params.needed_models
     if not needed:
         return

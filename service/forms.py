@@ -1,56 +1,34 @@
 """What comes in: the parts of a submission, strictly read."""
 
 import json
+import re
 from typing import Annotated, Any, ClassVar, Self, TypeGuard
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 from starlette.datastructures import UploadFile as ReceivedFile
 
 from core.params import TransferParams
+from core.selection import PictureName
+from jobs.named import MASK, MASKS_MAX, PART_PATTERN, PARTS, PICTURE, PICTURES_MAX, by_part
 from jobs.schema import JobKind, Metadata, Output, Priority, Prompt, Seconds, Seed
 from jobs.webhooks import Webhook
+from service.strict_json import read_object
 
 
 def _a_file(value: object) -> object:
     if not isinstance(value, ReceivedFile):
         raise PydanticCustomError("file_expected", "A file is expected: a form part with a file name.")
     return value
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            shown = json.dumps(name)  # ASCII: a lone surrogate could not be sent back
-            raise PydanticCustomError("duplicate_key", "{name} is given twice.", {"name": shown})
-        found[name] = value
-    return found
-
-
-def _no_constants(name: str) -> float:
-    raise PydanticCustomError("json_invalid", "{name} is no JSON number.", {"name": name})
-
-
-def _number(text: str) -> float:
-    """For JSON Schema 20.0 is an integer."""
-    value = float(text)
-    return int(value) if value.is_integer() else value
-
-
-def read_object(value: str) -> dict[str, Any]:
-    """JSON in the strict sense: no NaN, and no key twice."""
-    try:
-        found = json.loads(value, object_pairs_hook=_no_duplicates, parse_float=_number, parse_constant=_no_constants)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, PydanticCustomError):
-            raise
-        reason = str(error) if isinstance(error, json.JSONDecodeError) else "too large or too deep"
-        raise PydanticCustomError("json_invalid", "Not valid JSON: {reason}.", {"reason": reason}) from error
-    if not isinstance(found, dict):
-        raise PydanticCustomError("json_object_expected", "A JSON object is expected.")
-    return found
 
 
 def _a_part(value: object, info: ValidationInfo) -> TypeGuard[str]:
@@ -118,6 +96,28 @@ class NamedPicture(BaseModel):
 Upload = Annotated[UploadFile, BeforeValidator(_a_file)]
 
 
+def _part_name(name: str) -> str:
+    """Refuses what is no part of a form at all, and the name of a picture or a mask that is none."""
+    if not name.startswith((PICTURE, MASK)):
+        raise PydanticKnownError("extra_forbidden")
+    if re.fullmatch(PART_PATTERN, name) is None:
+        raise PydanticKnownError("string_pattern_mismatch", {"pattern": PART_PATTERN})
+    return name
+
+
+NAMED_PICTURES = "Pictures that regions name."
+NAMED_MASKS = "Masks that regions name, each of the size of its picture: white = inside."
+
+
+def _named_parts(schema: dict[str, Any]) -> None:
+    file = {"type": "string", "format": "binary"}
+    schema["additionalProperties"] = False
+    schema["patternProperties"] = {
+        PART_PATTERN.replace("(picture|mask)_", prefix): {**file, "description": f"{text} `NAME` is `{prefix}NAME`."}
+        for prefix, text in ((PICTURE, NAMED_PICTURES), (MASK, NAMED_MASKS))
+    }
+
+
 class Terms(BaseModel):
     """What a submission says besides its pictures."""
 
@@ -162,8 +162,11 @@ class Painted(BaseModel):
 
 
 class MatchingForm(Terms):
-    """The parts of a submission. A part that is not listed here, or given twice, is refused."""
+    """The parts of a submission. A part that is not listed here, or given twice, is refused. What regions name comes as
+    `picture_NAME` and `mask_NAME`."""
 
+    model_config = ConfigDict(extra="allow", json_schema_extra=_named_parts)
+    __pydantic_extra__: dict[Annotated[str, AfterValidator(_part_name)], Any]
     kind: ClassVar[JobKind] = JobKind.MATCHES
 
     target: Upload
@@ -179,11 +182,30 @@ class MatchingForm(Terms):
     reference_mask: Upload | None = Field(default=None, json_schema_extra=never_null)
     """Where matches may be found, of the reference's size: white = inside."""
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What is given for each part: files, and for those that regions name whatever came."""
+        given = ((part, getattr(self, part)) for part in PARTS)
+        return {**{part: file for part, file in given if file is not None}, **self.__pydantic_extra__}
+
+    @staticmethod
+    def pointer(part: str) -> str:
+        return f"/{part}"
+
 
 class TransferForm(Painted, MatchingForm):
-    """The parts of a submission. A part that is not listed here, or given twice, is refused."""
+    """The parts of a submission. A part that is not listed here, or given twice, is refused. What regions name comes as
+    `picture_NAME` and `mask_NAME`."""
 
     kind: ClassVar[JobKind] = JobKind.TRANSFER
+
+
+def pointer_in_json(part: str) -> str:
+    """JSON pointer to a picture: one that regions name is in `pictures` or `masks`."""
+    for prefix, field in ((PICTURE, "pictures"), (MASK, "masks")):
+        if part.startswith(prefix):
+            return f"/{field}/{part.removeprefix(prefix)}"
+    return f"/{part}"
 
 
 class MatchingRequest(Terms):
@@ -203,6 +225,25 @@ class MatchingRequest(Terms):
 
     reference_mask: Annotated[NamedPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     """Where matches may be found, of the reference's size: white = inside."""
+
+    pictures: Annotated[dict[PictureName, NamedPicture], Field(max_length=PICTURES_MAX)] = Field(default_factory=dict)
+    """Pictures that regions name, by these names."""
+
+    masks: Annotated[dict[PictureName, NamedPicture], Field(max_length=MASKS_MAX)] = Field(default_factory=dict)
+    """Masks that regions name, by these names, each of the size of its picture: white = inside."""
+
+    @property
+    def parts(self) -> dict[str, NamedPicture]:
+        """What is named for each part."""
+        given = ((part, getattr(self, part)) for part in PARTS)
+        return {
+            **{part: picture for part, picture in given if picture is not None},
+            **by_part(self.pictures, self.masks),
+        }
+
+    @staticmethod
+    def pointer(part: str) -> str:
+        return pointer_in_json(part)
 
 
 class TransferRequest(Painted, MatchingRequest):

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from jobs.named import PARTS
 from service import batch_forms, batches, examples, forms, health, links, schemas, trying, webhooks
-from service.admission import PICTURES
 from service.errors import PROBLEMS
 from service.responses import headers, problems
 
@@ -82,7 +82,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     )
     found["components"] = {"schemas": _models(), "securitySchemes": SECURITY}
     submitted = dict.fromkeys(
-        (f"/v1/{way}{kind}" for way in ("", "dry_run/") for kind in ("transfers", "matches")), PICTURES
+        (f"/v1/{way}{kind}" for way in ("", "dry_run/") for kind in ("transfers", "matches")), PARTS
     )
     for path, pictures in {**submitted, "/v1/assets": ("file",)}.items():
         form = found["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]

@@ -44,10 +44,10 @@ class Sources:
     timeout_s: float
     """For one picture."""
 
-    async def open(self, given: Mapping[str, Source], tenant: str) -> dict[str, Given]:
-        """The picture of each field. URLs are fetched, all at once; nothing else is read yet.
+    async def open(self, given: Mapping[str, Source], pointer: Callable[[str], str], tenant: str) -> dict[str, Given]:
+        """The picture of each part. URLs are fetched, all at once; nothing else is read yet.
 
-        Raises Problem `asset_not_found`, `urls_off` or one of a URL, which names the field, and StoreUnavailable.
+        Raises Problem `asset_not_found`, `urls_off` or one of a URL, with a pointer to the field, and StoreUnavailable.
         """
         opened: dict[str, Given] = {}
         refused: dict[str, Problem] = {}
@@ -66,7 +66,7 @@ class Sources:
             raise group.exceptions[0] from None  # as it would be raised without tasks
         if refused:
             errors = [
-                FieldError(pointer=f"/{name}", code=refused[name].code, message=refused[name].detail)
+                FieldError(pointer=pointer(name), code=refused[name].code, message=refused[name].detail)
                 for name in given
                 if name in refused
             ]

@@ -14,6 +14,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 
+from jobs.named import MASKS_MAX, PICTURES_MAX
 from service.admission import Admission
 from service.batch_forms import BatchRequest
 from service.dependencies import Called
@@ -25,15 +26,16 @@ from service.forms import (
     Submission,
     TransferForm,
     TransferRequest,
-    read_object,
 )
+from service.parts import require_parts, require_parts_of_each
 from service.schemas import FieldError
 from service.sources import Sources
+from service.strict_json import read_object
 
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
-# Two pictures, two masks, text fields; a few more, so that an unknown one is named and not counted.
-FORM_LIMITS: dict[str, Any] = {"max_files": 8, "max_fields": 16, "max_part_size": 64 * 1024}
+# All pictures, text fields; a few more, so that an unknown one is named and not counted.
+FORM_LIMITS: dict[str, Any] = {"max_files": 8 + PICTURES_MAX + MASKS_MAX, "max_fields": 16, "max_part_size": 64 * 1024}
 JSON_MAX_BYTES = 256 * 1024
 BATCH_MAX_BYTES = 8 * 2**20
 M = TypeVar("M", bound=BaseModel)
@@ -79,7 +81,9 @@ async def submitted_matching(request: Request) -> AsyncIterator[Submission]:
 async def submitted_batch(request: Request) -> BatchRequest:
     if _content_type(request) != JSON:
         raise Problem("unsupported_media_type", f"Send {JSON}.")
-    return await read_json(request, BatchRequest, BATCH_MAX_BYTES)
+    found = await read_json(request, BatchRequest, BATCH_MAX_BYTES)
+    require_parts_of_each(found)
+    return found
 
 
 async def uploaded_asset(request: Request) -> AsyncIterator[AssetForm]:
@@ -104,10 +108,13 @@ async def _submitted(
     """Refuses other content types, which would look like an empty form."""
     content_type = _content_type(request)
     if content_type == JSON:
-        yield await read_json(request, named)
+        found: Submission = await read_json(request, named)
+        require_parts(found)
+        yield found
     elif content_type == MULTIPART:
-        async with read_form(request, form) as found:
-            yield found
+        async with read_form(request, form) as parts:
+            require_parts(parts)
+            yield parts
     else:
         raise Problem("unsupported_media_type", f"Send {MULTIPART} or {JSON}.")
 

@@ -60,6 +60,14 @@ def decode_mask(png: bytes) -> Tensor:
     return from_pil(_open(png))[0]
 
 
+def decode_inputs(parts: Mapping[str, bytes]) -> Pictures:
+    """Admitted PNGs by the names of their parts."""
+    masks = (decode_mask(parts[part]) if part in parts else None for part in ("target_mask", "reference_mask"))
+    return Pictures(
+        decode_picture(parts["target"]), decode_picture(parts["reference"]), Masks(*masks), decode_named(parts)
+    )
+
+
 def decode_named(parts: Mapping[str, bytes]) -> Named:
     """Admitted PNGs by the names of their parts in a form."""
 

@@ -17,14 +17,13 @@ import structlog
 from core.errors import CoreError
 from core.footprint import small_footprint
 from core.pipeline import MatchResult, TransferResult
-from core.regions import Masks
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes, result_key
 from jobs.schema import Claim, JobError, JobKind, JobResult, StoredFile, StoredMask, WorkerState
 from worker.bench import Bench
 from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
-from worker.pictures import Encoded, EncodedMask, Pictures, decode_mask, decode_picture, encode_masks, encode_result
+from worker.pictures import Encoded, EncodedMask, Pictures, decode_inputs, encode_masks, encode_result
 from worker.progress import Reason, Showcase, StepWatch, Stopped
 from worker.vitals import EX_DEVICE
 from worker.watchdog import TIMED_OUT
@@ -127,6 +126,7 @@ class Run:
                 prompt=spec.prompt,
                 negative_prompt=spec.negative_prompt,
                 masks=pictures.masks,
+                named=pictures.named,
                 seed=spec.seed,
                 clock=time.perf_counter,
             )
@@ -155,13 +155,10 @@ class Run:
         end_process(EX_DEVICE)
 
     def _load_pictures(self) -> Pictures:
-        keys = self._claim.record.spec.inputs
-
         def read(key: str) -> bytes:
             return self._patiently(lambda: self._bench.objects.get(key))
 
-        masks = [None if key is None else decode_mask(read(key)) for key in (keys.target_mask, keys.reference_mask)]
-        return Pictures(decode_picture(read(keys.target)), decode_picture(read(keys.reference)), Masks(*masks))
+        return decode_inputs({part: read(key) for part, key in self._claim.record.spec.inputs.parts.items()})
 
     def _deliver(self, pictures: Pictures, result: TransferResult | MatchResult) -> bool:
         """Stores the result and commits it. False when the job is no longer ours to finish."""

@@ -67,11 +67,11 @@ def objects_in(objects: ObjectStore) -> set[str]:
 def objects_of(record: Record) -> set[str]:
     """All that may be stored for a job that is over. Of a result's attempt also the preview, which is deleted with the
     job, although the record does not name it when Redis was away just then."""
-    keys = {key for _, key in record.spec.inputs}
+    keys = set(record.spec.inputs.parts.values())
     if record.result is not None:
         preview = preview_key(record.tenant, record.id, record.attempt)
         keys |= {*record.result.keys, preview}
-    return {key for key in keys if key is not None}
+    return keys
 
 
 def ends_written(data_dir: Path, prefix: str) -> Counter[str]:
