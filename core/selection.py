@@ -69,8 +69,8 @@ class Selection(BaseModel):
 
 
 class Region(BaseModel):
-    """A part of the target and where its appearance comes from. Pictures and masks beside the job's own are named; the
-    form has them as parts `picture_NAME` and `mask_NAME`."""
+    """A part of the target and where its appearance comes from. Pictures and masks beside the job's own are named; a
+    form has them as parts `picture_NAME` and `mask_NAME`, JSON in `pictures` and `masks`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -1,10 +1,16 @@
 """Examples for the OpenAPI document, made by the models themselves, so that they cannot go stale."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import BaseModel
+
+from core.examples import TWO_REGIONS
 from core.params import TransferParams
 from jobs.schema import InputKeys, JobKind, JobResult, JobSpec, ModelIdentity, Progress, Record, Status, StoredFile
+from service.batch_forms import BatchRequest
+from service.forms import TransferRequest
 from service.results import File
 from service.schemas import Matching, Transfer
 
@@ -65,6 +71,37 @@ _SUCCEEDED = _QUEUED.model_copy(
         ),
     }
 )
+
+
+def _asset(digit: str) -> dict[str, str]:
+    return {"asset": digit * 64}
+
+
+_BY_REGION = {
+    "masks": {"left": _asset("c"), "right": _asset("d")},
+    "pictures": {"leaf": _asset("e")},
+    "params": TWO_REGIONS,
+}
+
+
+def transfer_requests() -> list[dict[str, Any]]:
+    """One reference for all, and two regions with a reference each."""
+    first = {"target": _asset("a"), "reference": _asset("b")}
+    asked = [{**first, "seed": 7}, {**first, **_BY_REGION}]
+    return [_as_given(TransferRequest, each) for each in asked]
+
+
+def batch_requests() -> list[dict[str, Any]]:
+    """One reference onto two targets, and one target that has a region of another reference."""
+    items = [{"custom_id": name, "target": _asset(digit)} for name, digit in (("one", "a"), ("two", "f"))]
+    asked = [{"reference": _asset("b"), "items": items}, {"reference": _asset("b"), "items": items[:1], **_BY_REGION}]
+    return [_as_given(BatchRequest, each) for each in asked]
+
+
+def _as_given(model: type[BaseModel], body: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValidationError when the example has gone stale."""
+    model.model_validate_json(json.dumps(body), strict=True)
+    return body
 
 
 def transfers() -> list[dict[str, Any]]:

@@ -117,6 +117,8 @@ def _models() -> dict[str, Any]:
     )
     models: dict[str, Any] = found["$defs"]
     models["ProblemDetails"]["properties"]["code"]["enum"] = sorted(PROBLEMS)
+    models["TransferRequest"]["examples"] = examples.transfer_requests()
+    models["BatchRequest"]["examples"] = examples.batch_requests()
     models["Transfer"]["examples"] = examples.transfers()
     models["Matching"]["examples"] = examples.matchings()
     return models

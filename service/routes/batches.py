@@ -60,7 +60,8 @@ async def create_batch(
     admission: Admitting,
     idempotency_key: IdempotencyKey = "",
 ) -> Batch:
-    """One reference onto many targets, or pairs; up to 1,000. The pictures are assets.
+    """One reference onto many targets, or pairs; up to 1,000. The pictures are assets. What `params.regions` name is in
+    `pictures` and `masks`, of the batch or of one job.
 
     Everything is checked first; then all jobs are queued, or none when there is no room for all. Each is a transfer
     with an id of its own, under `/v1/transfers`; its `custom_id` and state are at `urls.items`.

@@ -34,6 +34,9 @@ async def create_transfer(
 ) -> Transfer:
     """Repaints `target` with the appearance of `reference`, part by part.
 
+    Where `params.regions` name pictures and masks, send them too: as parts `picture_NAME` and `mask_NAME` of the form,
+    or by name in `pictures` and `masks` of the JSON.
+
     All pictures and fields are checked first; then the job is queued and its record returned. Poll `urls.self`
     or follow `urls.events` until `status` is final. With an `Idempotency-Key`, sending the same submission again
     gives the first answer again, or with `Prefer: wait` the job as it is by then.

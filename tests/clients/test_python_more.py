@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plumage_client import AsyncPlumage, Batch, Gone, NotFound, Plumage, Retries, StillRunning, Webhook
+from plumage_client import ApiError, AsyncPlumage, Batch, Gone, NotFound, Plumage, Retries, StillRunning, Webhook
 
 from tests.live import Live
 
@@ -50,6 +50,28 @@ def test_assets(live: Live, pictures: Pictures) -> None:
         plumage.assets.delete(target.id)
         with pytest.raises(NotFound):
             plumage.transfers.submit(target, reference)
+
+
+REGIONS = {"regions": [{"target_mask": "left"}, {"reference": "leaf"}]}
+
+
+def test_regions(live: Live, pictures: Pictures) -> None:
+    target, reference = pictures
+    with open_client(live, "regional") as plumage:
+        besides: dict[str, Any] = {"pictures": {"leaf": reference}, "masks": {"left": target}}
+        job = plumage.transfers.submit(target, reference, params=REGIONS, **besides)
+        assert job.params["regions"][1]["reference"] == "leaf"
+        kept = [plumage.assets.upload(picture) for picture in pictures]
+        named: dict[str, Any] = {"pictures": {"leaf": kept[1]}, "masks": {"left": kept[0]}}
+        assert plumage.matches.submit(*kept, params=REGIONS, **named).params == job.params
+        item = {"custom_id": "a", "target": kept[0], "masks": named["masks"]}
+        batch = plumage.batches.submit([item], reference=kept[1], pictures=named["pictures"], params=REGIONS)
+        assert plumage.batches.wait(batch.id).counts["succeeded"] == 1
+        with pytest.raises(ApiError) as refused:
+            plumage.transfers.submit(*kept, params=REGIONS, pictures=named["pictures"])
+        assert [error.pointer for error in refused.value.errors] == ["/masks/left"]
+        with pytest.raises(ValueError, match="either all"):
+            plumage.transfers.submit(*kept, params=REGIONS, **besides)
 
 
 def test_a_batch(live: Live, pictures: Pictures) -> None:

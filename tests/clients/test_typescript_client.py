@@ -62,5 +62,15 @@ def test_against_the_service(live: Live, pictures: tuple[Path, Path]) -> None:
         PLUMAGE_WEBHOOK_SECRET=SECRET,
         PLUMAGE_WEBHOOK_MESSAGE=json.dumps(signed('{"type": "test"}')),
     )
-    names = ["transfer", "sameKeySameJob", "cancelAndDelete", "failure", "matches", "batch", "refusal", "webhook"]
+    names = [
+        "transfer",
+        "sameKeySameJob",
+        "cancelAndDelete",
+        "failure",
+        "matches",
+        "regions",
+        "batch",
+        "refusal",
+        "webhook",
+    ]
     assert said.splitlines() == [f"ok {name}" for name in names]

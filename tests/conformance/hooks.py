@@ -69,6 +69,8 @@ def _name_what_is_there(body: dict[str, Any]) -> None:
         body["reference"] = body.get("reference") or {"asset": ASSET}
         body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]
     for named in (body, *(items or ())):
+        for besides in [name for name in named if re.match("pictures$|masks$|(picture|mask)_", name)]:
+            del named[besides]  # no region names it: `_nameless`
         for name in ("target", "reference", "target_mask", "reference_mask"):
             if isinstance(named.get(name), dict):
                 named[name] = {"asset": ASSET}

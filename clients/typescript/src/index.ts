@@ -11,10 +11,17 @@ export type { Retries } from "./retries.js";
 export type { components, operations, paths } from "./schema.js";
 
 type Schemas = components["schemas"];
-type Form = Schemas["TransferForm"];
-type Files = "target" | "reference" | "target_mask" | "reference_mask";
+type Files = "target" | "reference" | "target_mask" | "reference_mask" | "pictures" | "masks";
 /** The parts of a submission, with pictures as blobs. */
-export type Submission = Omit<Form, Files> & { target: Blob; reference: Blob; target_mask?: Blob; reference_mask?: Blob };
+export type Submission = Omit<Schemas["TransferRequest"], Files> & {
+  target: Blob;
+  reference: Blob;
+  target_mask?: Blob;
+  reference_mask?: Blob;
+  /** Those that regions in `params` name, by these names. */
+  pictures?: Record<string, Blob>;
+  masks?: Record<string, Blob>;
+};
 
 export type Asset = Schemas["StoredAsset"];
 export type Batch = Schemas["Batch"];
@@ -50,7 +57,7 @@ export class Plumage {
   async submit(submission: Submission, idempotencyKey: string = crypto.randomUUID()): Promise<Transfer> {
     const answer = await this.api.POST("/v1/transfers", {
       params: { header: { "idempotency-key": idempotencyKey } },
-      body: submission as unknown as Form,
+      body: submission as unknown as Schemas["TransferForm"],
       bodySerializer: () => formOf(submission),
     });
     return good(answer) as Transfer;
@@ -126,9 +133,11 @@ export class Plumage {
   }
 }
 
-function formOf(submission: object): FormData {
+function formOf({ pictures, masks, ...parts }: Pick<Submission, "pictures" | "masks"> & object): FormData {
   const form = new FormData();
-  for (const [name, value] of Object.entries(submission)) {
+  for (const [name, picture] of Object.entries(pictures ?? {})) form.append(`picture_${name}`, picture, name);
+  for (const [name, mask] of Object.entries(masks ?? {})) form.append(`mask_${name}`, mask, name);
+  for (const [name, value] of Object.entries<unknown>(parts)) {
     if (value instanceof Blob) form.append(name, value, name);
     else if (value !== undefined) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
   }

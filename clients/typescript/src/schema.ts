@@ -21,6 +21,9 @@ export interface paths {
          * Submit a transfer
          * @description Repaints `target` with the appearance of `reference`, part by part.
          *
+         *     Where `params.regions` name pictures and masks, send them too: as parts `picture_NAME` and `mask_NAME` of the form,
+         *     or by name in `pictures` and `masks` of the JSON.
+         *
          *     All pictures and fields are checked first; then the job is queued and its record returned. Poll `urls.self`
          *     or follow `urls.events` until `status` is final. With an `Idempotency-Key`, sending the same submission again
          *     gives the first answer again, or with `Prefer: wait` the job as it is by then.
@@ -478,7 +481,8 @@ export interface paths {
         put?: never;
         /**
          * Submit many transfers
-         * @description One reference onto many targets, or pairs; up to 1,000. The pictures are assets.
+         * @description One reference onto many targets, or pairs; up to 1,000. The pictures are assets. What `params.regions` name is in
+         *     `pictures` and `masks`, of the batch or of one job.
          *
          *     Everything is checked first; then all jobs are queued, or none when there is no room for all. Each is a transfer
          *     with an id of its own, under `/v1/transfers`; its `custom_id` and state are at `urls.items`.
@@ -781,6 +785,21 @@ export interface components {
              *     reference only.
              */
             reference_mask?: components["schemas"]["AssetPicture"];
+            /**
+             * Pictures
+             * @description Pictures that regions name, by these names; in place of the batch's of the same name.
+             */
+            pictures?: {
+                [key: string]: components["schemas"]["AssetPicture"];
+            };
+            /**
+             * Masks
+             * @description Masks that regions name, by these names, each of the size of its picture: white = inside; in place of the batch's
+             *     of the same name.
+             */
+            masks?: {
+                [key: string]: components["schemas"]["AssetPicture"];
+            };
             /** Seed */
             seed?: number;
             /** Prompt */
@@ -808,6 +827,63 @@ export interface components {
         /**
          * BatchRequest
          * @description Many transfers: one reference onto many targets, or pairs. A field that is not listed here is refused.
+         * @example {
+         *       "reference": {
+         *         "asset": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+         *       },
+         *       "items": [
+         *         {
+         *           "custom_id": "one",
+         *           "target": {
+         *             "asset": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         *           }
+         *         },
+         *         {
+         *           "custom_id": "two",
+         *           "target": {
+         *             "asset": "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+         *           }
+         *         }
+         *       ]
+         *     }
+         * @example {
+         *       "reference": {
+         *         "asset": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+         *       },
+         *       "items": [
+         *         {
+         *           "custom_id": "one",
+         *           "target": {
+         *             "asset": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         *           }
+         *         }
+         *       ],
+         *       "masks": {
+         *         "left": {
+         *           "asset": "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+         *         },
+         *         "right": {
+         *           "asset": "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+         *         }
+         *       },
+         *       "pictures": {
+         *         "leaf": {
+         *           "asset": "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+         *         }
+         *       },
+         *       "params": {
+         *         "regions": [
+         *           {
+         *             "target_mask": "left"
+         *           },
+         *           {
+         *             "target_mask": "right",
+         *             "reference": "leaf",
+         *             "strength": 0.8
+         *           }
+         *         ]
+         *       }
+         *     }
          */
         BatchRequest: {
             /**
@@ -866,6 +942,20 @@ export interface components {
             reference?: components["schemas"]["AssetPicture"];
             /** @description What of that reference is used, of its size: white = inside. */
             reference_mask?: components["schemas"]["AssetPicture"];
+            /**
+             * Pictures
+             * @description Pictures that regions name, by these names, for every job.
+             */
+            pictures?: {
+                [key: string]: components["schemas"]["AssetPicture"];
+            };
+            /**
+             * Masks
+             * @description Masks that regions name, by these names, for every job: each of the size of its picture, white = inside.
+             */
+            masks?: {
+                [key: string]: components["schemas"]["AssetPicture"];
+            };
             /**
              * Items
              * @description The jobs, in the order in which they are queued.
@@ -1797,7 +1887,8 @@ export interface components {
         };
         /**
          * MatchingForm
-         * @description The parts of a submission. A part that is not listed here, or given twice, is refused.
+         * @description The parts of a submission. A part that is not listed here, or given twice, is refused. What regions name comes as
+         *     `picture_NAME` and `mask_NAME`.
          */
         MatchingForm: {
             /**
@@ -1865,6 +1956,8 @@ export interface components {
              * @description Where matches may be found, of the reference's size: white = inside.
              */
             reference_mask?: string;
+        } & {
+            [key: string]: string;
         };
         /**
          * MatchingPage
@@ -1942,6 +2035,20 @@ export interface components {
             target_mask?: components["schemas"]["NamedPicture"];
             /** @description Where matches may be found, of the reference's size: white = inside. */
             reference_mask?: components["schemas"]["NamedPicture"];
+            /**
+             * Pictures
+             * @description Pictures that regions name, by these names.
+             */
+            pictures?: {
+                [key: string]: components["schemas"]["NamedPicture"];
+            };
+            /**
+             * Masks
+             * @description Masks that regions name, by these names, each of the size of its picture: white = inside.
+             */
+            masks?: {
+                [key: string]: components["schemas"]["NamedPicture"];
+            };
         };
         /**
          * MatchingResult
@@ -2159,8 +2266,8 @@ export interface components {
         };
         /**
          * Region
-         * @description A part of the target and where its appearance comes from. Pictures and masks beside the job's own are named; the
-         *     form has them as parts `picture_NAME` and `mask_NAME`.
+         * @description A part of the target and where its appearance comes from. Pictures and masks beside the job's own are named; a
+         *     form has them as parts `picture_NAME` and `mask_NAME`, JSON in `pictures` and `masks`.
          */
         Region: {
             /**
@@ -2692,7 +2799,8 @@ export interface components {
         };
         /**
          * TransferForm
-         * @description The parts of a submission. A part that is not listed here, or given twice, is refused.
+         * @description The parts of a submission. A part that is not listed here, or given twice, is refused. What regions name comes as
+         *     `picture_NAME` and `mask_NAME`.
          */
         TransferForm: {
             /**
@@ -2768,6 +2876,8 @@ export interface components {
              *     }
              */
             output: components["schemas"]["Output"];
+        } & {
+            [key: string]: string;
         };
         /**
          * TransferPage
@@ -3171,6 +3281,48 @@ export interface components {
         /**
          * TransferRequest
          * @description A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused.
+         * @example {
+         *       "target": {
+         *         "asset": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         *       },
+         *       "reference": {
+         *         "asset": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+         *       },
+         *       "seed": 7
+         *     }
+         * @example {
+         *       "target": {
+         *         "asset": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         *       },
+         *       "reference": {
+         *         "asset": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+         *       },
+         *       "masks": {
+         *         "left": {
+         *           "asset": "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+         *         },
+         *         "right": {
+         *           "asset": "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+         *         }
+         *       },
+         *       "pictures": {
+         *         "leaf": {
+         *           "asset": "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+         *         }
+         *       },
+         *       "params": {
+         *         "regions": [
+         *           {
+         *             "target_mask": "left"
+         *           },
+         *           {
+         *             "target_mask": "right",
+         *             "reference": "leaf",
+         *             "strength": 0.8
+         *           }
+         *         ]
+         *       }
+         *     }
          */
         TransferRequest: {
             /**
@@ -3228,6 +3380,20 @@ export interface components {
             target_mask?: components["schemas"]["NamedPicture"];
             /** @description Where matches may be found, of the reference's size: white = inside. */
             reference_mask?: components["schemas"]["NamedPicture"];
+            /**
+             * Pictures
+             * @description Pictures that regions name, by these names.
+             */
+            pictures?: {
+                [key: string]: components["schemas"]["NamedPicture"];
+            };
+            /**
+             * Masks
+             * @description Masks that regions name, by these names, each of the size of its picture: white = inside.
+             */
+            masks?: {
+                [key: string]: components["schemas"]["NamedPicture"];
+            };
             /**
              * @default {
              *       "format": "png",

@@ -52,6 +52,16 @@ const tests = {
     assert.equal(createHash("sha256").update(Buffer.from(good(file))).digest("hex"), job.result.sha256);
   },
 
+  async regions() {
+    const params = { regions: [{ target_mask: "left" }, { reference: "leaf" }] };
+    const job = await plumage.submit({ target, reference, params, pictures: { leaf: reference }, masks: { left: target } });
+    assert.equal(job.params.regions[1].reference, "leaf");
+    await assert.rejects(
+      plumage.submit({ target, reference, params, pictures: { leaf: reference } }),
+      (error) => error instanceof ApiError && error.problem.errors[0].pointer === "/mask_left",
+    );
+  },
+
   async batch() {
     const [a, b] = [await plumage.upload(target), await plumage.upload(reference)];
     assert.equal((await plumage.upload(target)).id, a.id);

@@ -1,14 +1,18 @@
 """The committed document, and what every operation in it must have."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from core.params import TransferParams
 from jobs.schema import Status
+from service.batch_forms import BatchRequest
 from service.errors import PROBLEMS
+from service.forms import TransferRequest
 from service.openapi import ASKED, document
+from service.parts import require_parts, require_parts_of_each
 from service.schemas import Transfer
 
 GIVEN = {asked.__name__ for asked in ASKED} | {"TransferParams", "Selection", "Region", "Output", "Webhook"}
@@ -86,6 +90,22 @@ def test_parameters_appear_with_their_bounds() -> None:
 def test_examples_are_answers() -> None:
     for example in document()["components"]["schemas"]["Transfer"]["examples"]:
         assert Transfer.model_validate(example).model_dump(mode="json") == example
+
+
+def test_examples_of_submissions_have_what_they_name() -> None:
+    schemas = document()["components"]["schemas"]
+    for example in schemas["TransferRequest"]["examples"]:
+        require_parts(TransferRequest.model_validate_json(json.dumps(example), strict=True))
+    for example in schemas["BatchRequest"]["examples"]:
+        require_parts_of_each(BatchRequest.model_validate_json(json.dumps(example), strict=True))
+
+
+def test_a_form_takes_what_regions_name() -> None:
+    for name in ("TransferForm", "MatchingForm"):
+        patterns = document()["components"]["schemas"][name]["patternProperties"]
+        for part in ("picture_leaf", "mask_left"):
+            assert sum(re.search(pattern, part) is not None for pattern in patterns) == 1
+        assert not any(re.search(pattern, part) for pattern in patterns for part in ("picture_", "mask_Left", "flie"))
 
 
 def test_states_and_codes_are_those_of_the_code() -> None:

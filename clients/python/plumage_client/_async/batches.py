@@ -12,6 +12,7 @@ from plumage_client._streams import AsyncStream
 from plumage_client.errors import StillRunning
 from plumage_client.models import Asset, Batch, BatchItem, BatchResult
 from plumage_client.retries import retry_after_s
+from plumage_client.submissions import named_assets
 
 PATH = "/v1/batches"
 POLL_S = 5.0
@@ -30,13 +31,17 @@ class AsyncBatches:
         *,
         reference: Asset | None = None,
         reference_mask: Asset | None = None,
+        pictures: Mapping[str, Asset] | None = None,
+        masks: Mapping[str, Asset] | None = None,
         idempotency_key: str | None = None,
         **fields: Any,
     ) -> Batch:
         """Queues all jobs or none. Each item has a `custom_id` and a `target`, and may have whatever else differs;
-        pictures are assets. `fields`, of all jobs, are those of `transfers.submit`."""
-        shared = {"reference": reference, "reference_mask": reference_mask, **fields}
-        body = {**_named(shared), "items": [_named(item) for item in items]}
+        pictures are assets. What regions name is given for all jobs, for some of them, or both. `fields`, of all jobs,
+        are those of `transfers.submit`."""
+        named = {"pictures": pictures, "masks": masks}
+        shared = {"reference": reference, "reference_mask": reference_mask, **named, **fields}
+        body = {**named_assets(shared), "items": [named_assets(item) for item in items]}
         response = await self._transport.send("POST", PATH, headers=idempotency(idempotency_key), json=body)
         return Batch.model_validate_json(response.content)
 
@@ -76,14 +81,6 @@ class AsyncBatches:
     async def delete(self, batch_id: str) -> None:
         """The batch, its jobs and all of their pictures."""
         await self._transport.send("DELETE", _at(batch_id))
-
-
-def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {"asset": value.id} if isinstance(value, Asset) else value
-        for name, value in fields.items()
-        if value is not None
-    }
 
 
 def _at(batch_id: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from plumage_client._async.jobs import AsyncJobs, idempotency
 from plumage_client.models import Asset, Transfer
 from plumage_client.pictures import Picture
-from plumage_client.submissions import body_of
+from plumage_client.submissions import Besides, body_of
 
 
 class AsyncTransfers(AsyncJobs[Transfer]):
@@ -17,6 +17,8 @@ class AsyncTransfers(AsyncJobs[Transfer]):
         *,
         target_mask: Picture | Asset | None = None,
         reference_mask: Picture | Asset | None = None,
+        pictures: Besides = None,
+        masks: Besides = None,
         prompt: str | None = None,
         negative_prompt: str | None = None,
         seed: int | None = None,
@@ -33,10 +35,11 @@ class AsyncTransfers(AsyncJobs[Transfer]):
         """Queues a job that paints `target` with the appearance of `reference`; returns its record.
 
         `deadline`, `ttl` and `wait` are seconds; with `wait`, at most 60, the answer may take that long if the job
-        ends meanwhile. Submitting again with the same `idempotency_key` finds the first job. The pictures are all
-        files, or all assets. Raises OSError for a file that cannot be read.
+        ends meanwhile. Submitting again with the same `idempotency_key` finds the first job. `pictures` and `masks` are
+        those that regions in `params` name. All of them are files, or all assets. Raises OSError for a file that
+        cannot be read.
         """
-        pictures = {
+        first = {
             "target": target,
             "reference": reference,
             "target_mask": target_mask,
@@ -54,7 +57,7 @@ class AsyncTransfers(AsyncJobs[Transfer]):
             "priority": priority,
             "webhook": webhook,
         }
-        return await self._submit(idempotency(idempotency_key, wait), **body_of(pictures, fields))
+        return await self._submit(idempotency(idempotency_key, wait), **body_of(first, pictures, masks, fields))
 
     async def matches(self, job_id: str) -> bytes:
         """The correspondence map of a finished job, as NumPy's .npz."""
