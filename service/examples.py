@@ -77,7 +77,7 @@ def _asset(digit: str) -> dict[str, str]:
     return {"asset": digit * 64}
 
 
-_BY_REGION = {
+_BY_REGION: dict[str, Any] = {
     "masks": {"left": _asset("c"), "right": _asset("d")},
     "pictures": {"leaf": _asset("e")},
     "params": TWO_REGIONS,
@@ -94,7 +94,11 @@ def transfer_requests() -> list[dict[str, Any]]:
 def batch_requests() -> list[dict[str, Any]]:
     """One reference onto two targets, and one target that has a region of another reference."""
     items = [{"custom_id": name, "target": _asset(digit)} for name, digit in (("one", "a"), ("two", "f"))]
-    asked = [{"reference": _asset("b"), "items": items}, {"reference": _asset("b"), "items": items[:1], **_BY_REGION}]
+    reference = _asset("b")
+    asked: list[dict[str, Any]] = [
+        {"reference": reference, "items": items},
+        {"reference": reference, "items": items[:1], **_BY_REGION},
+    ]
     return [_as_given(BatchRequest, each) for each in asked]
 
 
