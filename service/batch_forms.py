@@ -9,7 +9,7 @@ from core.selection import PictureName
 from jobs.batches import BATCH_MAX
 from jobs.named import MASKS_MAX, PICTURES_MAX, by_part
 from jobs.schema import JobKind, Metadata, Prompt, Seed
-from service.forms import NeverNull, Painted, Terms, never_null
+from service.forms import NeverNull, Painted, Terms, never_null, no_other_names
 
 CustomId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -48,10 +48,10 @@ class BatchJob(BaseModel):
     """Where matches may be found, of the reference's size: white = inside. The batch's own goes with the batch's
     reference only."""
 
-    pictures: NamedPictures = Field(default_factory=dict)
+    pictures: NamedPictures = Field(default_factory=dict, json_schema_extra=no_other_names)
     """Pictures that regions name, by these names; in place of the batch's of the same name."""
 
-    masks: NamedMasks = Field(default_factory=dict)
+    masks: NamedMasks = Field(default_factory=dict, json_schema_extra=no_other_names)
     """Masks that regions name, by these names, each of the size of its picture: white = inside; in place of the batch's
     of the same name."""
 
@@ -72,10 +72,10 @@ class BatchRequest(Painted, Terms):
     reference_mask: Annotated[AssetPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     """What of that reference is used, of its size: white = inside."""
 
-    pictures: NamedPictures = Field(default_factory=dict)
+    pictures: NamedPictures = Field(default_factory=dict, json_schema_extra=no_other_names)
     """Pictures that regions name, by these names, for every job."""
 
-    masks: NamedMasks = Field(default_factory=dict)
+    masks: NamedMasks = Field(default_factory=dict, json_schema_extra=no_other_names)
     """Masks that regions name, by these names, for every job: each of the size of its picture, white = inside."""
 
     items: Annotated[list[BatchJob], Field(min_length=1, max_length=BATCH_MAX)]

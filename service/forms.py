@@ -14,6 +14,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 from starlette.datastructures import UploadFile as ReceivedFile
 
@@ -200,6 +201,10 @@ class TransferForm(Painted, MatchingForm):
     kind: ClassVar[JobKind] = JobKind.TRANSFER
 
 
+no_other_names: JsonDict = {"additionalProperties": False}
+"""Of a mapping whose keys have a pattern, which for JSON Schema says nothing of other keys."""
+
+
 def pointer_in_json(part: str) -> str:
     """JSON pointer to a picture: one that regions name is in `pictures` or `masks`."""
     for prefix, field in ((PICTURE, "pictures"), (MASK, "masks")):
@@ -226,10 +231,14 @@ class MatchingRequest(Terms):
     reference_mask: Annotated[NamedPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     """Where matches may be found, of the reference's size: white = inside."""
 
-    pictures: Annotated[dict[PictureName, NamedPicture], Field(max_length=PICTURES_MAX)] = Field(default_factory=dict)
+    pictures: Annotated[dict[PictureName, NamedPicture], Field(max_length=PICTURES_MAX)] = Field(
+        default_factory=dict, json_schema_extra=no_other_names
+    )
     """Pictures that regions name, by these names."""
 
-    masks: Annotated[dict[PictureName, NamedPicture], Field(max_length=MASKS_MAX)] = Field(default_factory=dict)
+    masks: Annotated[dict[PictureName, NamedPicture], Field(max_length=MASKS_MAX)] = Field(
+        default_factory=dict, json_schema_extra=no_other_names
+    )
     """Masks that regions name, by these names, each of the size of its picture: white = inside."""
 
     @property

@@ -7,9 +7,12 @@ from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis.specs.openapi.negative import mutations
+from schemathesis.transport.serialization import Binary
 
 from tests.pictures import encoded, gradient
 
+NAME = "[a-z0-9][a-z0-9_]{0,31}"
 NOBODY = "http://127.0.0.1:9/"
 """Refuses every connection. Every URL is this one: a schema cannot say which ones are followed."""
 
@@ -26,6 +29,8 @@ def pictures(kind: str) -> st.SearchStrategy[bytes]:
     return st.sampled_from([encoded(gradient(mode), kind, **options) for mode in MODES[kind]])
 
 
+# What a name of a part looks like that regions give: none of the names that it tries by itself fits.
+mutations._PATTERN_NAME_CANDIDATES += ("picture_x", "mask_x")  # type: ignore[assignment]
 schemathesis.openapi.format("uri", st.just(NOBODY))
 for kind in MODES:
     schemathesis.openapi.media_type(f"image/{kind.lower()}", pictures(kind))
@@ -47,6 +52,10 @@ def map_body(context: Any, body: Any) -> Any:
     """What JSON Schema cannot say of several fields together. Some jobs fail, so that one can be retried."""
     fields = getattr(body, "body", body)
     if isinstance(fields, dict):
+        items = fields.get("items")
+        for given in (fields, *(items if isinstance(items, list) else ())):
+            if isinstance(given, dict):
+                _drop_what_no_region_names(given)
         if isinstance(params := fields.get("params"), dict):
             fields["params"] = _agreeing(params)
         if isinstance(output := fields.get("output"), dict):
@@ -54,6 +63,24 @@ def map_body(context: Any, body: Any) -> Any:
         if isinstance(seed := fields.get("seed"), int) and seed % 4 == 1:
             fields["prompt"] = '{"error": "asked for"}'
     return body
+
+
+def _drop_what_no_region_names(given: dict[str, Any]) -> None:
+    """As all names are taken from regions. What the schema refuses is left, to be refused."""
+    for name in ("pictures", "masks"):
+        named = given.get(name)
+        if isinstance(named, dict) and all(re.fullmatch(NAME, key) and _a_picture(named[key]) for key in named):
+            del given[name]
+    for part in [part for part in given if re.fullmatch(f"(picture|mask)_{NAME}", part)]:
+        if isinstance(given[part], bytes | Binary):
+            del given[part]
+
+
+def _a_picture(named: Any) -> bool:
+    if not isinstance(named, dict) or len(named) != 1:
+        return False
+    asset, url = named.get("asset"), named.get("url")
+    return re.fullmatch("[0-9a-f]{64}", str(asset)) is not None or (isinstance(url, str) and 0 < len(url) <= 2048)
 
 
 def _name_what_is_there(body: dict[str, Any]) -> None:
@@ -69,8 +96,7 @@ def _name_what_is_there(body: dict[str, Any]) -> None:
         body["reference"] = body.get("reference") or {"asset": ASSET}
         body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]
     for named in (body, *(items or ())):
-        for besides in [name for name in named if re.match("pictures$|masks$|(picture|mask)_", name)]:
-            del named[besides]  # no region names it: `_nameless`
+        _drop_what_no_region_names(named)
         for name in ("target", "reference", "target_mask", "reference_mask"):
             if isinstance(named.get(name), dict):
                 named[name] = {"asset": ASSET}
