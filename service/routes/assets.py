@@ -58,19 +58,29 @@ async def create_asset(
 ) -> StoredAsset:
     """Keeps a picture for jobs that name it as `{"asset": id}`. Its id is the SHA-256 of the bytes, so the same picture
     is kept once however often it is sent, and whoever has a picture knows its id."""
+    data = await run_sync(form.file.file.read, caller.settings.max_picture_bytes + 1)
+    renewed = await run_sync(_renewed, data, caller)
     limiter = caller.request.app.state.decode_limiter
-    answer, created = await run_sync(_keep, form, caller, limiter=limiter)
+    answer, created = (renewed, False) if renewed else await run_sync(_kept, data, caller, limiter=limiter)
     response.status_code = 201 if created else 200
     response.headers["Location"] = answer.url
     return answer
 
 
-def _keep(form: AssetForm, caller: Caller) -> tuple[StoredAsset, bool]:
-    data = form.file.file.read(caller.settings.max_picture_bytes + 1)
-    assets, asset_id = caller.store.assets, hashlib.sha256(data).hexdigest()
-    known = assets.renew(asset_id, tenant=caller.tenant)
+def _renewed(data: bytes, caller: Caller) -> StoredAsset | None:
+    """The asset when it is there already. When it is not, a store of objects that hangs is found out here, before
+    anything is decoded for it."""
+    asset_id = hashlib.sha256(data).hexdigest()
+    known = caller.store.assets.renew(asset_id, tenant=caller.tenant)
     if known is not None:
-        return StoredAsset.of(*known, caller.settings.public_url), False
+        return StoredAsset.of(*known, caller.settings.public_url)
+    caller.objects.require_answer(asset_key(caller.tenant, asset_id, new_copy_id()))
+    return None
+
+
+def _kept(data: bytes, caller: Caller) -> tuple[StoredAsset, bool]:
+    """The asset, and whether this upload is the one that is kept."""
+    assets, asset_id = caller.store.assets, hashlib.sha256(data).hexdigest()
     try:
         picture = caller.request.app.state.decoders.check_picture(data)
     except InvalidImage as error:

@@ -20,8 +20,8 @@ from jobs.objects import ObjectStore, input_key
 from jobs.settings import JobSettings
 from service.main import STORE_PATIENCE_S
 from service.settings import ServiceSettings
+from tests.contract.http.conftest import TARGET, serving
 from tests.contract.http.conftest import Stack as Api
-from tests.contract.http.conftest import serving
 from tests.faults.store_proxy import Fault, Weather, proxy_before
 
 DATA = bytes(range(256)) * 2000
@@ -211,3 +211,23 @@ def test_a_submission_is_refused_in_seconds_and_may_be_sent_again_at_once(
     while Collector(api.store, api.objects, leftover_age_s=0, abandoned_age_s=0).collect():
         pass
     assert {key.split("/")[2] for key in api.inputs()} == {accepted.json()["id"]}
+
+
+@pytest.mark.parametrize("fault", [Fault.BLACK_HOLE, Fault.ERROR])
+def test_an_upload_is_refused_in_seconds_and_may_be_sent_again_at_once(
+    api: Api, weather: Weather, fault: Fault
+) -> None:
+    send = partial(api.http.post, "/v1/assets", files={"file": ("a.png", TARGET)})
+    weather.set(fault)
+    began = time.monotonic()
+    refused = send()
+    elapsed_s = time.monotonic() - began
+    assert (refused.status_code, refused.json()["code"]) == (503, "objects_unavailable")
+    assert "Retry-After" in refused.headers
+    sys.stderr.write(f"\n{fault.name}: refused after {elapsed_s:.1f} s")
+    assert elapsed_s <= 3.0 + LONGEST_OVERRUN_S
+    weather.set(None)
+    weather.over.set()
+    assert send().status_code == 201
+    weather.set(fault)
+    assert send().status_code == 200  # it is known, so the store is not needed
