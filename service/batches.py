@@ -19,6 +19,8 @@ class BatchUrls(Answer):
     """The state of each job."""
     results: str
     """JSON Lines: one record for each job that is over."""
+    events: str
+    """A stream of server-sent events, each with the whole record of the batch."""
     cancel: str
     """POST here to cancel all jobs that are not over."""
 
@@ -59,7 +61,7 @@ class Batch(Answer):
             status="ended" if batch.finished_at else "running",
             total=len(batch.members),
             counts=Counts(**{status.value: count[status] for status in Status}),
-            urls=BatchUrls(self=self, items=f"{self}/items", results=f"{self}/results", cancel=f"{self}/cancel"),
+            urls=BatchUrls(self=self, **{name: f"{self}/{name}" for name in ("items", "results", "events", "cancel")}),
         )
 
 

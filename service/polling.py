@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
 from jobs.schema import Record
-from service.schemas import Job
+from service.results import Answer
 
 LOOK_EVERY_S = 0.3
 WAIT_MAX_S = 60
@@ -22,10 +22,10 @@ _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 _LINKS: dict[str, Any] = {"result": {"url": True, "matches": {"url"}, "matches_picture": {"url"}, "picture": {"url"}}}
 
 
-def version(job: Job) -> str:
-    """Differs when anything that a client sees of the job differs. Of links that is their end: signing the same one
+def version(shown: Answer) -> str:
+    """Differs when anything that a client sees of a record differs. Of links that is their end: signing the same one
     twice may give two."""
-    return digest(job.model_dump_json(exclude=_LINKS))
+    return digest(shown.model_dump_json(exclude=_LINKS))
 
 
 def digest(shown: str) -> str:

@@ -14,14 +14,26 @@ from service.answering import unless_known
 from service.batch_forms import BatchRequest
 from service.batches import Batch, BatchItem, BatchItems, BatchPage, BatchResult
 from service.batching import BatchAdmission
-from service.dependencies import Called, Caller, Cursor, IdempotencyKey, IfNoneMatch, Limit, OfStatus, is_id
+from service.dependencies import (
+    Called,
+    Caller,
+    Cursor,
+    IdempotencyKey,
+    IfNoneMatch,
+    LastEventId,
+    Limit,
+    OfStatus,
+    is_id,
+)
 from service.polling import digest
-from service.responses import SUBMISSION_CODES, headers, json_body, problems
+from service.responses import SUBMISSION_CODES, event_stream, headers, json_body, problems
+from service.streaming import follow
 from service.submitting import Admitting, submitted_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 LOOK_CODES = ("batch_not_found", "batch_gone", "store_unavailable")
 RETRY_AFTER_S = 5
+EVENTS_EVERY_S = 1.0
 LINES = {
     "type": "string",
     "description": "Each line is one of these.",
@@ -103,6 +115,27 @@ def list_batches(caller: Called, limit: Limit = 20, cursor: Cursor = None) -> Ba
 def get_batch(batch_id: BatchId, response: Response, caller: Called, if_none_match: IfNoneMatch = "") -> object:
     """To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds."""
     return _answer(caller.store.batches.get(batch_id, tenant=caller.tenant), response, caller, if_none_match)
+
+
+@router.get(
+    "/{id}/events",
+    operation_id="follow_batch",
+    summary="Follow a batch",
+    response_class=StreamingResponse,
+    responses={
+        200: event_stream("Events named `batch`; the data of each is the whole record.", "batch", "Batch"),
+        **problems(*LOOK_CODES),
+    },
+)
+async def follow_batch(batch_id: BatchId, caller: Called, last_event_id: LastEventId = "") -> StreamingResponse:
+    """Sends the record at once and, at most once a second, whenever it has changed; a comment every few seconds
+    otherwise. Closes when all jobs are over. A client that comes back with `Last-Event-ID` is not sent what it has
+    seen."""
+
+    def look() -> Batch:
+        return Batch.of(caller.store.batches.get(batch_id, tenant=caller.tenant), caller.settings.public_url)
+
+    return await follow(look, "batch", last_event_id, caller, every_s=EVENTS_EVERY_S)
 
 
 @router.get(

@@ -78,7 +78,11 @@ def test_a_batch(live: Live, pictures: Pictures) -> None:
     with open_client(live, "batcher") as plumage:
         target, reference = (plumage.assets.upload(picture) for picture in pictures)
         items = [{"custom_id": name, "target": target} for name in ("a", "b")]
-        batch = plumage.batches.wait(plumage.batches.submit(items, reference=reference, seed=1).id)
+        seen: list[Batch] = []
+        batch = plumage.batches.submit(items, reference=reference, seed=1)
+        batch = plumage.batches.wait(batch.id, on_change=seen.append)
+        assert seen[-1] == batch
+        assert list(plumage.batches.follow(batch.id)) == [batch]
         assert (batch.total, batch.counts["succeeded"]) == (2, 2)
         assert [(each.custom_id, each.status) for each in plumage.batches.items(batch.id)] == [
             ("a", "succeeded"),

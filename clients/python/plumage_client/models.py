@@ -23,9 +23,6 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
-FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
-
-
 class Progress(Answer):
     step: int
     steps: int
@@ -93,7 +90,18 @@ class Result(File):
     """Milliseconds by phase."""
 
 
-class Job(Answer):
+class Followed(Answer):
+    """A record that can be followed to its end."""
+
+    finished_at: datetime | None
+
+    @property
+    def done(self) -> bool:
+        """Nothing more will happen."""
+        return self.finished_at is not None
+
+
+class Job(Followed):
     """What all kinds of jobs have in common."""
 
     id: str
@@ -104,7 +112,6 @@ class Job(Answer):
     attempt: int
     created_at: datetime
     started_at: datetime | None
-    finished_at: datetime | None
     error: JobError | None
     metadata: dict[str, str]
     deadline: int | None
@@ -114,11 +121,6 @@ class Job(Answer):
     prompt: str
     negative_prompt: str
     params: dict[str, Any]
-
-    @property
-    def done(self) -> bool:
-        """Nothing more will happen."""
-        return self.status in FINAL
 
     @property
     def succeeded(self) -> bool:
@@ -153,7 +155,7 @@ class Asset(Answer):
     expires_at: datetime
 
 
-class Batch(Answer):
+class Batch(Followed):
     """One batch, as it was when asked."""
 
     id: str
@@ -162,13 +164,7 @@ class Batch(Answer):
     counts: dict[str, int]
     """Jobs by `Status`."""
     created_at: datetime
-    finished_at: datetime | None
     metadata: dict[str, str]
-
-    @property
-    def ended(self) -> bool:
-        """All of its jobs are over."""
-        return self.finished_at is not None
 
 
 class BatchItem(Answer):

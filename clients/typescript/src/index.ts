@@ -1,7 +1,7 @@
 import createClient, { type Client } from "openapi-fetch";
 import { good, JobEnded, type Transfer } from "./errors.js";
-import { follow, type Get } from "./follow.js";
-import { persistent, RETRIES, retryAfterMs, sleep, type Retries } from "./retries.js";
+import { follow, type Followed, type Get } from "./follow.js";
+import { persistent, RETRIES, type Retries } from "./retries.js";
 import type { components, paths } from "./schema.js";
 
 export { Webhook, WebhookVerificationError } from "standardwebhooks";
@@ -29,7 +29,6 @@ export type BatchResult = Schemas["BatchResult"];
 export type Matching = Schemas["Matching"];
 /** Many transfers. Its pictures are assets: `{ asset: id }`. */
 export type BatchRequest = Schemas["BatchRequest"];
-const POLL_MS = 5000;
 
 export interface Options {
   /** Where the API is. */
@@ -65,11 +64,7 @@ export class Plumage {
 
   /** The record at once and whenever it changes, to the final one. */
   follow(id: string): AsyncGenerator<Transfer, void, undefined> {
-    const to = (path: string, headers: Record<string, string>): Request =>
-      new Request(this.#baseUrl + path, { headers: { ...this.#headers, ...headers } });
-    const once: Get = (path, headers) => fetch(to(path, headers));
-    const patiently: Get = (path, headers) => this.#fetch(to(path, headers));
-    return follow(`/v1/transfers/${encodeURIComponent(id)}`, once, patiently);
+    return this.#follow<Transfer>(`/v1/transfers/${encodeURIComponent(id)}`);
   }
 
   /** Submits, follows to the end and fetches the picture. Raises ApiError, and JobEnded without a result. */
@@ -109,14 +104,16 @@ export class Plumage {
     return good(await this.api.POST("/v1/batches", { params, body })) as Batch;
   }
 
+  /** The batch at once and whenever its counts change, to its end. */
+  followBatch(id: string): AsyncGenerator<Batch, void, undefined> {
+    return this.#follow<Batch>(`/v1/batches/${encodeURIComponent(id)}`);
+  }
+
   /** The batch when all of its jobs are over. */
   async batchEnd(id: string): Promise<Batch> {
-    for (;;) {
-      const answer = await this.api.GET("/v1/batches/{id}", { params: { path: { id } } });
-      const batch = good(answer) as Batch;
-      if (batch.status === "ended") return batch;
-      await sleep(retryAfterMs(answer.response) ?? POLL_MS);
-    }
+    let batch!: Batch;
+    for await (batch of this.followBatch(id));
+    return batch;
   }
 
   /** The whole record of each job of a batch that is over. */
@@ -130,6 +127,14 @@ export class Plumage {
   async result(id: string): Promise<Blob> {
     const answer = await this.api.GET("/v1/transfers/{id}/result", { params: { path: { id } }, parseAs: "blob" });
     return good(answer) as unknown as Blob;
+  }
+
+  #follow<T extends Followed>(path: string): AsyncGenerator<T, void, undefined> {
+    const to = (path: string, headers: Record<string, string>): Request =>
+      new Request(this.#baseUrl + path, { headers: { ...this.#headers, ...headers } });
+    const once: Get = (path, headers) => fetch(to(path, headers));
+    const patiently: Get = (path, headers) => this.#fetch(to(path, headers));
+    return follow<T>(path, once, patiently);
   }
 }
 

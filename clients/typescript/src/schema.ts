@@ -519,6 +519,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/batches/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a batch
+         * @description Sends the record at once and, at most once a second, whenever it has changed; a comment every few seconds
+         *     otherwise. Closes when all jobs are over. A client that comes back with `Last-Event-ID` is not sent what it has
+         *     seen.
+         */
+        get: operations["follow_batch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/batches/{id}/items": {
         parameters: {
             query?: never;
@@ -989,6 +1011,11 @@ export interface components {
              * @description JSON Lines: one record for each job that is over.
              */
             results: string;
+            /**
+             * Events
+             * @description A stream of server-sent events, each with the whole record of the batch.
+             */
+            events: string;
             /**
              * Cancel
              * @description POST here to cancel all jobs that are not over.
@@ -9850,6 +9877,193 @@ export interface operations {
                      *       "detail": "The state of the job does not allow this.",
                      *       "instance": "/v1/transfers",
                      *       "code": "invalid_transition",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_gone`: The batch is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_gone",
+                     *       "title": "The batch is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The batch is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    follow_batch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `id` of the last event that the client has seen. */
+                "last-event-id"?: string;
+            };
+            path: {
+                /** @description The batch's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events named `batch`; the data of each is the whole record. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": {
+                        /** @constant */
+                        event?: "batch";
+                        id?: string;
+                        data?: string;
+                        retry?: number;
+                    };
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `batch_not_found`: There is no such batch. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:batch_not_found",
+                     *       "title": "There is no such batch.",
+                     *       "status": 404,
+                     *       "detail": "There is no such batch.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "batch_not_found",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }

@@ -1,7 +1,10 @@
 // Against a running service: `PLUMAGE_URL=… PLUMAGE_KEY=… node test/live.mjs TARGET REFERENCE`.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { openAsBlob } from "node:fs";
+import { createServer } from "node:http";
+import { text } from "node:stream/consumers";
 import { ApiError, good, JobEnded, Plumage, Webhook, WebhookVerificationError } from "../dist/index.js";
 
 const [, , targetPath, referencePath] = process.argv;
@@ -67,8 +70,10 @@ const tests = {
     assert.equal((await plumage.upload(target)).id, a.id);
     const items = ["one", "two"].map((custom_id) => ({ custom_id, target: { asset: a.id } }));
     const batch = await plumage.submitBatch({ reference: { asset: b.id }, items, seed: 1 });
-    const ended = await plumage.batchEnd(batch.id);
-    assert.equal(ended.counts.succeeded, 2);
+    const seen = [];
+    for await (const it of plumage.followBatch(batch.id)) seen.push(it);
+    assert.equal(seen.at(-1).counts.succeeded, 2);
+    assert.deepEqual(await plumage.batchEnd(batch.id), seen.at(-1));
     const results = await plumage.batchResults(batch.id);
     assert.deepEqual(results.map((it) => it.custom_id), ["one", "two"]);
     assert.equal(results[0].transfer.result.sha256, results[1].transfer.result.sha256);
@@ -92,9 +97,24 @@ const tests = {
 
   async webhook() {
     const webhook = new Webhook(process.env.PLUMAGE_WEBHOOK_SECRET);
-    const { headers, body } = JSON.parse(process.env.PLUMAGE_WEBHOOK_MESSAGE);
-    assert.deepEqual(webhook.verify(body, headers), JSON.parse(body));
+    const arrivals = [];
+    const server = createServer(async (request, response) => {
+      arrivals.push({ headers: request.headers, body: await text(request) });
+      response.writeHead(204).end();
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const url = `http://127.0.0.1:${server.address().port}/`;
+    const tried = good(await plumage.api.POST("/v1/webhooks/test", { body: { url } }));
+    assert.equal(tried.delivered, true);
+    const job = await plumage.submit({ target, reference, webhook: { url, events: ["succeeded"] } });
+    while (arrivals.length < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    server.close();
+    const [, { headers, body }] = arrivals;
+    const event = webhook.verify(body, headers);
+    assert.deepEqual([event.type, event.data.id], ["transfer.succeeded", job.id]);
+    for (const arrival of arrivals) assert.ok(webhook.verify(arrival.body, arrival.headers).type);
     assert.throws(() => webhook.verify(`${body} `, headers), WebhookVerificationError);
+    assert.throws(() => webhook.verify(body, arrivals[0].headers), WebhookVerificationError);
   },
 };
 

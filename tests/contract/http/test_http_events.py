@@ -12,7 +12,7 @@ import pytest
 from jobs.embedded import start_redis
 from service import streaming
 from tests.contract.http import player
-from tests.contract.http.conftest import Stack, StartStack
+from tests.contract.http.conftest import TARGET, Stack, StartStack
 from tests.contract.http.problems import problem
 
 
@@ -118,3 +118,42 @@ def test_a_stream_outlives_an_outage_of_redis(start_stack: StartStack, tmp_path:
         with start_redis(tmp_path / "own"):
             stack.http.post(record["urls"]["cancel"])
             assert snapshot(next(stream))["status"] == "canceled"
+
+
+def test_a_batch_is_told_whole_whenever_its_counts_change(stack: Stack) -> None:
+    batch = submitted_batch(stack)
+    with stack.http.stream("GET", batch["urls"]["events"]) as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        stream = read(response)
+        assert next(stream) == {"retry": "1000"}
+        first = next(stream)
+        assert (first["event"], json.loads(first["data"])) == ("batch", batch)
+        player.finish(stack, player.claim(stack))
+        second = next(stream)
+        assert json.loads(second["data"])["counts"]["succeeded"] == 1
+    with stack.http.stream("GET", batch["urls"]["events"], headers={"Last-Event-ID": second["id"]}) as response:
+        stream = read(response)
+        next(stream)
+        stack.http.post(batch["urls"]["cancel"])
+        last = json.loads(next(stream)["data"])
+        assert (last["status"], last["counts"]["canceled"]) == ("ended", 1)
+        assert list(stream) == []
+    assert last == stack.http.get(batch["urls"]["self"]).json()
+
+
+def test_the_stream_of_a_batch_that_is_over_or_gone(stack: Stack) -> None:
+    batch = submitted_batch(stack)
+    stack.http.post(batch["urls"]["cancel"])
+    told = [event for event in read(stack.http.get(batch["urls"]["events"])) if "data" in event]
+    assert [json.loads(event["data"])["status"] for event in told] == ["ended"]
+    assert stack.http.delete(batch["urls"]["self"]).status_code == 204
+    problem(stack.http.get(batch["urls"]["events"]), 410, "batch_gone")
+    problem(stack.http.get("/v1/batches/unknown/events"), 404, "batch_not_found")
+
+
+def submitted_batch(stack: Stack) -> dict[str, Any]:
+    """Of two transfers."""
+    asset = {"asset": stack.http.post("/v1/assets", files={"file": ("a.png", TARGET)}).json()["id"]}
+    items = [{"custom_id": name, "target": asset} for name in "ab"]
+    batch: dict[str, Any] = stack.http.post("/v1/batches", json={"reference": asset, "items": items}).json()
+    return batch

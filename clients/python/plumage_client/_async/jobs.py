@@ -10,7 +10,7 @@ from uuid import uuid4
 from plumage_client._async.following import AsyncFollowing
 from plumage_client._async.transport import AsyncTransport
 from plumage_client._streams import AsyncStream
-from plumage_client.errors import end_of
+from plumage_client.errors import TimedOut, end_of
 from plumage_client.models import Job
 
 J = TypeVar("J", bound=Job)
@@ -96,7 +96,7 @@ class AsyncJobs(Generic[J]):
         return self._read(await self._transport.send("POST", self._path, headers=headers, **body))
 
     def _following(self, job_id: str) -> AsyncFollowing[J]:
-        return AsyncFollowing(self._transport, self._at(job_id), self._model)
+        return AsyncFollowing(self._transport, self._at(job_id), self._model, TimedOut)
 
     def _read(self, response: Any) -> J:
         return self._model.model_validate_json(response.content)

@@ -1,21 +1,20 @@
 """Many transfers, submitted and looked at as one."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from plumage_client._clock import sleep
 from plumage_client._streams import SyncStream
+from plumage_client._sync.following import SyncFollowing
 from plumage_client._sync.jobs import idempotency
 from plumage_client._sync.transport import SyncTransport
 from plumage_client.errors import StillRunning
 from plumage_client.models import Asset, Batch, BatchItem, BatchResult
-from plumage_client.retries import retry_after_s
 from plumage_client.submissions import named_assets
 
 PATH = "/v1/batches"
-POLL_S = 5.0
 PAGE = 1000
 
 
@@ -48,18 +47,26 @@ class SyncBatches:
     def get(self, batch_id: str) -> Batch:
         return Batch.model_validate_json((self._transport.send("GET", _at(batch_id))).content)
 
-    def wait(self, batch_id: str, *, timeout_s: float | None = None) -> Batch:
-        """The batch when all of its jobs are over. Raises StillRunning when the time is."""
+    def follow(self, batch_id: str) -> SyncStream[Batch]:
+        """The record at once and whenever it changes, to the final one."""
+        with closing(self._following(batch_id).snapshots()) as snapshots:
+            yield from snapshots
+
+    def wait(
+        self,
+        batch_id: str,
+        *,
+        on_change: Callable[[Batch], object] | None = None,
+        timeout_s: float | None = None,
+    ) -> Batch:
+        """The batch when all of its jobs are over. `on_change` is called with every record on the way. Raises
+        StillRunning when the time is over first."""
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            response = self._transport.send("GET", _at(batch_id))
-            batch = Batch.model_validate_json(response.content)
-            if batch.ended:
-                return batch
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise StillRunning(batch)
-            sleep(min(retry_after_s(response.headers) or POLL_S, left_s))
+        with closing(self._following(batch_id).until(deadline, None)) as snapshots:
+            for batch in snapshots:
+                if on_change is not None:
+                    on_change(batch)
+        return batch
 
     def items(self, batch_id: str, *, status: str | None = None) -> SyncStream[BatchItem]:
         """The state of each job, in the order in which they were given."""
@@ -81,6 +88,9 @@ class SyncBatches:
     def delete(self, batch_id: str) -> None:
         """The batch, its jobs and all of their pictures."""
         self._transport.send("DELETE", _at(batch_id))
+
+    def _following(self, batch_id: str) -> SyncFollowing[Batch]:
+        return SyncFollowing(self._transport, _at(batch_id), Batch, StillRunning)
 
 
 def _at(batch_id: str) -> str:

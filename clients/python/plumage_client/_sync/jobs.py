@@ -10,7 +10,7 @@ from uuid import uuid4
 from plumage_client._streams import SyncStream
 from plumage_client._sync.following import SyncFollowing
 from plumage_client._sync.transport import SyncTransport
-from plumage_client.errors import end_of
+from plumage_client.errors import TimedOut, end_of
 from plumage_client.models import Job
 
 J = TypeVar("J", bound=Job)
@@ -93,7 +93,7 @@ class SyncJobs(Generic[J]):
         return self._read(self._transport.send("POST", self._path, headers=headers, **body))
 
     def _following(self, job_id: str) -> SyncFollowing[J]:
-        return SyncFollowing(self._transport, self._at(job_id), self._model)
+        return SyncFollowing(self._transport, self._at(job_id), self._model, TimedOut)
 
     def _read(self, response: Any) -> J:
         return self._model.model_validate_json(response.content)
