@@ -122,10 +122,10 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def proxy_before(upstream: tuple[str, int]) -> Iterator[tuple[str, Weather]]:
+def proxy_before(upstream: tuple[str, int], handler: type[Handler] = Handler) -> Iterator[tuple[str, Weather]]:
     """Its URL, and its weather."""
     weather = Weather()
-    server = Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"upstream": upstream, "weather": weather}))
+    server = Server(("127.0.0.1", 0), type("BoundHandler", (handler,), {"upstream": upstream, "weather": weather}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
