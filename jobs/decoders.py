@@ -23,6 +23,7 @@ import structlog
 from jobs.decoder import READY
 from jobs.errors import DecoderUnavailable, InvalidImage
 from jobs.images import CheckedPicture, PictureLimits
+from jobs.png import SIGNATURE
 
 GUILTY = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
 """A child that ends by one of these was broken by its picture."""
@@ -30,7 +31,6 @@ GUILTY = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.S
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 _LONGEST_ANSWER = 4096
 _FAREWELL_S = 1.0
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 log = structlog.get_logger()
 
@@ -232,7 +232,7 @@ def understood(answer: dict[str, Any], png: bytes) -> CheckedPicture:
 
 def _require_bare_png(png: bytes, width: int, height: int) -> None:
     """Raises ValueError unless `png` is a header of this size, 8 bit deep, pixels, and nothing else."""
-    if png[:8] != _PNG_SIGNATURE or png[8:25] != struct.pack(">I4sIIB", 13, b"IHDR", width, height, 8):
+    if png[:8] != SIGNATURE or png[8:25] != struct.pack(">I4sIIB", 13, b"IHDR", width, height, 8):
         raise ValueError("not a PNG of 8 bits, or of another size")
     position, kinds = 8, []
     while position + 12 <= len(png):

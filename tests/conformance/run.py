@@ -1,7 +1,7 @@
 """Runs Schemathesis against the running service: all checks and all phases, several seeds.
 
-`python -m tests.conformance.run --examples 500 --seed 1 --seed 2 --seed 3` is the long run, of a part of the document at
-a time.
+`python -m tests.conformance.run --examples 500 --seed 1 --seed 2 --seed 3` is the long run, one part of
+the document at a time.
 """
 
 import json
