@@ -4,18 +4,54 @@ import json
 import re
 import socket
 import time
+import tomllib
 from html.parser import HTMLParser
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from service.openapi import document
+from service.app import bare_app
+from service.openapi import TAGS, document
+from tests.architecture.sources import ROOT
 from tests.contract.http.conftest import Stack
 from tests.contract.http.problems import problem
 
+PAGES = {"/", "/docs", "/openapi.json", "/static/playground.js", "/static/docs.js", "/static/style.css"}
+"""What is there and no part of the API."""
 
-@pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/transfers/", "/v2/transfers", "/docs/x", "/redoc"])
+
+def test_nothing_is_served_that_the_document_does_not_tell() -> None:
+    app = bare_app()
+    served = {(route.path, method) for route in app.state.endpoints for method in route.methods}
+    told = {(path, method.upper()) for path, operations in document()["paths"].items() for method in operations}
+    assert {path for path, _ in served - told} == PAGES - {"/openapi.json"}
+    assert told <= served
+    own = {route.path for route in app.routes if hasattr(route, "path")}  # those of no router of ours
+    assert own == {"/openapi.json"}
+
+
+def test_there_is_one_version_of_the_api() -> None:
+    paths = document()["paths"]
+    assert {path.split("/")[1] for path in paths} == {"v1", "healthz"}
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert document()["info"]["version"] == stated
+
+
+def test_every_operation_has_one_tag_that_is_described() -> None:
+    tags = {tag["name"] for tag in TAGS}
+    found = [operation["tags"] for operations in document()["paths"].values() for operation in operations.values()]
+    assert {len(each) for each in found} == {1}
+    assert {each[0] for each in found} == tags
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/nothing", "/v1", "/v1/transfers/", "/v2/transfers", "/docs/x", "/redoc"),
+        *("/admin", "/debug", "/metrics", "/rq", "/v1/keys", "/.env", "/.git/config", "/static/", "/static/../app.py"),
+    ],
+)
 def test_unknown_paths(stack: Stack, path: str) -> None:
     problem(stack.http.get(path), 404, "not_found")
 
