@@ -14,6 +14,7 @@ from typing import Any
 from jobs.collect import Collector
 from jobs.connect import connect_redis
 from jobs.embedded import EmbeddedRedis
+from jobs.errors import StoreUnavailable
 from jobs.objects import ObjectStore
 from jobs.schema import Record, WorkerState
 from jobs.settings import JobSettings
@@ -112,8 +113,15 @@ class Stack:
         until(lambda: self.get(job_id).progress.step >= step, within_s, f"step {step} of {job_id}")
 
     def until_end(self, job_id: str, within_s: float = 90.0) -> Record:
-        until(lambda: self.get(job_id).status.terminal, within_s, f"an end of {job_id}")
+        until(lambda: self._over(job_id), within_s, f"an end of {job_id}")
         return self.get(job_id)
+
+    def _over(self, job_id: str) -> bool:
+        """Who only looks on may wait for a Redis that does not answer just now."""
+        try:
+            return self.get(job_id).status.terminal
+        except StoreUnavailable:
+            return False
 
     def collect(self) -> None:
         """Everything that is due now."""

@@ -115,7 +115,7 @@ def _judged(figures: Figures, jobs: int) -> Figures:
 @scenario(
     fault="the queue is full and clients keep submitting; what is refused, and what the accepted jobs feel of it",
     short={"jobs": 5, "rounds": 1},
-    full=[{"jobs": 30, "rounds": 6}],
+    full=[{"jobs": 30, "rounds": 4}],
 )
 def full_queue(folder: Path, *, jobs: int, rounds: int) -> Figures:
     """A round is as many jobs as may wait, once alone and once with clients that go on submitting."""

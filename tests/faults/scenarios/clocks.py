@@ -22,7 +22,7 @@ TIMES = {"lease_s": 30.0, "reap_every_s": 0.5, "kill_grace_s": 10.0}
 @scenario(
     fault="the wall clock of one worker group is five minutes ahead, that of another five minutes behind",
     short={"rounds": 1, "steps": 60, "controls": 0},
-    full=[{"rounds": 10, "steps": 200, "controls": 1}],
+    full=[{"rounds": 6, "steps": 200, "controls": 1}],
 )
 def wrong_clocks(folder: Path, *, rounds: int, steps: int, controls: int) -> Figures:
     """Both are at work at the same time, and reap what they take for dead. A control is a stack of its own with right
