@@ -97,7 +97,7 @@ def poison(folder: Path, *, jobs: int) -> Figures:
 @scenario(
     fault="a job hangs in native code that no signal handler reaches, among healthy jobs on two workers",
     short={"jobs": 4},
-    full=[{"jobs": 600}],
+    full=[{"jobs": 300}],
 )
 def hang_in_native_code(folder: Path, *, jobs: int) -> Figures:
     return _judged(_bad_job(folder, jobs, hang_at=1), jobs)

@@ -199,7 +199,7 @@ class History(RuleBasedStateMachine):
 @scenario(
     fault="random histories: submissions, duplicates, cancels, deletes; deaths of worker, group and Redis meanwhile",
     short={"histories": 3, "steps": 12},
-    full=[{"histories": 15, "steps": 40}],
+    full=[{"histories": 10, "steps": 40}],
 )
 def random_histories(folder: Path, *, histories: int, steps: int) -> Figures:
     with ExitStack() as exits:
