@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.grid import token_places
+
 ROTATIONS = 16
 """Starts over the full turn, each mirrored as well."""
 ITERATIONS = 12
@@ -85,12 +87,6 @@ def fit_affine(
     again = _along(back, -(back @ offset[..., None])[..., 0], cosine.T, grid, _some(reference_mask), target_mask)
     best = (there + again).argmax()
     return AffineMap(linear[best], offset[best])
-
-
-def token_places(grid: tuple[int, int], like: Tensor) -> Float[Tensor, "tokens 2"]:
-    """Centres (x, y) of all tokens, in tokens, in reading order."""
-    y, x = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5 for side in grid)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
 
 
 def _some(mask: Bool[Tensor, " tokens"]) -> Int[Tensor, " some"]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from core.correspond import describe
 from core.errors import EmptyMaskError
+from core.grid import token_at
 from core.match import match_tokens, token_mask
 from core.matching import correspond, look_once
 from core.models import Models
@@ -55,13 +56,11 @@ class _Witness:
         found, cosines = [], []
         for name in self.layers:
             own = injection_rows(injections, 0, seen[name])
-            rows, columns = grid = injection.grid(own)
-            token = min(int(self._place[1] * rows), rows - 1) * columns + min(
-                int(self._place[0] * columns), columns - 1
-            )
+            grid = injection.grid(own)
+            token = int(token_at(torch.tensor(self._place, dtype=torch.float64), grid))
             there = token_mask(injection.regions[self._number].reference_mask, grid)
             index, cosine = match_tokens(own[0, token][None], own[1 + self._number], there)
-            found.append(self._in_reference(int(index) % columns, int(index) // columns, grid))
+            found.append(self._in_reference(int(index) % grid[1], int(index) // grid[1], grid))
             cosines.append(float(cosine))
         self.rows.append((timestep / self._total, found, cosines))
 
@@ -102,10 +101,10 @@ def explain(
     given = (models, canvases, pairs, predict)
     start = Start(seed, correspond(*given, params, seed))
     (sampled,) = sample(*given, [start], params, watchers=[witness])
-    maps = [found for found in sampled.token_maps if found is not None]
-    last = describe(maps if len(maps) == len(pairs) else look_once(*given, params, seed), canvases)
+    last = describe(sampled.matched or look_once(*given, params, seed), canvases)
     rows, columns = last.similarity.shape
-    x, y = last.positions[min(int(place[1] * rows), rows - 1), min(int(place[0] * columns), columns - 1)].tolist()
+    token = token_at(torch.tensor(place, dtype=torch.float64), (rows, columns))
+    x, y = last.positions.flatten(0, 1)[token].tolist()
     return Explanation(
         tuple(witness.layers),
         tuple(level for level, _, _ in witness.rows),

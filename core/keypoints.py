@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.correspond import Matches
+from core.grid import token_at
 from core.selection import Pin
 
 
@@ -21,9 +22,7 @@ def pck(matches: Matches, truth: Sequence[Pin], reference_mask: Float[Tensor, "h
     y, x = (reference_mask > 0.5).nonzero(as_tuple=True)
     longer = max(int(x.max() - x.min()), int(y.max() - y.min())) + 1
     rows, columns = matches.similarity.shape
-    given = torch.tensor([pin.target for pin in truth])
-    row = (given[:, 1] * rows).long().clamp(max=rows - 1)
-    column = (given[:, 0] * columns).long().clamp(max=columns - 1)
-    missed = matches.positions[row, column] - torch.tensor([pin.reference for pin in truth])
+    token = token_at(torch.tensor([pin.target for pin in truth]), (rows, columns))
+    missed = matches.positions.flatten(0, 1)[token] - torch.tensor([pin.reference for pin in truth])
     distance = (missed * torch.tensor([width, height])).norm(dim=-1)
     return float((distance <= alpha * longer).float().mean())

@@ -14,6 +14,7 @@ from core.canvas import Canvas
 from core.correspond import Descriptors, match_pictures, read_unet, read_vision
 from core.denoise import LatentPair
 from core.errors import ModelMissingError
+from core.grid import token_at
 from core.guidance import NoisePredictor
 from core.latents import encode_picture
 from core.match import TokenMap, match_consistently, token_mask
@@ -27,6 +28,9 @@ from core.regions import Canvases, CanvasRegion, inside
 from core.selection import Place
 from core.trust import PLAIN, MatchRule
 from core.watch import Seen, injection_rows
+
+Penalty = Callable[[tuple[int, int]], Tensor]
+"""What every match loses, for any grid."""
 
 
 def correspond(
@@ -94,15 +98,8 @@ class Look:
         return replace(self, region=replace(self.region, reference=canvas), pair=pair, pins=pins)
 
     def match(self) -> TokenMap:
-        return match_pictures(
-            self._descriptors(),
-            self.pair,
-            smoothness=self.params.match_smoothness,
-            rigidity=self.params.match_rigidity,
-            pins=self.pins,
-            penalty=part_penalty(self.models, self.target, self.region.reference, self.params),
-            rule=match_rule(self.params),
-        )
+        penalty = part_penalty(self.models, self.target, self.region.reference, self.params)
+        return matched(self._descriptors(), self.pair, self.params, self.pins, penalty)
 
     def _descriptors(self) -> list[Descriptors]:
         models, params, pair = self.models, self.params, self.pair
@@ -118,6 +115,25 @@ class Look:
             grid = models.finest_grid((pair.target.shape[2], pair.target.shape[3]))
             descriptors += read_vision(models, self.target, self.region.reference, grid)
         return descriptors
+
+
+def matched(
+    descriptors: list[Descriptors],
+    pair: LatentPair,
+    params: TransferParams,
+    pins: CanvasPins | None,
+    penalty: Penalty | None,
+) -> TokenMap:
+    """`match_pictures` with the knobs of `params`."""
+    return match_pictures(
+        descriptors,
+        pair,
+        smoothness=params.match_smoothness,
+        rigidity=params.match_rigidity,
+        pins=pins,
+        penalty=penalty,
+        rule=match_rule(params),
+    )
 
 
 def shared_layers(models: Models, params: TransferParams) -> list[str]:
@@ -150,9 +166,7 @@ def layer_matcher(params: TransferParams) -> Matcher | None:
     return match
 
 
-def part_penalty(
-    models: Models, target: Canvas, reference: Canvas, params: TransferParams
-) -> Callable[[tuple[int, int]], Tensor] | None:
+def part_penalty(models: Models, target: Canvas, reference: Canvas, params: TransferParams) -> Penalty | None:
     """What matches between differently named parts lose, for any grid. Raises ModelMissingError."""
     if not params.part_names or params.part_weight == 0.0:
         return None
@@ -182,9 +196,7 @@ def given_map(
     place = place + torch.tensor([left, top], device=device)
     place[..., 0] += (x - (column + 0.5) / columns)[None, :]
     place[..., 1] += (y - (row + 0.5) / rows)[:, None]
-    found_column = (place[..., 0] * grid[1]).long().clamp(0, grid[1] - 1)
-    found_row = (place[..., 1] * grid[0]).long().clamp(0, grid[0] - 1)
-    index = (found_row * grid[1] + found_column).flatten()
+    index = token_at(place, grid).flatten()
     return TokenMap(grid, index, torch.ones(len(index), device=device))
 
 
@@ -212,14 +224,8 @@ class StepMatches:
                     Descriptors(torch.stack([own[0], own[1 + place]]).to(dtype), injection.grid(own))
                     for own in rows.values()
                 ]
-                region.token_map = match_pictures(
-                    descriptors,
-                    self._pairs[place],
-                    smoothness=self._params.match_smoothness,
-                    rigidity=self._params.match_rigidity,
-                    pins=self._pins[place],
-                    penalty=self._penalties[place],
-                    rule=match_rule(self._params),
+                region.token_map = matched(
+                    descriptors, self._pairs[place], self._params, self._pins[place], self._penalties[place]
                 )
 
 

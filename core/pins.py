@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.grid import token_at, token_places
 from core.selection import Pin
 
 STRETCH = 1.5
@@ -38,21 +39,17 @@ class CanvasPins:
 
     def tokens(self, grid: tuple[int, int]) -> tuple[Int[Tensor, " pins"], Int[Tensor, " pins"]]:
         """The target token and the reference token under every pin."""
-        places = (_token(self.targets, grid), _token(self.references, grid))
-        return places[0], places[1]
+        return token_at(self.targets, grid), token_at(self.references, grid)
 
     def penalty(self, grid: tuple[int, int]) -> tuple[Bool[Tensor, " tokens"], Float[Tensor, "near tokens"]]:
         """Which target tokens are within the radius of a pin, and what each match of theirs loses, in cosines."""
-        rows, columns = grid
-        device = self.targets.device
-        index = torch.arange(rows * columns, device=device)
-        centres = torch.stack([index % columns + 0.5, torch.div(index, columns, rounding_mode="floor") + 0.5], dim=-1)
-        scale = torch.tensor([columns, rows], device=device)
+        centres = token_places(grid, self.targets)
+        scale = torch.tensor([grid[1], grid[0]], device=centres.device)
         away = torch.cdist(centres, self.targets * scale)
         weight = (1.0 - (away / max(1.0, self.radius * max(grid))) ** 2).clamp(min=0.0)
         near = (weight > 0.0).any(-1)
         missed = torch.cdist(centres, self.references * scale)
-        lost = torch.zeros(int(near.sum()), rows * columns, device=device)
+        lost = torch.zeros(int(near.sum()), len(centres), device=centres.device)
         for pin in range(len(self.targets)):
             too_far = (missed[None, :, pin] - STRETCH * away[near, pin][:, None] - 0.5).clamp(min=0.0)
             lost += weight[near, pin][:, None] * (PULL * too_far**2).clamp(max=MOST_LOST)
@@ -70,10 +67,3 @@ def place_pins(
     references = torch.tensor([pin.reference for pin in pins], device=device)
     offset, extent = torch.tensor([left, top], device=device), torch.tensor([width, height], device=device)
     return CanvasPins(torch.tensor([pin.target for pin in pins], device=device), offset + extent * references, radius)
-
-
-def _token(places: Float[Tensor, "pins 2"], grid: tuple[int, int]) -> Int[Tensor, " pins"]:
-    rows, columns = grid
-    column = (places[:, 0] * columns).long().clamp(0, columns - 1)
-    row = (places[:, 1] * rows).long().clamp(0, rows - 1)
-    return row * columns + column

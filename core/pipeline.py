@@ -27,7 +27,6 @@ from core.denoise import LatentPair
 from core.guidance import NoisePredictor, make_predictor
 from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
 from core.masking import choose_mask
-from core.match import TokenMap
 from core.matching import correspond, look_once
 from core.models import Models
 from core.params import TransferParams
@@ -146,7 +145,7 @@ def transfer_variants(
         sampled = sample(*given, starts, params, after_step)
     with phase("finish"):
         images = [finish(models, target, canvases, one, params) for one in sampled]
-        maps = [_all(one) or look_once(*given, params, seed) for one, seed in zip(sampled, seeds, strict=True)]
+        maps = [one.matched or look_once(*given, params, seed) for one, seed in zip(sampled, seeds, strict=True)]
         matches = [describe(one, canvases) for one in maps]
     seen_in = tuple(region.reference for region in regions)
     return [
@@ -255,9 +254,3 @@ def finish(models: Models, target: Tensor, canvases: Canvases, sampled: Sampled,
     if params.colour_only:
         generated = keep_lightness(generated, canvases.target.picture)
     return compose(generated, target, canvases.target_mask, params.feather_px).cpu()
-
-
-def _all(sampled: Sampled) -> list[TokenMap] | None:
-    """The maps of all regions, where all were matched."""
-    found = [token_map for token_map in sampled.token_maps if token_map is not None]
-    return found if len(found) == len(sampled.token_maps) else None

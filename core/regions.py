@@ -9,6 +9,7 @@ from torch import Tensor
 
 from core.canvas import FAINT, Canvas, Image, ImageMask, fit_canvas, on_matte, resize, stretch_canvas
 from core.errors import EmptyMaskError, PictureMissingError, ShapeError
+from core.grid import token_at
 from core.masking import MaskMode, choose_mask
 from core.models import Models
 from core.selection import Region
@@ -183,7 +184,4 @@ def _owned(target: Image, regions: Sequence[ChosenRegion]) -> list[Tensor]:
 
 def inside(mask: Float[Tensor, "height width"], places: Float[Tensor, "places 2"]) -> Bool[Tensor, " places"]:
     """Which places (x, y), fractions of the canvas, lie where the mask lets in half at least."""
-    height, width = mask.shape
-    column = (places[:, 0] * width).long().clamp(0, width - 1)
-    row = (places[:, 1] * height).long().clamp(0, height - 1)
-    return mask[row, column] >= 0.5
+    return mask.flatten()[token_at(places, (mask.shape[0], mask.shape[1]))] >= 0.5

@@ -39,6 +39,12 @@ class Sampled:
     token_maps: list[TokenMap | None]
     """One per region: those given, or the last that were made; None where nothing was matched."""
 
+    @property
+    def matched(self) -> list[TokenMap] | None:
+        """The maps, where all regions were matched."""
+        found = [token_map for token_map in self.token_maps if token_map is not None]
+        return found if len(found) == len(self.token_maps) else None
+
 
 def sample(
     models: Models,

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.affine import distance_from_affine, fit_affine, token_places
+from core.affine import distance_from_affine, fit_affine
+from core.grid import token_places
 from core.match import match_consistently
 
 GRID = (24, 20)
