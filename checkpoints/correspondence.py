@@ -2,10 +2,9 @@
 
 import torch
 from transformers import AutoModel
-from transformers.image_processing_base import ImageProcessingMixin
 
 from checkpoints.errors import CheckpointUnsupported
-from checkpoints.networks import load_network, picture_side
+from checkpoints.networks import load_network, read_preparation
 from checkpoints.sources import pinned
 from core.vision import VisionModel
 
@@ -22,11 +21,7 @@ def load_correspondence(source: str, revision: str | None, device: torch.device)
     commit = pinned(source, revision, "PLUMAGE_CORRESPONDENCE_REVISION")
     try:
         network = load_network(source, commit, _KINDS, device)
-        recipe, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
-        side = picture_side(recipe)
-        if side is None:
-            raise ValueError("its preprocessor_config.json names no size")
-        mean, std = tuple(recipe["image_mean"]), tuple(recipe["image_std"])
+        side, mean, std = read_preparation(source, commit)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_CORRESPONDENCE={source}: cannot be loaded: {error}") from error
     return VisionModel(network, mean, std, max(side, 16 * int(network.config.patch_size)))

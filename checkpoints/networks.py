@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, PreTrainedModel
+from transformers.image_processing_base import ImageProcessingMixin
 
 
 def load_network(source: str, commit: str | None, kinds: Mapping[str, Any], device: torch.device) -> Any:
@@ -19,6 +20,19 @@ def load_network(source: str, commit: str | None, kinds: Mapping[str, Any], devi
         source, revision=commit, use_safetensors=True, dtype=torch.float32
     )
     return model.requires_grad_(False).eval().to(device)
+
+
+Colour = tuple[float, float, float]
+
+
+def read_preparation(source: str, commit: str | None) -> tuple[int, Colour, Colour]:
+    """Side in pixels, mean and standard deviation by channel, that pictures are brought to. Raises ValueError,
+    KeyError or OSError where `preprocessor_config.json` does not say."""
+    recipe, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
+    side = picture_side(recipe)
+    if side is None:
+        raise ValueError("its preprocessor_config.json names no size")
+    return side, tuple(recipe["image_mean"]), tuple(recipe["image_std"])
 
 
 def picture_side(preparation: Mapping[str, Any]) -> int | None:

@@ -2,10 +2,9 @@
 
 import torch
 from transformers import CLIPModel, CLIPTokenizer
-from transformers.image_processing_base import ImageProcessingMixin
 
 from checkpoints.errors import CheckpointUnsupported
-from checkpoints.networks import load_network, picture_side
+from checkpoints.networks import load_network, read_preparation
 from checkpoints.sources import pinned
 from core.parts import PartFinder
 
@@ -18,11 +17,7 @@ def load_part_finder(source: str, revision: str | None, device: torch.device) ->
     try:
         model = load_network(source, commit, _KINDS, device)
         tokenizer = CLIPTokenizer.from_pretrained(source, revision=commit)
-        recipe, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
-        side = picture_side(recipe)
-        if side is None:
-            raise ValueError("its preprocessor_config.json names no size")
-        mean, std = tuple(recipe["image_mean"]), tuple(recipe["image_std"])
+        side, mean, std = read_preparation(source, commit)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_PART_FINDER={source}: cannot be loaded: {error}") from error
     return PartFinder(model, tokenizer, mean, std, side)

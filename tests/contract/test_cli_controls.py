@@ -9,16 +9,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from cli.main import main
-from tests.tiny import tiny_pipeline
 
 FEW = ["--param", "num_steps=2", "--param", "match_draws=1", "--param", "match_smoothness=0"]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_pipeline().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -20,16 +20,8 @@ from PIL import Image
 from cli.stack import RESTARTS
 from jobs.embedded import running_redis
 from tests.contract.cli_processes import PATIENCE_S, Shell
-from tests.tiny import tiny_pipeline
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_pipeline().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
