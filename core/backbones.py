@@ -22,6 +22,9 @@ class Backbone:
     """Self-attention layers whose inputs one map for all layers is made of."""
     injection_layers: tuple[str, ...]
     """Self-attention layers in which the output takes from the reference: the decoder's two finer levels."""
+    ground_layer: str
+    """The first self-attention in here is given what tells figure and ground apart: an early one, before pictures of
+    one kind grow alike."""
 
 
 SDXL = Backbone(
@@ -33,6 +36,7 @@ SDXL = Backbone(
     sized=True,
     match_layers=("up_blocks.1",),
     injection_layers=("up_blocks.0", "up_blocks.1"),
+    ground_layer="down_blocks.1",
 )
 SD15 = Backbone(
     pipeline="StableDiffusionPipeline",
@@ -43,6 +47,7 @@ SD15 = Backbone(
     sized=False,
     match_layers=("up_blocks.1", "up_blocks.2"),
     injection_layers=("up_blocks.2", "up_blocks.3"),
+    ground_layer="down_blocks.1",
 )
 """Stable Diffusion 1.x, and 2.x, which has its layout."""
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from core.canvas import Image, ImageMask, UploadedMask, check_image, on_matte
 from core.errors import EmptyMaskError, ModelMissingError
+from core.foreground import find_foreground
 from core.models import Models
 from core.selection import Selection
 
-MaskMode = Literal["given", "none"]
+MaskMode = Literal["given", "auto", "none"]
 
 
 def choose_mask(
@@ -31,6 +32,8 @@ def choose_mask(
         masks.append(_outline(models, picture, selection))
     if selection.text:
         masks.append(_find(models, picture, selection.text, role))
+    if not masks and mode == "auto":
+        masks.append(find_foreground(models, picture))
     if not masks:
         return None
     mask = reduce(torch.mul, masks)

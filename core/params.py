@@ -57,9 +57,10 @@ class TransferParams(BaseModel):
     """Side in pixels of the square whose area the working picture has. Absent: the checkpoint's own."""
 
     # --- what takes part ----------------------------------------------------------------------------------------
-    mask_mode: Literal["given", "none"] = "given"
+    mask_mode: Literal["given", "auto", "none"] = "given"
     """Where masks come from. `given`: from all that is said of a picture, an uploaded mask (white is inside, grey is a
-    weight) and its selection below; a picture of which nothing is said takes part whole. `none`: nothing of that is
+    weight) and its selection below; a picture of which nothing is said takes part whole. `auto`: the same, but of a
+    picture of which nothing is said the thing that stands out from its border takes part. `none`: nothing of that is
     looked at. Transparent pixels never take part."""
 
     target_selection: Selection = Selection()
@@ -125,7 +126,7 @@ class TransferParams(BaseModel):
     """What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
     apart in both pictures, and matches between different parts are held against it by `part_weight`."""
 
-    part_weight: float = Field(default=0.5, ge=0.0, le=4.0)
+    part_weight: float = Field(default=0.25, ge=0.0, le=4.0)
     """What a match between two surely different parts loses, as a cosine."""
 
     pins: tuple[Pin, ...] = Field(default=(), max_length=64)

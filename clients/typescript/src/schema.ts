@@ -1189,12 +1189,13 @@ export interface components {
             /**
              * Mask Mode
              * @description Where masks come from. `given`: from all that is said of a picture, an uploaded mask (white is inside, grey is a
-             *     weight) and its selection below; a picture of which nothing is said takes part whole. `none`: nothing of that is
+             *     weight) and its selection below; a picture of which nothing is said takes part whole. `auto`: the same, but of a
+             *     picture of which nothing is said the thing that stands out from its border takes part. `none`: nothing of that is
              *     looked at. Transparent pixels never take part.
              * @default given
              * @enum {string}
              */
-            mask_mode: "given" | "none";
+            mask_mode: "given" | "auto" | "none";
             /**
              * @description What of the target is repainted. The rest keeps its pixels exactly.
              * @default {
@@ -1324,7 +1325,7 @@ export interface components {
             /**
              * Part Weight
              * @description What a match between two surely different parts loses, as a cosine.
-             * @default 0.5
+             * @default 0.25
              */
             part_weight: number;
             /**
@@ -1655,7 +1656,7 @@ export interface components {
          *         "match_confidence": "none",
          *         "unmatched": "keep",
          *         "part_names": [],
-         *         "part_weight": 0.5,
+         *         "part_weight": 0.25,
          *         "pins": [],
          *         "pin_radius": 0.15,
          *         "injection_layers": null,
@@ -1764,7 +1765,7 @@ export interface components {
          *         "match_confidence": "none",
          *         "unmatched": "keep",
          *         "part_names": [],
-         *         "part_weight": 0.5,
+         *         "part_weight": 0.25,
          *         "pins": [],
          *         "pin_radius": 0.15,
          *         "injection_layers": null,
@@ -2542,7 +2543,7 @@ export interface components {
          *         "match_confidence": "none",
          *         "unmatched": "keep",
          *         "part_names": [],
-         *         "part_weight": 0.5,
+         *         "part_weight": 0.25,
          *         "pins": [],
          *         "pin_radius": 0.15,
          *         "injection_layers": null,
@@ -2658,7 +2659,7 @@ export interface components {
          *         "match_confidence": "none",
          *         "unmatched": "keep",
          *         "part_names": [],
-         *         "part_weight": 0.5,
+         *         "part_weight": 0.25,
          *         "pins": [],
          *         "pin_radius": 0.15,
          *         "injection_layers": null,
@@ -2970,12 +2971,13 @@ export interface components {
             /**
              * Mask Mode
              * @description Where masks come from. `given`: from all that is said of a picture, an uploaded mask (white is inside, grey is a
-             *     weight) and its selection below; a picture of which nothing is said takes part whole. `none`: nothing of that is
+             *     weight) and its selection below; a picture of which nothing is said takes part whole. `auto`: the same, but of a
+             *     picture of which nothing is said the thing that stands out from its border takes part. `none`: nothing of that is
              *     looked at. Transparent pixels never take part.
              * @default given
              * @enum {string}
              */
-            mask_mode: "given" | "none";
+            mask_mode: "given" | "auto" | "none";
             /**
              * @description What of the target is repainted. The rest keeps its pixels exactly.
              * @default {
@@ -3105,7 +3107,7 @@ export interface components {
             /**
              * Part Weight
              * @description What a match between two surely different parts loses, as a cosine.
-             * @default 0.5
+             * @default 0.25
              */
             part_weight: number;
             /**

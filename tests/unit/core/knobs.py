@@ -50,7 +50,7 @@ VALID: Mapping[str, Value] = {
     "guidance_scale": st.floats(1.0, 20.0),
     "eta": st.floats(0.01, 1.0),
     "resolution": st.sampled_from([64, 72]),
-    "mask_mode": st.sampled_from(["given", "none"]),
+    "mask_mode": st.sampled_from(["given", "auto", "none"]),
     "target_selection": SELECTION,
     "reference_selection": SELECTION,
     "regions": st.lists(REGION, max_size=2, unique_by=lambda region: region["target_mask"]),
