@@ -23,7 +23,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--methods", metavar="NAME,NAME", help="Which ones. [default: all]")
 @click.option("--ablate", is_flag=True, help="Instead: one row for each source, level and mask mode of ours.")
 @click.option("--json", "report", type=FILE, default=Path("runs/evaluation.json"), show_default=True)
-@click.option("--sheet", type=FILE, help="A contact sheet of the first 24 pairs, PNG.")
+@click.option("--sheet", type=FILE, help="A contact sheet of the first 24 pairs, or of all rows of --ablate; PNG.")
 @click.option("--html", "page", type=FILE, help="The report as one self-contained page.")
 @click.option("--param", "assignments", multiple=True, metavar="KEY=VALUE", help="A parameter; may be repeated.")
 @click.option("--tuned", type=FILE, help="Settings of all methods as `python -m lab.search` found them.")
@@ -65,7 +65,7 @@ def evaluate(
     settings = read_settings(assignments, tuned)
     outputs = Outputs(report, sheet, page)
     if ablate:
-        for option in ("methods", "sheet", "page", "tuned", "photographs", "feature_model"):
+        for option in ("methods", "page", "tuned", "photographs", "feature_model"):
             if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
                 raise BadInput(f"--ablate takes no {'html' if option == 'page' else option}", "bad_arguments")
         click.echo(measure_ablation(pairs, seed, kind, settings, outputs))

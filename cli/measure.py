@@ -1,6 +1,7 @@
 """From the options of `plumage evaluate` to a report: what needs the networks in this process."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,14 +97,16 @@ def measure(
 
 
 def measure_ablation(pairs: int, seed: int, kind: str, settings: Settings, outputs: Outputs) -> str:
-    """Every row of `lab.ablation` on rendered pairs: writes the report and returns its table, in Markdown. Raises as
-    `measure`."""
+    """Every row of `lab.ablation` on rendered pairs: writes the report and, of the first pair, a picture of all rows;
+    returns the table, in Markdown. Raises as `measure`."""
     from lab.ablation import ablate, ablation_table
 
     plan = Plan(pairs, seed, ("ours",), PairSet(kind), settings.params)
     with _running(outputs.pairs) as (loaded, on_pair):
         report = ablate(loaded, plan, outputs.pairs, on_pair)
     _write_report(outputs, report)
+    if outputs.sheet is not None:
+        shutil.copyfile(outputs.pairs / f"{plan.seeds[0]}.png", outputs.sheet)
     return ablation_table(report)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
 from checkpoints.load import LoadedModels
 from core.models import Models
@@ -19,8 +21,10 @@ from lab.evaluation.run import OnPair, write_whole
 from lab.evaluation.summary import mean_with_interval
 from lab.metrics import Judge
 from lab.pairs import Pair, sample_pair
+from lab.scenes import PARTS
 
 SHOWN = ("colour_accuracy", "structure_rate", "texture_rate", "markings_left")
+GALLERY_COLUMNS, LABEL_PX = 6, 17
 _NO_CLEAN: Mapping[str, Any] = {"clean_latent_strength": 0.0, "reanchor_level": 0.0}
 
 
@@ -54,7 +58,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "mutual, keep": Row({"match_confidence": "mutual"}),
         "mutual, nearest": Row({"match_confidence": "mutual", "unmatched": "nearest"}),
         "ratio, nearest": Row({"match_confidence": "ratio", "unmatched": "nearest"}),
-        "part names": Row({"part_names": ("wing", "head", "tail", "body", "leg")}, needs="part_finder"),
+        "part names": Row({"part_names": "parts"}, needs="part_finder"),
     },
     "level": {
         "feature": Row({"injection_mode": "feature", **_NO_CLEAN}),
@@ -73,6 +77,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "given": Row(),
         "none": Row({"mask_mode": "none"}),
         "nothing said": Row(masked=False),
+        "auto": Row({"mask_mode": "auto"}, masked=False),
         "box": Row({"target_selection": "box", "reference_selection": "box"}, masked=False, needs="segmenter"),
         "text": Row({"target_selection": "text", "reference_selection": "text"}, masked=False, needs="text_segmenter"),
     },
@@ -86,7 +91,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
 def ablate(
     loaded: LoadedModels, plan: Plan, folder: Path, on_pair: OnPair = lambda done, total: None
 ) -> dict[str, Any]:
-    """Runs every row on every pair, keeps finished pairs in `folder`, and returns the report.
+    """Runs every row on every pair, keeps finished pairs, with a picture of each, in `folder`, and returns the report.
 
     Raises ResultsOfAnotherRun, and the errors of `core.errors`.
     """
@@ -99,10 +104,11 @@ def ablate(
         if not path.exists():
             pair = sample_pair(plan.domain, seed, run["size"], plan.kind)
             judge = Judge(pair, token_pitch_px=token_pitch_px(loaded))
-            figures = {
-                f"{group}: {name}": _one(loaded, pair, row, plan.params, seed, judge)
-                for (group, name), row in rows.items()
-            }
+            figures, results = {}, {}
+            for (group, name), row in rows.items():
+                title = f"{group}: {name}"
+                results[title], figures[title] = _one(loaded, pair, row, plan.params, seed, judge)
+            draw_gallery(pair, results, path.with_suffix(".png"))
             write_whole(path, figures)
         found.append(json.loads(path.read_text()))
         on_pair(done, plan.pairs)
@@ -121,8 +127,8 @@ def rows_for(models: Models) -> dict[tuple[str, str], Row]:
 
 def _one(
     loaded: LoadedModels, pair: Pair, row: Row, params: TransferParams, seed: int, judge: Judge
-) -> dict[str, list[float]]:
-    """Figures as value and weight, and the seconds that it took from pictures to picture."""
+) -> tuple[Bytes, dict[str, list[float]]]:
+    """The result; and figures as value and weight, with the seconds that it took from pictures to picture."""
     changes = {name: _selection(value, pair, name) for name, value in row.changes.items()}
     base = {} if "preset" in changes else params.model_dump()
     asked = TransferParams.model_validate({**base, **changes})
@@ -133,13 +139,32 @@ def _one(
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
     figures = judge(result)
-    return {name: [figures[name].value, figures[name].weight] for name in SHOWN} | {"seconds": [seconds, 1.0]}
+    kept = {name: [figures[name].value, figures[name].weight] for name in SHOWN} | {"seconds": [seconds, 1.0]}
+    return result, kept
+
+
+def draw_gallery(pair: Pair, results: Mapping[str, Bytes], out: Path) -> None:
+    """Target, reference, truth and every row's result, each under its name, into a PNG."""
+    given = {"target": pair.target.image, "reference": pair.reference.image, "truth": pair.truth.image}
+    tiles = list({**given, **results}.items())
+    side, lines = pair.target.image.shape[0], -(-len(tiles) // GALLERY_COLUMNS)
+    gallery = Image.new("RGB", (GALLERY_COLUMNS * side, lines * (side + LABEL_PX)), "white")
+    pen = ImageDraw.Draw(gallery)
+    for place, (name, picture) in enumerate(tiles):
+        left, top = place % GALLERY_COLUMNS * side, place // GALLERY_COLUMNS * (side + LABEL_PX)
+        pen.text((left + 2, top + 2), name, fill="black", font=ImageFont.load_default(11))
+        gallery.paste(Image.fromarray(picture), (left, top + LABEL_PX))
+    gallery.save(out, "PNG")
 
 
 def _selection(value: Any, pair: Pair, name: str) -> Any:
-    """What `box` and `text` mean for a pair: the box around the figure, and its category's name."""
-    if value not in ("box", "text"):
+    """What `box`, `text` and `parts` mean for a pair: the box around the figure, its category's name, and the names of
+    all that is seen of it."""
+    if value not in ("box", "text", "parts"):
         return value
+    if value == "parts":
+        seen = {*np.unique(pair.target.part), *np.unique(pair.reference.part)} - {0}
+        return sorted(PARTS[part].name for part in seen)
     of_target = name.startswith("target")
     side = pair.target if of_target else pair.reference
     scene = pair.target_scene if of_target else pair.reference_scene

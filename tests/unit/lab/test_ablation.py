@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from PIL import Image
 
 from checkpoints.load import LoadedModels
 from core.params import InjectionMode, MatchSource, TransferParams
@@ -30,7 +31,7 @@ def test_every_source_level_and_mask_mode_has_a_row() -> None:
         get_args(InjectionMode)
     )
     for row in (row for rows in GROUPS.values() for row in rows.values()):
-        words = {name: value for name, value in row.changes.items() if value not in ("box", "text")}
+        words = {name: value for name, value in row.changes.items() if value not in ("box", "text", "parts")}
         TransferParams.model_validate(words)
 
 
@@ -52,6 +53,8 @@ def test_an_ablation_goes_on_where_it_stopped_and_shows_a_table(
     for figures in report["rows"].values():
         assert set(figures) == {*SHOWN, "seconds"}
         assert figures["seconds"]["mean"] > 0.0
+    with Image.open(tmp_path / "6.png") as gallery:
+        assert gallery.size == (6 * 64, 64 + 17)
     kept = (tmp_path / "6.json").stat().st_mtime_ns
     assert ablate(loaded, plan, tmp_path) == report
     assert (tmp_path / "6.json").stat().st_mtime_ns == kept
