@@ -58,22 +58,27 @@ class PartFinder:
 
     def _places(self, picture: Float[Tensor, "3 height width"]) -> tuple[Tensor, tuple[int, int]]:
         """A feature in the space of words for every patch `[patches, channels]`, and the rows and columns of them."""
-        vision = self.model.vision_model
         patch = int(self.model.config.vision_config.patch_size)
         aspect = (picture.shape[1] / picture.shape[2]) ** 0.5
         side = self.side_px / patch
         rows, columns = max(1, round(side * aspect)), max(1, round(side / aspect))
         mean, std = (torch.tensor(values, device=picture.device)[:, None, None] for values in (self.mean, self.std))
         pixels = ((resize(picture, (rows * patch, columns * patch)) - mean) / std)[None]
-        output = vision(
-            pixel_values=pixels.to(self.model.dtype), output_hidden_states=True, interpolate_pos_encoding=True
-        )
-        last = vision.encoder.layers[-1]
-        entering = output.hidden_states[-2]
-        values = last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(entering))) + entering
-        left = values + last.mlp(last.layer_norm2(values))
-        places: Tensor = self.model.visual_projection(vision.post_layernorm(left))
-        return places[0, 1:], (rows, columns)
+        return read_places(self.model, pixels.to(self.model.dtype))[0], (rows, columns)
+
+
+def read_places(
+    model: CLIPModel, pixels: Float[Tensor, "pictures 3 height width"]
+) -> Float[Tensor, "pictures patches channels"]:
+    """What MaskCLIP says of every patch, in the space of words."""
+    vision = model.vision_model
+    output = vision(pixel_values=pixels, output_hidden_states=True, interpolate_pos_encoding=True)
+    last = vision.encoder.layers[-1]
+    entering = output.hidden_states[-2]
+    values = last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(entering))) + entering
+    left = values + last.mlp(last.layer_norm2(values))
+    places: Tensor = model.visual_projection(vision.post_layernorm(left))
+    return places[:, 1:]
 
 
 def disagreement(

@@ -1,10 +1,12 @@
 """The two CLIP tokenizers of the mini checkpoint, with a vocabulary made of the captions' own words."""
 
+from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -35,21 +37,28 @@ def write_tokenizers(folder: Path, words: Iterable[str]) -> tuple[CLIPTokenizer,
 
     Any other text still encodes, as single characters.
     """
+    given = list(words)
+    first, second = (
+        write_tokenizer(folder / name, given, padding)
+        for name, padding in zip(("tokenizer", "tokenizer_2"), PADDING, strict=True)
+    )
+    return first, second
+
+
+def write_tokenizer(folder: Path, words: Iterable[str], padding: str = END) -> CLIPTokenizer:
+    """Trains, writes and loads one."""
     vocabulary, merges = _merge_words(list(words))
-    loaded = []
-    for name, padding in zip(("tokenizer", "tokenizer_2"), PADDING, strict=True):
-        tokenizer = CLIPTokenizer(
-            vocab=vocabulary,
-            merges=merges,
-            bos_token=START,
-            eos_token=END,
-            unk_token=END,
-            pad_token=padding,
-            model_max_length=TOKEN_COUNT,
-        )
-        tokenizer.save_pretrained(folder / name)
-        loaded.append(CLIPTokenizer.from_pretrained(folder / name))
-    return loaded[0], loaded[1]
+    tokenizer = CLIPTokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        bos_token=START,
+        eos_token=END,
+        unk_token=END,
+        pad_token=padding,
+        model_max_length=TOKEN_COUNT,
+    )
+    tokenizer.save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 def encode_captions(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
@@ -62,23 +71,33 @@ def encode_captions(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
 def _merge_words(words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """CLIP's byte alphabet, alone and at word ends, then merges, then the two special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainee = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    trainee.normalizer = normalizers.Lowercase()
-    trainee.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
-    )
-    trainee.train_from_iterator([" ".join(words)] * 3, trainer)
-    merges = [tuple(pair) for pair in _merges_of(trainee)]
+    merges = learn_merges(words)
     entries = dict.fromkeys(
         [*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges), START, END]
     )
-    return {entry: index for index, entry in enumerate(entries)}, [(a, b) for a, b in merges]
+    return {entry: index for index, entry in enumerate(entries)}, merges
 
 
-def _merges_of(tokenizer: Tokenizer) -> list[list[str]]:
-    """The learnt merges, in order."""
-    import json
-
-    merges: list[list[str]] = json.loads(tokenizer.to_str())["model"]["merges"]
+def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges (Sennrich et al. 2016, arXiv 1508.07909) until every word is one token, in an order that the
+    words alone decide. The trainer of `tokenizers` breaks ties between equally frequent pairs differently each time,
+    and a token then means another word to networks that were trained before."""
+    split = [[*word[:-1], word[-1] + "</w>"] for word in sorted(set(words))]
+    merges: list[tuple[str, str]] = []
+    while any(len(pieces) > 1 for pieces in split):
+        counts = Counter(pair for pieces in split for pair in pairwise(pieces))
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        split = [_merged(pieces, best) for pieces in split]
     return merges
+
+
+def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    """With every occurrence of the pair made one piece, from the left."""
+    found: list[str] = []
+    for piece in pieces:
+        if found and (found[-1], piece) == pair:
+            found[-1] += piece
+        else:
+            found.append(piece)
+    return found

@@ -11,21 +11,27 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
+from hypothesis import given
+from hypothesis import strategies as st
 
 from checkpoints.correspondence import load_correspondence
+from checkpoints.parts import load_part_finder
 from core.vision import place_features
 from lab.scenes import PART_ID, PARTS, Domain
 from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
 from lab.train.autoencoder import normalise_latents, to_signed
+from lab.train.clip import export_clip, train_clip
+from lab.train.companion import Length
 from lab.train.contrast import part_contrast
 from lab.train.dataset import open_set, render_set
 from lab.train.diffusion import BatchSource, build_networks
 from lab.train.loop import Recipe, train_networks
+from lab.train.placed import PlacedScenes
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_state
 from lab.train.run import Plan, train
 from lab.train.surface import HELD_OUT, SurfaceEmbedding, captured_tokens
-from lab.train.tokens import caption_words, encode_captions, write_tokenizers
-from lab.train.vision import PartSource, export_vision, train_vision
+from lab.train.tokens import caption_words, encode_captions, learn_merges, write_tokenizers
+from lab.train.vision import export_vision, train_vision
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +126,17 @@ def test_words_are_single_tokens_and_padding_is_sdxls(tmp_path: Path) -> None:
     assert second.decode([int(ids[1][-1])]) == "!"
 
 
+@given(st.lists(st.text("abcd", min_size=1, max_size=6), min_size=1, max_size=12))
+def test_the_words_alone_decide_on_the_merges(words: list[str]) -> None:
+    merges = learn_merges(words)
+    assert merges == learn_merges(reversed(words))
+    tokens = {letter + end for letter in "abcd" for end in ("", "</w>")}
+    for first, second in merges:
+        assert {first, second} <= tokens
+        tokens.add(first + second)
+    assert {word + "</w>" for word in words} <= tokens
+
+
 def test_contrast_is_low_for_parts_with_one_feature_each_and_ignores_the_held_out_category() -> None:
     generator = torch.Generator().manual_seed(0)
     parts = torch.tensor([[PART_ID["body"]] * 8 + [PART_ID["head"]] * 8]).expand(3, -1)
@@ -201,9 +218,9 @@ def test_training_goes_on_from_an_exported_checkpoint(smoke_run: Path, tmp_path:
 
 def test_the_correspondence_model_trains_resumes_and_loads(smoke_run: Path, tmp_path: Path) -> None:
     scenes = open_set(smoke_run / "set")
-    train_vision(tmp_path / "whole", scenes, steps=3, ends_at=None, batch=4)
+    train_vision(tmp_path / "whole", scenes, Length(steps=3, batch=4))
     for steps in (2, 3):
-        train_vision(tmp_path / "broken", scenes, steps=steps, ends_at=None, batch=4, schedule_steps=3)
+        train_vision(tmp_path / "broken", scenes, Length(steps=steps, batch=4, schedule_steps=3))
     for name in ("whole", "broken"):
         export_vision(tmp_path / name, tmp_path / name / "model")
     whole, broken = (
@@ -216,9 +233,25 @@ def test_the_correspondence_model_trains_resumes_and_loads(smoke_run: Path, tmp_
     torch.testing.assert_close(features, place_features(broken, picture, (32, 32)), rtol=0, atol=0)
 
 
+def test_the_part_finder_trains_resumes_and_loads(smoke_run: Path, tmp_path: Path) -> None:
+    scenes = open_set(smoke_run / "set")
+    train_clip(tmp_path / "whole", scenes, Length(steps=3, batch=4))
+    for steps in (2, 3):
+        train_clip(tmp_path / "broken", scenes, Length(steps=steps, batch=4, schedule_steps=3))
+    for name in ("whole", "broken"):
+        export_clip(tmp_path / name, tmp_path / name / "model")
+    whole, broken = (
+        load_part_finder(str(tmp_path / name / "model"), None, torch.device("cpu")) for name in ("whole", "broken")
+    )
+    picture = torch.rand(3, 128, 128)
+    shares = whole.shares(picture, ["wing", "front wheel"], (32, 32))
+    assert shares.shape == (1024, 2)
+    torch.testing.assert_close(shares, broken.shares(picture, ["wing", "front wheel"], (32, 32)), rtol=0, atol=0)
+
+
 def test_the_held_out_category_is_never_drawn_for_the_correspondence_model(smoke_run: Path) -> None:
     held_out = torch.tensor([PART_ID[name] for name in HELD_OUT])
-    source = PartSource(open_set(smoke_run / "set"), seed=1)
+    source = PlacedScenes(open_set(smoke_run / "set"), seed=1)
     for step in range(20):
         batch = source.draw(step, 4)
         assert not torch.isin(batch.parts, held_out).any()

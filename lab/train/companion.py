@@ -1,0 +1,89 @@
+"""The training loop of the small models that lie beside the mini checkpoint, and its command line."""
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from lab.train.dataset import SceneSet, open_set
+from lab.train.descent import descend, follow, restore, save
+from lab.train.placed import PlacedBatch, PlacedScenes
+from lab.train.progress import Budget, LossLog, learning_rate, next_time
+
+WARMUP_STEPS = 100
+AVERAGE_DECAY = 0.995
+SAVE_EVERY_S = 120.0
+
+Objective = Callable[[PlacedBatch, torch.Generator], tuple[Tensor, dict[str, float]]]
+"""The loss to descend and its parts for the log."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long to train: until `steps` or the clock, whichever comes first."""
+
+    steps: int
+    ends_at: float | None = None
+    batch: int = 24
+    peak_rate: float = 1e-3
+    schedule_steps: int | None = None
+    """Steps that the learning rate is laid out for where the run stops earlier."""
+
+
+def train_companion(path: Path, model: Module, objective: Objective, scenes: SceneSet, length: Length) -> None:
+    """Trains `model`, whose loss `objective` is; resumes from the state file `path` after any kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=length.peak_rate, betas=(0.9, 0.98), weight_decay=0.02)
+    step, started_at = restore(path, model, average, optimizer)
+    budget, source = Budget(length.schedule_steps or length.steps, length.ends_at, started_at), PlacedScenes(scenes, 7)
+    log = LossLog(path.with_suffix(".csv"), step, every=10)
+    saved = time.monotonic()
+    while step < length.steps and (share := budget.share(step)) < 1.0:
+        loss, values = objective(source.draw(step, length.batch), torch.Generator().manual_seed(step))
+        warm = min(1.0, (step + 1) / WARMUP_STEPS)
+        rate = warm * learning_rate(round(share * 10_000), 10_000, length.peak_rate, warmup=0)
+        descend(loss, model, optimizer, rate)
+        follow(average, model, step, AVERAGE_DECAY)
+        step += 1
+        log.add(step, {**values, "rate": rate})
+        if time.monotonic() - saved > SAVE_EVERY_S:
+            save(path, model, average, optimizer, step, started_at)
+            saved = time.monotonic()
+    save(path, model, average, optimizer, step, started_at)
+
+
+def run_companion(
+    prog: str, train: Callable[[Path, SceneSet, Length, Path | None], None], export: Callable[[Path, Path], None]
+) -> None:
+    """The command line: trains in a folder, or exports what it has so far."""
+    parser = argparse.ArgumentParser(prog=prog)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; a second start resumes there")
+    parser.add_argument("--set", type=Path, help="the rendered set of a `lab.train` run")
+    parser.add_argument("--steps", type=int, default=4_000)
+    parser.add_argument("--until", help="end of the training, HH:MM in UTC; the schedule then follows the clock")
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at its peak")
+    parser.add_argument("--start-from", type=Path, help="a checkpoint folder to begin as, where the model can")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", type=Path, help="write the newest state as a checkpoint folder and stop")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.export is not None:
+        export(options.out, options.export)
+        return
+    if options.set is None:
+        parser.error("--set is needed to train")
+    ends_at = None if options.until is None else next_time(options.until)
+    train(
+        options.out,
+        open_set(options.set),
+        Length(options.steps, ends_at, options.batch, options.rate),
+        options.start_from,
+    )
