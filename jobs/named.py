@@ -5,10 +5,13 @@ In a form, and under the job's inputs, the latter are `picture_NAME` and `mask_N
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
+
+from pydantic import Field
 
 from core.params import TransferParams
 from core.selection import REGIONS_MAX
+from jobs.carried import Carried
 
 PARTS = ("target", "reference", "target_mask", "reference_mask")
 PICTURE, MASK = "picture_", "mask_"
@@ -59,3 +62,27 @@ class Expected:
     def needless(self, given: Iterable[str]) -> list[str]:
         """Parts that are given and that no parameter names."""
         return sorted(set(given) - self.pictures - set(self.masks))
+
+
+class InputKeys(Carried):
+    """Object keys of the checked input pictures (PNG, sRGB, upright, no metadata)."""
+
+    target: str
+    reference: str
+    target_mask: str | None
+    reference_mask: str | None
+    named: dict[str, str] = Field(default_factory=dict)
+    """Those that the parameters name, by the names of their parts, `picture_NAME` and `mask_NAME`."""
+
+    @classmethod
+    def of(cls, keys: Mapping[str, str]) -> Self:
+        """Of the keys by part."""
+        named = {part: key for part, key in keys.items() if part not in PARTS}
+        masks = {"target_mask": keys.get("target_mask"), "reference_mask": keys.get("reference_mask")}
+        return cls(target=keys["target"], reference=keys["reference"], **masks, named=named)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Each key by the name of its part."""
+        given = ((part, getattr(self, part)) for part in PARTS)
+        return {**{part: key for part, key in given if key is not None}, **self.named}

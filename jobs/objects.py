@@ -2,6 +2,7 @@
 
     inputs/<tenant>/<job>/target.png …                  written once at admission
     results/<tenant>/<job>/<attempt>/image.png …        written once by the attempt of that number
+    results/<tenant>/<job>/<attempt>/image-<seed>.png … the same of a further seed
     previews/<tenant>/<job>/<attempt>.jpg               overwritten while the attempt runs
     assets/<tenant>/<sha256>/<copy>.png                 written once at its upload
 
@@ -60,9 +61,9 @@ def owner_of(key: str) -> tuple[str, str]:
 
 
 def download_name(key: str) -> str:
-    """Name under which a result is saved: plumage-<job>.png, plumage-<job>-matches.npz …"""
+    """Name under which a result is saved: plumage-<job>.png, plumage-<job>-<seed>.png, plumage-<job>-matches.npz …"""
     name = key.rsplit("/", 1)[1]
-    rest = name.removeprefix("image") if name.startswith("image.") else f"-{name}"
+    rest = name.removeprefix("image") if name.startswith(("image.", "image-")) else f"-{name}"
     return f"plumage-{owner_of(key)[1]}{rest}"
 
 

@@ -8,10 +8,9 @@ A running job whose worker died goes back to queued with the next attempt number
 """
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from core.optional import OptionalModel
 from core.params import TransferParams
 from jobs.carried import Carried
-from jobs.named import PARTS
+from jobs.named import InputKeys
 from jobs.webhooks import Delivery, Webhook
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -27,6 +26,8 @@ SEED_MAX = 2**63 - 1
 PRIORITY_LIMIT = 1000
 Priority = Annotated[int, Field(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)]
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
+SEEDS_MAX = 8
+"""Pictures of one job: they are sampled as one batch of the network."""
 Prompt = Annotated[str, Field(max_length=2000)]
 
 
@@ -48,30 +49,6 @@ class Status(StrEnum):
     @property
     def terminal(self) -> bool:
         return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED)
-
-
-class InputKeys(Carried):
-    """Object keys of the checked input pictures (PNG, sRGB, upright, no metadata)."""
-
-    target: str
-    reference: str
-    target_mask: str | None
-    reference_mask: str | None
-    named: dict[str, str] = Field(default_factory=dict)
-    """Those that the parameters name, by the names of their parts, `picture_NAME` and `mask_NAME`."""
-
-    @classmethod
-    def of(cls, keys: Mapping[str, str]) -> Self:
-        """Of the keys by part."""
-        named = {part: key for part, key in keys.items() if part not in PARTS}
-        masks = {"target_mask": keys.get("target_mask"), "reference_mask": keys.get("reference_mask")}
-        return cls(target=keys["target"], reference=keys["reference"], **masks, named=named)
-
-    @property
-    def parts(self) -> dict[str, str]:
-        """Each key by the name of its part."""
-        given = ((part, getattr(self, part)) for part in PARTS)
-        return {**{part: key for part, key in given if key is not None}, **self.named}
 
 
 class JobKind(StrEnum):
@@ -114,6 +91,8 @@ class JobSpec(Carried):
     prompt: Prompt
     negative_prompt: Prompt
     seed: Seed
+    more_seeds: tuple[Seed, ...] = ()
+    """Each makes a further picture in the same run."""
     metadata: Metadata = Field(default_factory=dict)
     """The client's own words. Nobody reads them here."""
     deadline_s: Seconds | None = None
@@ -125,6 +104,11 @@ class JobSpec(Carried):
     webhook: Webhook | None = None
     batch: str | None = None
     """Id of the batch that it came with."""
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """Of all pictures, in their order."""
+        return (self.seed, *self.more_seeds)
 
 
 class Progress(Carried):
@@ -173,6 +157,15 @@ class StoredFile(Carried):
     """In hex."""
 
 
+class StoredVariant(Carried):
+    """What a further seed has made in the same run."""
+
+    seed: int
+    image: StoredFile
+    matches: StoredFile
+    matches_picture: StoredFile
+
+
 class JobResult(Carried):
     """What a job has made. Written only after all of it can be read."""
 
@@ -192,11 +185,22 @@ class JobResult(Carried):
 
     masks: dict[str, StoredMask] = Field(default_factory=dict)
     """By the picture's name, `target` or `reference`; one that took part whole has none."""
+    more: tuple[StoredVariant, ...] = ()
+    """Of the further seeds, in their order."""
+
+    @property
+    def variants(self) -> tuple[StoredVariant, ...]:
+        """Of all seeds, in their order; none where only matches were asked for."""
+        if self.image is None:
+            return ()
+        first = {"image": self.image, "matches": self.matches, "matches_picture": self.matches_picture}
+        return (StoredVariant(seed=self.seed, **first), *self.more)
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
-        files = (self.image, self.matches, self.matches_picture)
-        return tuple(file for file in files if file is not None)
+        if self.image is None:
+            return self.matches, self.matches_picture
+        return tuple(file for each in self.variants for file in (each.image, each.matches, each.matches_picture))
 
     @property
     def keys(self) -> frozenset[str]:

@@ -21,9 +21,9 @@ from jobs.errors import (
     StoreUnavailable,
 )
 from jobs.images import CheckedPicture
-from jobs.named import Expected
+from jobs.named import Expected, InputKeys
 from jobs.objects import ObjectStore, input_key, input_prefix
-from jobs.schema import InputKeys, JobSpec, Output, Record, Status
+from jobs.schema import JobSpec, Output, Record, Status
 from jobs.store import JobStore, new_job_id
 from jobs.submissions import SubmissionKey
 from service.capability import require_models
@@ -47,6 +47,10 @@ Storing = Callable[[str, str], S]
 """Puts the inputs of what gets this id, for this tenant, where the returned specification says."""
 
 log = structlog.get_logger()
+
+
+def drawn_seed() -> int:
+    return secrets.randbelow(RANDOM_SEEDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +180,15 @@ class Admission:
         keys = {name: input_key(tenant, job_id, f"{name}.png") for name in pictures}
         for name, picture in pictures.items():
             self.objects.put(keys[name], picture.png, "image/png")
+        seed, *more = form.asked_seeds or [drawn_seed()]
         return JobSpec(
             kind=form.kind,
             inputs=InputKeys.of(keys),
             params=form.params,
             prompt=form.prompt,
             negative_prompt=form.negative_prompt,
-            seed=secrets.randbelow(RANDOM_SEEDS) if form.seed is None else form.seed,
+            seed=seed,
+            more_seeds=tuple(more),
             metadata=form.metadata,
             deadline_s=form.deadline,
             ttl_s=form.ttl,

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from jobs.errors import JobsError, ObjectNotFound
 from jobs.objects import all_prefixes, attachment
-from jobs.schema import JobResult, Record, StoredFile
+from jobs.schema import JobResult, Record, StoredFile, StoredVariant
 from service.admission import Admission
 from service.dependencies import Caller
 from service.errors import PROBLEMS, Problem
@@ -44,7 +44,7 @@ async def answer_trial(form: Submission, caller: Caller, admission: Admission) -
     """Raises Problem for a submission that would be refused."""
     await caller.require_webhook(form.webhook)
     size = await admission.tried(form, caller.tenant)
-    expected = await run_sync(estimate, caller.store, caller.tenant, form.kind, form.priority)
+    expected = await run_sync(estimate, caller.store, caller.tenant, form.kind, form.priority, form.pictures_made)
     return DryRun.of(form, size, expected)
 
 
@@ -93,6 +93,14 @@ def result_of(record: Record) -> JobResult:
     if code in PROBLEMS:
         raise Problem(code, record.error.message if record.error else None, extra=extra)
     raise Problem("not_finished", f"The job is {record.status}.", extra=extra)
+
+
+def variant_of(record: Record, seed: int | None) -> StoredVariant:
+    """What the job has made with this seed, or with its first. Raises Problem as `result_of` does, and `no_variant`."""
+    for variant in result_of(record).variants:
+        if seed in (None, variant.seed):
+            return variant
+    raise Problem("no_variant")
 
 
 def serve_file(file: StoredFile, caller: Caller, if_none_match: str = "") -> Response:

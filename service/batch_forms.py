@@ -2,14 +2,14 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.selection import PictureName
 from jobs.batches import BATCH_MAX
 from jobs.named import MASKS_MAX, PICTURES_MAX, by_part
 from jobs.schema import JobKind, Metadata, Prompt, Seed
-from service.forms import NeverNull, Painted, Terms, never_null, no_other_names
+from service.forms import NeverNull, Painted, Seeds, never_null, no_other_names, one_or_several
 
 CustomId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -56,12 +56,22 @@ class BatchJob(BaseModel):
     of the same name."""
 
     seed: Annotated[Seed | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
+    seeds: Annotated[Seeds | None, NeverNull, AfterValidator(one_or_several)] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """In place of `seed`, and of the batch's: one picture for each, made in the same run."""
+
     prompt: Annotated[Prompt | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     negative_prompt: Annotated[Prompt | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     metadata: Annotated[Metadata | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
 
+    @property
+    def asked_seeds(self) -> list[int]:
+        """Empty: the batch's, or a drawn one."""
+        return self.seeds or ([] if self.seed is None else [self.seed])
 
-class BatchRequest(Painted, Terms):
+
+class BatchRequest(Painted):
     """Many transfers: one reference onto many targets, or pairs. A field that is not listed here is refused."""
 
     kind: ClassVar[JobKind] = JobKind.TRANSFER

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from functools import partial
 from jobs.assets import Asset
 from jobs.batches import Batch, Planned
 from jobs.errors import InvalidImage
-from jobs.named import Expected
+from jobs.named import Expected, InputKeys
 from jobs.objects import input_key
-from jobs.schema import InputKeys, JobSpec
+from jobs.schema import JobSpec
 from jobs.store import new_job_id
 from jobs.submissions import SubmissionKey
-from service.admission import RANDOM_SEEDS, Admission
+from service.admission import Admission, drawn_seed
 from service.batch_forms import BatchJob, BatchRequest
 from service.capability import require_models
 from service.checking import require_room, transparency_refused
@@ -141,14 +140,15 @@ class BatchAdmission:
 
 
 def _spec(form: BatchRequest, item: BatchJob, inputs: InputKeys, batch_id: str) -> JobSpec:
-    seed = item.seed if item.seed is not None else form.seed
+    seed, *more = item.asked_seeds or form.asked_seeds or [drawn_seed()]
     return JobSpec(
         kind=form.kind,
         inputs=inputs,
         params=form.params,
         prompt=form.prompt if item.prompt is None else item.prompt,
         negative_prompt=form.negative_prompt if item.negative_prompt is None else item.negative_prompt,
-        seed=secrets.randbelow(RANDOM_SEEDS) if seed is None else seed,
+        seed=seed,
+        more_seeds=tuple(more),
         metadata=form.metadata if item.metadata is None else item.metadata,
         deadline_s=form.deadline,
         ttl_s=form.ttl,

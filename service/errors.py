@@ -73,6 +73,7 @@ PROBLEMS: dict[str, Kind] = {
     # jobs
     "job_not_found": Kind(404, "There is no such job."),
     "no_preview": Kind(404, "There is no preview yet."),
+    "no_variant": Kind(404, "The job has made nothing with this seed."),
     "no_mask": Kind(404, "There is no such mask."),
     "not_finished": Kind(409, "The job has not finished."),
     "job_failed": Kind(409, "The job failed and has no result."),

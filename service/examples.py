@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from core.examples import TWO_REGIONS
 from core.params import TransferParams
-from jobs.schema import InputKeys, JobKind, JobResult, JobSpec, ModelIdentity, Progress, Record, Status, StoredFile
+from jobs.named import InputKeys
+from jobs.schema import JobKind, JobResult, JobSpec, ModelIdentity, Progress, Record, Status, StoredFile
 from service.batch_forms import BatchRequest
 from service.forms import TransferRequest
 from service.results import File

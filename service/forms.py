@@ -21,7 +21,7 @@ from starlette.datastructures import UploadFile as ReceivedFile
 from core.params import TransferParams
 from core.selection import PictureName
 from jobs.named import MASK, MASKS_MAX, PART_PATTERN, PARTS, PICTURE, PICTURES_MAX, by_part
-from jobs.schema import JobKind, Metadata, Output, Priority, Prompt, Seconds, Seed
+from jobs.schema import SEEDS_MAX, JobKind, Metadata, Output, Priority, Prompt, Seconds, Seed
 from jobs.webhooks import Webhook
 from service.strict_json import read_object
 
@@ -154,9 +154,47 @@ class Terms(BaseModel):
     )
     """A JSON object: where to send what happens to the job, and which of it."""
 
+    @property
+    def asked_seeds(self) -> list[int]:
+        """Empty: one is to be drawn."""
+        return [] if self.seed is None else [self.seed]
 
-class Painted(BaseModel):
+    @property
+    def pictures_made(self) -> int:
+        return len(self.asked_seeds) or 1
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise PydanticCustomError("seed_repeated", "A seed is given twice.")
+    return seeds
+
+
+Seeds = Annotated[
+    list[Seed],
+    Field(min_length=1, max_length=SEEDS_MAX, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_distinct),
+]
+
+
+def one_or_several(seeds: list[int] | None, info: ValidationInfo) -> list[int] | None:
+    """Of a model whose field `seed` comes before."""
+    if seeds is not None and info.data.get("seed") is not None:
+        raise PydanticCustomError("seed_and_seeds", "Give `seed` or `seeds`.")
+    return seeds
+
+
+class Painted(Terms):
     """What only a transfer has."""
+
+    seeds: Annotated[Seeds | None, NeverNull, AfterValidator(one_or_several)] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """In place of `seed`: one picture for each, made in the same run. A form repeats the part."""
+
+    @property
+    def asked_seeds(self) -> list[int]:
+        return self.seeds or super().asked_seeds
 
     output: Annotated[Output, _strictly(Output)] = Output()
     """How the finished picture is written: a JSON object. Absent: PNG."""

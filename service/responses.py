@@ -138,14 +138,14 @@ def looked_at() -> dict[int | str, dict[str, Any]]:
     }
 
 
-def file(media_types: Sequence[str], description: str) -> dict[int | str, dict[str, Any]]:
+def file(media_types: Sequence[str], description: str, *codes: str) -> dict[int | str, dict[str, Any]]:
     """All answers to a request for a result."""
     kinds = {each: {"schema": {"type": "string", "format": "binary"}} for each in media_types}
     told = {"ETag": "SHA-256 of the bytes, in hex.", "Content-Disposition": "A name to save it under."}
     return {
         200: {"description": description, "content": kinds} | headers(told),
         304: {"description": "The file has the ETag of `If-None-Match`."},
-        **problems(*RESULT_CODES),
+        **problems(*RESULT_CODES, *codes),
     }
 
 

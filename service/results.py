@@ -38,6 +38,15 @@ FileOf = Callable[[StoredFile], File]
 """Knows how to make links."""
 
 
+class Variant(File):
+    """A finished picture, which also lies at `urls.result` with `?seed=`."""
+
+    seed: int
+    matches: File
+    """Its correspondence map."""
+    matches_picture: File
+
+
 class Result(File):
     """The finished picture, which also lies at `urls.result`."""
 
@@ -56,6 +65,8 @@ class Result(File):
 
     masks: dict[str, UsedMask]
     """The masks that were used, by picture, `target` and `reference`. A picture that took part whole has none."""
+    variants: list[Variant]
+    """The picture of each seed, in their order. The first is the one above."""
 
     @classmethod
     def of(cls, result: JobResult, file: FileOf, self_url: str) -> Self:
@@ -70,6 +81,15 @@ class Result(File):
             matches=file(result.matches),
             matches_picture=file(result.matches_picture),
             masks=masks,
+            variants=[
+                Variant(
+                    **file(each.image).model_dump(),
+                    seed=each.seed,
+                    matches=file(each.matches),
+                    matches_picture=file(each.matches_picture),
+                )
+                for each in result.variants
+            ],
         )
 
 

@@ -88,6 +88,8 @@ class Transfer(Job):
     """One transfer, as it is now."""
 
     urls: TransferUrls
+    seeds: list[int]
+    """Of all pictures that it makes; the first is `seed`."""
     output: EffectiveOutput
     result: Result | None
     """Null unless succeeded."""
@@ -98,6 +100,7 @@ class Transfer(Job):
         urls = {"matches": f"{self}/matches", "matches_picture": f"{self}/matches/picture"}
         return cls(
             **_shown(record),
+            seeds=list(record.spec.seeds),
             output=EffectiveOutput(**record.spec.output.model_dump()),
             urls=TransferUrls(**_urls(self), preview=f"{self}/preview", **urls),
             result=Result.of(record.result, file, self) if record.result else None,

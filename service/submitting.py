@@ -15,6 +15,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 
 from jobs.named import MASKS_MAX, PICTURES_MAX
+from jobs.schema import SEEDS_MAX
 from service.admission import Admission
 from service.batch_forms import BatchRequest
 from service.dependencies import Called
@@ -35,7 +36,13 @@ from service.strict_json import read_object
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
 # All pictures, text fields; a few more, so that an unknown one is named and not counted.
-FORM_LIMITS: dict[str, Any] = {"max_files": 8 + PICTURES_MAX + MASKS_MAX, "max_fields": 16, "max_part_size": 64 * 1024}
+FORM_LIMITS: dict[str, Any] = {
+    "max_files": 8 + PICTURES_MAX + MASKS_MAX,
+    "max_fields": 16 + SEEDS_MAX,
+    "max_part_size": 64 * 1024,
+}
+REPEATED = frozenset({"seeds"})
+"""Parts that may be there several times."""
 JSON_MAX_BYTES = 256 * 1024
 BATCH_MAX_BYTES = 8 * 2**20
 M = TypeVar("M", bound=BaseModel)
@@ -50,7 +57,8 @@ async def read_form(request: Request, model: type[M]) -> AsyncIterator[M]:
         raise Problem("malformed_body", "The form cannot be parsed.") from error
     try:
         _refuse_repeated(form)
-        yield _validated(model, {name: value for name, value in form.multi_items() if not _empty(value)})
+        fields: dict[str, Any] = {name: value for name, value in form.multi_items() if not _empty(value)}
+        yield _validated(model, fields | {name: form.getlist(name) for name in REPEATED & set(fields)})
     finally:
         await form.close()
 
@@ -124,7 +132,7 @@ def _refuse_repeated(form: FormData) -> None:
     twice = [
         FieldError(pointer=json_pointer([name]), code="duplicate_field", message="This field is given twice.")
         for name in dict.fromkeys(names)
-        if names.count(name) > 1
+        if names.count(name) > 1 and name not in REPEATED
     ]
     if twice:
         raise Problem("invalid_request", f"{twice[0].pointer}: {twice[0].message}", errors=twice)

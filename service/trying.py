@@ -22,8 +22,8 @@ class Estimate(Answer):
     start_s: float | None
     """Seconds until a worker would take it. Null while no worker is warm, or as long as `run_s` is null."""
     run_s: float | None
-    """Seconds that it would run: the median of your latest jobs of this kind, whatever their parameters. Null when
-    there are none."""
+    """Seconds that it would run: what your latest jobs of this kind took for a picture, whatever their parameters (the
+    median), times its pictures. Null when there are none."""
 
 
 class DryRun(Answer):
@@ -37,6 +37,8 @@ class DryRun(Answer):
     width: int
     """Of the target, and so of the result, in pixels."""
     height: int
+    pictures: int
+    """How many it would make: one for each seed."""
     estimate: Estimate
 
     @classmethod
@@ -47,18 +49,21 @@ class DryRun(Answer):
             output=EffectiveOutput(**output.model_dump()) if output else None,
             width=size[0],
             height=size[1],
+            pictures=form.pictures_made,
             estimate=estimate,
         )
 
 
-def estimate(store: JobStore, tenant: str, kind: JobKind, priority: int) -> Estimate:
-    """Raises StoreUnavailable."""
+def estimate(store: JobStore, tenant: str, kind: JobKind, priority: int, pictures: int) -> Estimate:
+    """Raises StoreUnavailable. Of a job that makes so many pictures; those in front of it are taken to be like the
+    latest ones."""
     place = store.place(tenant=tenant, priority=priority)
     page = store.list_jobs(tenant=tenant, kind=kind, status=Status.SUCCEEDED, limit=LOOK_BACK)
-    runs = [run for record in page.items if (run := _run_s(record)) is not None]
-    run_s = round(median(runs), 1) if runs else None
+    runs = [(run, len(record.spec.seeds)) for record in page.items if (run := _run_s(record)) is not None]
+    of_job = median(run for run, _ in runs) if runs else None
+    run_s = round(pictures * median(run / made for run, made in runs), 1) if runs else None
     warm = sum(worker.state in (WorkerState.READY, WorkerState.BUSY) for worker in store.workers())
-    start_s = None if run_s is None or not warm else round((place - 1) * run_s / warm, 1)
+    start_s = None if of_job is None or not warm else round((place - 1) * of_job / warm, 1)
     return Estimate(queue_position=place, start_s=start_s, run_s=run_s)
 
 

@@ -4,8 +4,9 @@ import json
 from functools import cache
 
 from core.params import TransferParams
+from jobs.named import InputKeys
 from jobs.objects import ObjectStore, input_key
-from jobs.schema import InputKeys, JobKind, JobResult, JobSpec, ModelIdentity, StoredFile
+from jobs.schema import JobKind, JobResult, JobSpec, ModelIdentity, StoredFile
 from tests.pictures import encoded, gradient
 
 MODEL = ModelIdentity(id="tiny", revision="0", device="cpu", dtype="float32")

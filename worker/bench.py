@@ -4,22 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.pipeline import MatchResult, TransferResult, match
+from core.pipeline import MatchResult, match
 from jobs.objects import ObjectStore
 from jobs.schema import ModelIdentity
 from jobs.settings import JobSettings
 from jobs.store import JobStore
 from worker.drain import Drain
 from worker.presence import Presence
+from worker.variants import Transfer
 from worker.vitals import Vitals
 from worker.wear import Wear
 
 if TYPE_CHECKING:
     from checkpoints.load import LoadedModels
-
-Transfer = Callable[..., TransferResult]
-"""`core.pipeline.transfer`, or in tests a function with its signature."""
-
 
 Match = Callable[..., MatchResult]
 """`core.pipeline.match`, or in tests a function with its signature."""

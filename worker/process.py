@@ -13,18 +13,19 @@ from rq.exceptions import StopRequested
 
 from checkpoints.errors import CheckpointError
 from checkpoints.settings import ModelSettings
-from core.pipeline import transfer
+from core.pipeline import transfer_variants
 from jobs.connect import connect_redis
 from jobs.objects import ObjectStore
 from jobs.queue import TASK_NAME
 from jobs.schema import WorkerState
 from jobs.settings import JobSettings
 from jobs.store import JobStore
-from worker.bench import Bench, Transfer
+from worker.bench import Bench
 from worker.drain import Drain
 from worker.presence import Presence
 from worker.tasks import run_next
 from worker.tickets import make_worker
+from worker.variants import Transfer
 from worker.vitals import EX_CONFIG, EX_RETIRED, Vitals
 from worker.wear import Wear
 
@@ -56,7 +57,7 @@ def run(
     vitals: Vitals,
     *,
     load_models: Callable[[], "LoadedModels"] = load_warm,
-    transfer: Transfer = transfer,
+    transfer: Transfer = transfer_variants,
 ) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status."""
     assert settings.redis_url is not None

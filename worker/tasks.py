@@ -5,9 +5,8 @@ commit is refused when another attempt owns the job by then. A finished result o
 the object store: storing it is tried again, computing it is not. Only here exceptions become `JobError`.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -16,15 +15,16 @@ import structlog
 
 from core.errors import CoreError
 from core.footprint import small_footprint
-from core.pipeline import MatchResult, TransferResult
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
-from jobs.objects import output_prefixes, result_key
-from jobs.schema import Claim, JobError, JobKind, JobResult, StoredFile, StoredMask, WorkerState
+from jobs.objects import output_prefixes
+from jobs.schema import Claim, JobError, JobKind, WorkerState
 from worker.bench import Bench
+from worker.delivery import Delivery, Results
 from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
-from worker.pictures import Encoded, EncodedMask, Pictures, decode_inputs, encode_masks, encode_result
+from worker.pictures import Pictures, decode_inputs
 from worker.progress import Reason, Showcase, StepWatch, Stopped
+from worker.variants import one_by_one
 from worker.vitals import EX_DEVICE
 from worker.watchdog import TIMED_OUT
 
@@ -86,9 +86,9 @@ class Run:
     def go(self) -> None:
         """Raises StoreUnavailable when the outcome could not be written in time."""
         try:
-            pictures, result = self._compute()
+            pictures, results = self._compute()
             self._bench.vitals.delivering()
-            committed = self._deliver(pictures, result)
+            committed = self._deliver(pictures, results)
         except Stopped as stop:
             self._settle(stop.reason)
         except StoreUnavailable:
@@ -101,7 +101,7 @@ class Run:
         else:
             log.info("job.finished", status="succeeded" if committed else "refused")
 
-    def _compute(self) -> tuple[Pictures, TransferResult | MatchResult]:
+    def _compute(self) -> tuple[Pictures, Results]:
         bench, spec = self._bench, self._claim.record.spec
         with Showcase(bench.store, bench.objects, self._claim, self._lease) as showcase:
             watch = StepWatch(self._lease, bench.drain, showcase, timeout_s=bench.settings.job_timeout_s)
@@ -110,14 +110,17 @@ class Run:
             watch.check()
             with self._phase(spec.kind, recorded=False):
                 if spec.kind is JobKind.MATCHES:
-                    return pictures, self._run(bench.match, pictures)
-                return pictures, self._run(partial(bench.transfer, on_step=watch), pictures)
+                    match = partial(bench.match, seed=spec.seed)
+                    return pictures, [self._run(match, match, pictures)]
+                paint = partial(bench.transfer, seeds=spec.seeds, on_step=watch)
+                smaller = partial(one_by_one, bench.transfer, seeds=spec.seeds, on_step=watch)
+                return pictures, self._run(paint, smaller, pictures)
 
-    def _run(self, compute: Callable[..., T], pictures: Pictures) -> T:
+    def _run(self, compute: Callable[..., T], smaller: Callable[..., T], pictures: Pictures) -> T:
         """Once more and smaller when the device's memory did not do."""
         bench, spec = self._bench, self._claim.record.spec
 
-        def run() -> T:
+        def run(compute: Callable[..., T]) -> T:
             return compute(
                 bench.loaded.models,
                 pictures.target,
@@ -127,12 +130,11 @@ class Run:
                 negative_prompt=spec.negative_prompt,
                 masks=pictures.masks,
                 named=pictures.named,
-                seed=spec.seed,
                 clock=time.perf_counter,
             )
 
         try:
-            return run()
+            return run(compute)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -142,7 +144,7 @@ class Run:
         free_memory()
         try:
             with small_footprint(bench.loaded.models):
-                return run()
+                return run(smaller)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 bench.wear.out_of_memory()
@@ -160,56 +162,24 @@ class Run:
 
         return decode_inputs({part: read(key) for part, key in self._claim.record.spec.inputs.parts.items()})
 
-    def _deliver(self, pictures: Pictures, result: TransferResult | MatchResult) -> bool:
-        """Stores the result and commits it. False when the job is no longer ours to finish."""
+    def _deliver(self, pictures: Pictures, results: Results) -> bool:
+        """Stores the results and commits them. False when the job is no longer ours to finish."""
         with self._phase("outputs"):
-            encoded = encode_result(pictures, result, self._claim.record.spec.output)
-            files = {name: self._store(file) for name, file in encoded.items()}
-            masks = {name: self._store_mask(name, mask) for name, mask in encode_masks(result.masks).items()}
-        final = self._describe(pictures, result, files, masks)
+            stored = Delivery(self._claim, self._bench.objects, self._patiently).store(pictures, results)
+        final = stored.as_result(self._bench.identity, self._times(results[0].timings))
         if self._patiently(lambda: self._bench.store.commit(self._claim, final)):
             return True
         self._remove_outputs()
         self._bench.store.finish_canceled(self._claim)
         return False
 
-    def _store(self, file: Encoded) -> StoredFile:
-        record = self._claim.record
-        key = result_key(record.tenant, record.id, self._claim.attempt, file.name)
-        self._patiently(lambda: self._bench.objects.put(key, file.data, file.content_type))
-        sha256 = hashlib.sha256(file.data).hexdigest()
-        return StoredFile(key=key, content_type=file.content_type, bytes=len(file.data), sha256=sha256)
-
-    def _store_mask(self, name: str, mask: EncodedMask) -> StoredMask:
-        record = self._claim.record
-        key = result_key(record.tenant, record.id, self._claim.attempt, f"mask-{name}.png")
-        self._patiently(lambda: self._bench.objects.put(key, mask.png, "image/png"))
-        return StoredMask(key=key, coverage=mask.coverage)
-
-    def _describe(
-        self,
-        pictures: Pictures,
-        result: TransferResult | MatchResult,
-        files: dict[str, StoredFile],
-        masks: dict[str, StoredMask],
-    ) -> JobResult:
+    def _times(self, of_core: Mapping[str, float]) -> dict[str, float]:
+        """Milliseconds by phase, and `queue` and `total`."""
         record = self._claim.record
         assert record.started_at is not None
         waited_ms = (record.started_at - record.created_at).total_seconds() * 1000
         ran_ms = (time.perf_counter() - self._began) * 1000
-        times = {**self._timings, **result.timings, "queue": waited_ms, "total": waited_ms + ran_ms}
-        _, height, width = pictures.target.shape
-        return JobResult(
-            width=width,
-            height=height,
-            seed=result.seed,
-            model=self._bench.identity,
-            timings={name: round(value, 3) for name, value in times.items()},
-            image=files.get("image"),
-            matches=files["matches"],
-            matches_picture=files["matches_picture"],
-            masks=masks,
-        )
+        return {**self._timings, **of_core, "queue": waited_ms, "total": waited_ms + ran_ms}
 
     def _settle(self, reason: Reason) -> None:
         """Ends a run that was stopped between two steps."""

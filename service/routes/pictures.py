@@ -2,15 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from jobs.errors import ObjectNotFound
-from service.answering import result_of, serve_file
+from jobs.schema import Seed
+from service.answering import result_of, serve_file, variant_of
 from service.dependencies import Called, IfNoneMatch, JobId
 from service.errors import Problem
+from service.forms import never_null
 from service.responses import RESULT_CODES, binary, file, problems
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
+OfSeed = Annotated[
+    Seed | None, Query(description="One of the job's `seeds`; absent, the first.", json_schema_extra=never_null)
+]
 
 
 @router.get(
@@ -18,13 +23,13 @@ router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
     operation_id="get_transfer_result",
     summary="Fetch the finished picture",
     response_class=Response,
-    responses=file(["image/png", "image/webp", "image/jpeg"], "The picture, of the target's size."),
+    responses=file(["image/png", "image/webp", "image/jpeg"], "The picture, of the target's size.", "no_variant"),
 )
-def get_transfer_result(job_id: JobId, caller: Called, if_none_match: IfNoneMatch = "") -> Response:
+def get_transfer_result(
+    job_id: JobId, caller: Called, seed: OfSeed = None, if_none_match: IfNoneMatch = ""
+) -> Response:
     """As `output` asked for. PNG and WebP have an alpha channel when the target has one."""
-    image = result_of(caller.job(job_id)).image
-    assert image is not None
-    return serve_file(image, caller, if_none_match)
+    return serve_file(variant_of(caller.job(job_id), seed).image, caller, if_none_match)
 
 
 @router.get(
@@ -32,11 +37,15 @@ def get_transfer_result(job_id: JobId, caller: Called, if_none_match: IfNoneMatc
     operation_id="get_transfer_matches",
     summary="Fetch the correspondence map",
     response_class=Response,
-    responses=file(["application/zip"], "NumPy's .npz; see `result.matches` of the record for what is in it."),
+    responses=file(
+        ["application/zip"], "NumPy's .npz; see `result.matches` of the record for what is in it.", "no_variant"
+    ),
 )
-def get_transfer_matches(job_id: JobId, caller: Called, if_none_match: IfNoneMatch = "") -> Response:
+def get_transfer_matches(
+    job_id: JobId, caller: Called, seed: OfSeed = None, if_none_match: IfNoneMatch = ""
+) -> Response:
     """Which part of the reference each part of the target was painted from. `numpy.load` reads it."""
-    return serve_file(result_of(caller.job(job_id)).matches, caller, if_none_match)
+    return serve_file(variant_of(caller.job(job_id), seed).matches, caller, if_none_match)
 
 
 @router.get(
@@ -44,11 +53,13 @@ def get_transfer_matches(job_id: JobId, caller: Called, if_none_match: IfNoneMat
     operation_id="get_transfer_matches_picture",
     summary="Fetch the correspondence map as a picture",
     response_class=Response,
-    responses=file(["image/png"], "Both pictures side by side, what belongs together in one colour."),
+    responses=file(["image/png"], "Both pictures side by side, what belongs together in one colour.", "no_variant"),
 )
-def get_transfer_matches_picture(job_id: JobId, caller: Called, if_none_match: IfNoneMatch = "") -> Response:
+def get_transfer_matches_picture(
+    job_id: JobId, caller: Called, seed: OfSeed = None, if_none_match: IfNoneMatch = ""
+) -> Response:
     """For people. Lines join some of the pairs."""
-    return serve_file(result_of(caller.job(job_id)).matches_picture, caller, if_none_match)
+    return serve_file(variant_of(caller.job(job_id), seed).matches_picture, caller, if_none_match)
 
 
 @router.get(

@@ -74,6 +74,28 @@ def test_regions(live: Live, pictures: Pictures) -> None:
             plumage.transfers.submit(*kept, params=REGIONS, **besides)
 
 
+def test_several_seeds(live: Live, pictures: Pictures) -> None:
+    with open_client(live, "varied") as plumage:
+        job = plumage.run(*pictures, seeds=(4, 2))
+        assert job.result is not None
+        assert (job.seed, job.seeds) == (4, [4, 2])
+        assert [variant.seed for variant in job.result.variants] == [4, 2]
+        for variant in job.result.variants:
+            picture, found = (
+                read(job.id, seed=variant.seed) for read in (plumage.transfers.result, plumage.transfers.matches)
+            )
+            assert hashlib.sha256(picture).hexdigest() == variant.sha256
+            assert hashlib.sha256(found).hexdigest() == variant.matches.sha256
+        with pytest.raises(NotFound):
+            plumage.transfers.result(job.id, seed=3)
+        kept = [plumage.assets.upload(picture) for picture in pictures]
+        item = {"custom_id": "a", "target": kept[0], "seeds": [1, 2]}
+        batch = plumage.batches.wait(plumage.batches.submit([item], reference=kept[1]).id)
+        (line,) = plumage.batches.results(batch.id)
+        assert line.transfer is not None
+        assert line.transfer.seeds == [1, 2]
+
+
 def test_a_batch(live: Live, pictures: Pictures) -> None:
     with open_client(live, "batcher") as plumage:
         target, reference = (plumage.assets.upload(picture) for picture in pictures)

@@ -50,6 +50,7 @@ def test_against_the_service(live: Live, pictures: tuple[Path, Path]) -> None:
         "failure",
         "matches",
         "regions",
+        "severalSeeds",
         "batch",
         "refusal",
         "webhook",

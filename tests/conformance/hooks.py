@@ -92,6 +92,9 @@ def _name_what_is_there(body: dict[str, Any]) -> None:
     if isinstance(params := body.get("params"), dict):
         body["params"] = _agreeing(params)
     items = body.get("items")
+    for asked in (body, *(items or ())):
+        if "seed" in asked:
+            asked.pop("seeds", None)
     if isinstance(items, list):
         body["reference"] = body.get("reference") or {"asset": ASSET}
         body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]

@@ -4,7 +4,7 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 from redis import Redis
 
 from checkpoints.load import LoadedModels
-from core.pipeline import TransferResult, transfer
+from core.pipeline import TransferResult, transfer_variants
 from jobs.connect import connect_redis
 from jobs.objects import ObjectStore
 from jobs.schema import JobKind, JobSpec, Output, Record, Status, WorkerState
@@ -29,6 +29,7 @@ from worker.bench import Bench
 from worker.drain import Drain
 from worker.presence import Presence
 from worker.tasks import public_error, run_next
+from worker.variants import Transfer, one_by_one
 from worker.vitals import Vitals
 from worker.wear import Wear
 
@@ -46,7 +47,7 @@ def bench(store: JobStore, objects: ObjectStore, job_settings: JobSettings, load
         store=store,
         objects=objects,
         loaded=loaded,
-        transfer=transfer,
+        transfer=transfer_variants,
         drain=Drain(10.0),
         vitals=Vitals(),
         presence=Presence(store, "w1", every_s=1.0),
@@ -54,16 +55,19 @@ def bench(store: JobStore, objects: ObjectStore, job_settings: JobSettings, load
     )
 
 
-def sleepless(**hooks: Callable[[], object]) -> Callable[..., TransferResult]:
+def sleepless(**hooks: Callable[[], object]) -> Transfer:
     """A sampler of two steps that calls `before`, and `after` its last step."""
 
-    def run(models: Any, target: torch.Tensor, *_: Any, seed: int, on_step: Any, **__: Any) -> TransferResult:
+    def run(
+        models: Any, target: torch.Tensor, *_: Any, seeds: Sequence[int], on_step: Any, **__: Any
+    ) -> list[TransferResult]:
         hooks.get("before", int)()
         for step in (1, 2):
             on_step(step, 2, lambda: torch.zeros(4, 4, 3, dtype=torch.uint8))
         hooks.get("after", int)()
         matches = believed_matches(torch.zeros(1, 1, 2))
-        return TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches)
+        image = (target * 255).to(torch.uint8).permute(1, 2, 0)
+        return [TransferResult(image, seed, {}, matches) for seed in seeds]
 
     return run
 
@@ -161,10 +165,10 @@ def test_the_picture_is_written_as_asked_for(bench: Bench, output: Output, kind:
 
 
 def _copied(
-    models: Any, target: torch.Tensor, reference: torch.Tensor, *_: Any, seed: int, **__: Any
-) -> TransferResult:
+    models: Any, target: torch.Tensor, reference: torch.Tensor, *_: Any, seeds: Sequence[int], **__: Any
+) -> list[TransferResult]:
     matches = believed_matches(torch.zeros(1, 1, 2))
-    return TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches)
+    return [TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches) for seed in seeds]
 
 
 def test_matches_alone_are_computed_without_sampling(bench: Bench) -> None:
@@ -329,16 +333,16 @@ def test_running_out_of_memory_has_its_own_code() -> None:
     }
 
 
-def hungry(times: int, networks: list[Any]) -> Callable[..., TransferResult]:
+def hungry(times: int, networks: list[Any]) -> Transfer:
     """A sampler that runs out of memory so often, and keeps what it was given."""
     left = [times]
 
-    def run(models: Any, *arguments: Any, **named: Any) -> TransferResult:
+    def run(models: Any, *arguments: Any, **named: Any) -> list[TransferResult]:
         networks.append(models.vae.use_tiling)
         if left[0]:
             left[0] -= 1
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
-        return transfer(models, *arguments, **named)
+        return transfer_variants(models, *arguments, **named)
 
     return run
 
@@ -366,3 +370,72 @@ def test_out_of_memory_again_and_again_wears_the_process_out(bench: Bench) -> No
     waiting = submit(bench)
     run_next(bench)
     assert get(bench, waiting).status is Status.QUEUED
+
+
+def test_several_seeds_are_one_run_and_a_picture_each(bench: Bench) -> None:
+    job_id = new_job_id()
+    spec = make_spec(job_id=job_id)
+    submit_as(bench, job_id, spec.model_copy(update={"more_seeds": (3, 9)}))
+    calls: list[Sequence[int]] = []
+
+    def counted(*given: Any, seeds: Sequence[int], **named: Any) -> list[TransferResult]:
+        calls.append(seeds)
+        return transfer_variants(*given, seeds=seeds, **named)
+
+    run_next(replace(bench, transfer=counted))
+    result = get(bench, job_id).result
+    assert result is not None
+    assert calls == [(7, 3, 9)]
+    assert [variant.seed for variant in result.variants] == [7, 3, 9]
+    assert len({file.key for file in result.files}) == len(result.files) == 9
+    assert sorted(file.key for file in result.files) == results(bench, job_id)
+    images = [bench.objects.get(variant.image.key) for variant in result.variants]
+    assert [hashlib.sha256(image).hexdigest() for image in images] == [one.image.sha256 for one in result.variants]
+    assert len(set(images)) == 3
+    alone_id = new_job_id()
+    submit_as(bench, alone_id, make_spec(job_id=alone_id).model_copy(update={"seed": 9}))
+    run_next(bench)
+    alone = get(bench, alone_id).result
+    assert alone is not None
+    assert alone.image is not None
+    apart = np.asarray(decoded(images[2]), int) - np.asarray(decoded(bench.objects.get(alone.image.key)), int)
+    assert np.abs(apart).max() <= 2, "up to the rounding of a larger batch"
+
+
+def test_a_lost_job_leaves_no_picture_of_any_seed(bench: Bench) -> None:
+    job_id = new_job_id()
+    submit_as(bench, job_id, make_spec(job_id=job_id).model_copy(update={"more_seeds": (3, 9)}))
+    cancel = sleepless(after=lambda: bench.store.request_cancel(job_id, tenant="local"))
+    run_next(replace(bench, transfer=cancel))
+    assert get(bench, job_id).status is Status.CANCELED
+    assert results(bench, job_id) == []
+
+
+def test_several_seeds_that_need_too_much_memory_at_once_are_run_one_by_one(bench: Bench) -> None:
+    job_id = new_job_id()
+    submit_as(bench, job_id, make_spec(job_id=job_id).model_copy(update={"more_seeds": (3,)}))
+    tiled: list[bool] = []
+    run_next(replace(bench, transfer=hungry(1, tiled)))
+    record = get(bench, job_id)
+    assert record.result is not None
+    assert tiled == [False, True, True]
+    assert [variant.seed for variant in record.result.variants] == [7, 3]
+    assert record.progress.step == record.progress.steps > 0
+
+
+def test_one_by_one_counts_all_steps_and_times() -> None:
+    def run(*_: Any, seeds: Sequence[int], on_step: Any, **__: Any) -> list[TransferResult]:
+        for step in (1, 2):
+            on_step(step, 2, lambda: torch.zeros(1))
+        matches = believed_matches(torch.zeros(1, 1, 2))
+        return [TransferResult(torch.zeros(1, 1, 3, dtype=torch.uint8), seeds[0], {"sample": 5.0}, matches)]
+
+    seen: list[tuple[int, int]] = []
+    found = one_by_one(run, seeds=[4, 5], on_step=lambda step, steps, preview: seen.append((step, steps)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [(result.seed, result.timings) for result in found] == [(4, {"sample": 10.0}), (5, {"sample": 10.0})]
+
+
+def submit_as(bench: Bench, job_id: str, spec: JobSpec) -> None:
+    put_inputs(bench.objects, spec)
+    bench.store.submit(spec, job_id=job_id)

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ class MatchResult:
     references: tuple[Tensor, ...] = ()
 
 
+Preview = Callable[[], Tensor]
+OnStep = Callable[[int, int, Preview], None]
+
+
 def _asked(prompt: str) -> dict[str, Any]:
     """Of a prompt that means a picture: nothing."""
     try:
@@ -70,10 +75,18 @@ def _asked(prompt: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def transfer(
-    models: Any, target: Tensor, reference: Tensor, params: Any, *, prompt: str, seed: int, on_step: Any, **_: Any
-) -> TransferResult:
-    """The target itself, after as many steps as the prompt says."""
+def transfer_variants(
+    models: Any,
+    target: Tensor,
+    reference: Tensor,
+    params: Any,
+    *,
+    prompt: str,
+    seeds: Sequence[int],
+    on_step: Any,
+    **_: Any,
+) -> list[TransferResult]:
+    """The target itself for every seed, after as many steps as the prompt says."""
     behaviour: dict[str, Any] = {"steps": 2, "pause_s": 0.01, **_asked(prompt)}
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as file:
@@ -97,7 +110,8 @@ def transfer(
     LEAKED.append(b"x" * (behaviour.get("leak_mb", 0) * 2**20))
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
-    return TransferResult((target * 255).round().to(torch.uint8).permute(1, 2, 0), seed, {"sample": 1.0}, _matches())
+    image = (target * 255).round().to(torch.uint8).permute(1, 2, 0)
+    return [TransferResult(image, seed, {"sample": 1.0}, _matches()) for seed in seeds]
 
 
 def match(

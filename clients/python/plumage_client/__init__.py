@@ -45,6 +45,7 @@ from plumage_client.models import (
     Result,
     Status,
     Transfer,
+    Variant,
 )
 from plumage_client.pictures import Picture
 from plumage_client.retries import Retries
@@ -86,6 +87,7 @@ __all__ = [
     "TimedOut",
     "Transfer",
     "Unauthorized",
+    "Variant",
     "Webhook",
     "WebhookRefused",
 ]

@@ -77,8 +77,16 @@ class MatchingResult(File):
     picture: File
 
 
+class Variant(File):
+    """What is known of the picture of one seed."""
+
+    seed: int
+    matches: File
+    matches_picture: File
+
+
 class Result(File):
-    """What is known of the finished picture."""
+    """What is known of the finished picture; of several, the first."""
 
     width: int
     height: int
@@ -88,6 +96,8 @@ class Result(File):
     model: ModelIdentity
     timings: dict[str, float]
     """Milliseconds by phase."""
+    variants: list[Variant] = []
+    """The picture of each seed."""
 
 
 class Followed(Answer):
@@ -131,6 +141,8 @@ class Transfer(Job):
     """One transfer, as it was when asked."""
 
     urls: TransferUrls
+    seeds: list[int] = []
+    """Of all its pictures; the first is `seed`."""
     result: Result | None
     output: dict[str, Any]
     batch: str | None

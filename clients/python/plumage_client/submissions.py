@@ -54,5 +54,8 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _text(value: object) -> str:
+def _text(value: object) -> str | list[str]:
+    """Of a part of a form; several for one that is repeated."""
+    if isinstance(value, list | tuple):
+        return [str(each) for each in value]
     return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -123,9 +123,10 @@ export class Plumage {
     return lines.map((line) => JSON.parse(line) as BatchResult);
   }
 
-  /** The finished picture. */
-  async result(id: string): Promise<Blob> {
-    const answer = await this.api.GET("/v1/transfers/{id}/result", { params: { path: { id } }, parseAs: "blob" });
+  /** The finished picture, of the first seed or of this one. */
+  async result(id: string, seed?: number): Promise<Blob> {
+    const params = { path: { id }, query: { seed } };
+    const answer = await this.api.GET("/v1/transfers/{id}/result", { params, parseAs: "blob" });
     return good(answer) as unknown as Blob;
   }
 
@@ -144,6 +145,7 @@ function formOf({ pictures, masks, ...parts }: Pick<Submission, "pictures" | "ma
   for (const [name, mask] of Object.entries(masks ?? {})) form.append(`mask_${name}`, mask, name);
   for (const [name, value] of Object.entries<unknown>(parts)) {
     if (value instanceof Blob) form.append(name, value, name);
+    else if (Array.isArray(value)) for (const each of value) form.append(name, String(each));
     else if (value !== undefined) form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
   }
   return form;

@@ -824,6 +824,11 @@ export interface components {
             };
             /** Seed */
             seed?: number;
+            /**
+             * Seeds
+             * @description In place of `seed`, and of the batch's: one picture for each, made in the same run.
+             */
+            seeds?: number[];
             /** Prompt */
             prompt?: string;
             /** Negative Prompt */
@@ -953,6 +958,12 @@ export interface components {
             /** @description A JSON object: where to send what happens to the job, and which of it. */
             webhook?: components["schemas"]["Webhook"];
             /**
+             * Seeds
+             * @description In place of `seed`: one picture for each, made in the same run. A form repeats the part.
+             */
+            seeds?: number[];
+            /**
+             * @description How the finished picture is written: a JSON object. Absent: PNG.
              * @default {
              *       "format": "png",
              *       "quality": null,
@@ -1113,6 +1124,11 @@ export interface components {
             width: number;
             /** Height */
             height: number;
+            /**
+             * Pictures
+             * @description How many it would make: one for each seed.
+             */
+            pictures: number;
             estimate: components["schemas"]["Estimate"];
         };
         /**
@@ -1542,8 +1558,8 @@ export interface components {
             start_s: number | null;
             /**
              * Run S
-             * @description Seconds that it would run: the median of your latest jobs of this kind, whatever their parameters. Null when
-             *     there are none.
+             * @description Seconds that it would run: what your latest jobs of this kind took for a picture, whatever their parameters (the
+             *     median), times its pictures. Null when there are none.
              */
             run_s: number | null;
         };
@@ -2252,7 +2268,7 @@ export interface components {
              * @description Stable, for programs.
              * @enum {string}
              */
-            code: "asset_not_found" | "batch_gone" | "batch_not_found" | "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "link_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "not_finished" | "not_found" | "not_ready" | "object_corrupt" | "objects_unavailable" | "output_transparency" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_assets" | "too_many_jobs" | "unsupported_media_type" | "url_refused" | "url_too_large" | "url_unreachable" | "urls_off" | "webhook_secret_missing" | "webhooks_stalled";
+            code: "asset_not_found" | "batch_gone" | "batch_not_found" | "body_too_large" | "body_too_slow" | "cross_site" | "decoder_unavailable" | "host_refused" | "http_error" | "idempotency_key_in_use" | "idempotency_key_reused" | "image_animated" | "image_empty" | "image_too_large_side" | "image_too_many_bytes" | "image_too_many_pixels" | "image_too_narrow" | "image_too_small" | "image_type_unsupported" | "image_unreadable" | "inputs_gone" | "internal_error" | "invalid_request" | "invalid_transition" | "job_canceled" | "job_expired" | "job_failed" | "job_gone" | "job_not_found" | "key_missing" | "key_refused" | "link_refused" | "malformed_body" | "mask_empty" | "mask_size_mismatch" | "method_not_allowed" | "model_not_configured" | "no_mask" | "no_preview" | "no_variant" | "not_finished" | "not_found" | "not_ready" | "object_corrupt" | "objects_unavailable" | "output_transparency" | "queue_full" | "rate_limited" | "result_gone" | "scope_missing" | "store_unavailable" | "too_many_assets" | "too_many_jobs" | "unsupported_media_type" | "url_refused" | "url_too_large" | "url_unreachable" | "urls_off" | "webhook_secret_missing" | "webhooks_stalled";
             /**
              * Errors
              * @description Field by field, where that makes sense.
@@ -2398,6 +2414,11 @@ export interface components {
             masks: {
                 [key: string]: components["schemas"]["UsedMask"];
             };
+            /**
+             * Variants
+             * @description The picture of each seed, in their order. The first is the one above.
+             */
+            variants: components["schemas"]["Variant"][];
         };
         /**
          * Selection
@@ -2599,6 +2620,9 @@ export interface components {
          *         "matches": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches",
          *         "matches_picture": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches/picture"
          *       },
+         *       "seeds": [
+         *         7
+         *       ],
          *       "output": {
          *         "format": "png",
          *         "quality": null,
@@ -2715,6 +2739,9 @@ export interface components {
          *         "matches": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches",
          *         "matches_picture": "/v1/transfers/06h0al6qcgbufgodk4g6sl9ekq1p7gspq20g/matches/picture"
          *       },
+         *       "seeds": [
+         *         7
+         *       ],
          *       "output": {
          *         "format": "png",
          *         "quality": null,
@@ -2754,7 +2781,31 @@ export interface components {
          *           "bytes": 602450,
          *           "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
          *         },
-         *         "masks": {}
+         *         "masks": {},
+         *         "variants": [
+         *           {
+         *             "url": "/v1/files/MTc3…",
+         *             "url_expires_at": "2026-03-01T14:00:00Z",
+         *             "content_type": "image/png",
+         *             "bytes": 1482113,
+         *             "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *             "seed": 7,
+         *             "matches": {
+         *               "url": "/v1/files/MTc3…",
+         *               "url_expires_at": "2026-03-01T14:00:00Z",
+         *               "content_type": "application/zip",
+         *               "bytes": 41207,
+         *               "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *             },
+         *             "matches_picture": {
+         *               "url": "/v1/files/MTc3…",
+         *               "url_expires_at": "2026-03-01T14:00:00Z",
+         *               "content_type": "image/png",
+         *               "bytes": 602450,
+         *               "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *             }
+         *           }
+         *         ]
          *       }
          *     }
          */
@@ -2821,6 +2872,11 @@ export interface components {
              */
             batch: string | null;
             urls: components["schemas"]["TransferUrls"];
+            /**
+             * Seeds
+             * @description Of all pictures that it makes; the first is `seed`.
+             */
+            seeds: number[];
             output: components["schemas"]["EffectiveOutput"];
             /** @description Null unless succeeded. */
             result: components["schemas"]["Result"] | null;
@@ -2897,6 +2953,12 @@ export interface components {
              */
             reference_mask?: string;
             /**
+             * Seeds
+             * @description In place of `seed`: one picture for each, made in the same run. A form repeats the part.
+             */
+            seeds?: number[];
+            /**
+             * @description How the finished picture is written: a JSON object. Absent: PNG.
              * @default {
              *       "format": "png",
              *       "quality": null,
@@ -3424,6 +3486,12 @@ export interface components {
                 [key: string]: components["schemas"]["NamedPicture"];
             };
             /**
+             * Seeds
+             * @description In place of `seed`: one picture for each, made in the same run. A form repeats the part.
+             */
+            seeds?: number[];
+            /**
+             * @description How the finished picture is written: a JSON object. Absent: PNG.
              * @default {
              *       "format": "png",
              *       "quality": null,
@@ -3482,6 +3550,36 @@ export interface components {
              * @description A grey PNG of the picture's size: white took part.
              */
             url: string;
+        };
+        /**
+         * Variant
+         * @description A finished picture, which also lies at `urls.result` with `?seed=`.
+         */
+        Variant: {
+            /**
+             * Url
+             * @description A link that needs no key. Whoever has it can fetch the file until `url_expires_at`, as long as the job exists.
+             */
+            url: string;
+            /**
+             * Url Expires At
+             * Format: date-time
+             */
+            url_expires_at: string;
+            /** Content Type */
+            content_type: string;
+            /** Bytes */
+            bytes: number;
+            /**
+             * Sha256
+             * @description In hex; also the ETag.
+             */
+            sha256: string;
+            /** Seed */
+            seed: number;
+            /** @description Its correspondence map. */
+            matches: components["schemas"]["File"];
+            matches_picture: components["schemas"]["File"];
         };
         /**
          * Webhook
@@ -5064,7 +5162,10 @@ export interface operations {
     };
     get_transfer_result: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description One of the job's `seeds`; absent, the first. */
+                seed?: number;
+            };
             header?: {
                 /** @description ETags that the client has. If one fits: 304. */
                 "if-none-match"?: string;
@@ -5145,7 +5246,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_not_found`: There is no such job. */
+            /** @description `job_not_found`: There is no such job.; `no_variant`: The job has made nothing with this seed. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5279,7 +5380,10 @@ export interface operations {
     };
     get_transfer_matches: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description One of the job's `seeds`; absent, the first. */
+                seed?: number;
+            };
             header?: {
                 /** @description ETags that the client has. If one fits: 304. */
                 "if-none-match"?: string;
@@ -5358,7 +5462,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_not_found`: There is no such job. */
+            /** @description `job_not_found`: There is no such job.; `no_variant`: The job has made nothing with this seed. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5492,7 +5596,10 @@ export interface operations {
     };
     get_transfer_matches_picture: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description One of the job's `seeds`; absent, the first. */
+                seed?: number;
+            };
             header?: {
                 /** @description ETags that the client has. If one fits: 304. */
                 "if-none-match"?: string;
@@ -5571,7 +5678,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_not_found`: There is no such job. */
+            /** @description `job_not_found`: There is no such job.; `no_variant`: The job has made nothing with this seed. */
             404: {
                 headers: {
                     [name: string]: unknown;

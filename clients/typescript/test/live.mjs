@@ -65,6 +65,15 @@ const tests = {
     );
   },
 
+  async severalSeeds() {
+    const { job, picture } = await plumage.run({ target, reference, seeds: [4, 2] });
+    assert.deepEqual([job.seed, job.seeds], [4, [4, 2]]);
+    assert.deepEqual(job.result.variants.map((it) => it.seed), [4, 2]);
+    assert.equal(picture.size, job.result.variants[0].bytes);
+    assert.equal((await plumage.result(job.id, 2)).size, job.result.variants[1].bytes);
+    await assert.rejects(plumage.result(job.id, 3), (error) => error instanceof ApiError && error.code === "no_variant");
+  },
+
   async batch() {
     const [a, b] = [await plumage.upload(target), await plumage.upload(reference)];
     assert.equal((await plumage.upload(target)).id, a.id);

@@ -3,7 +3,17 @@
 import hashlib
 
 from jobs.objects import preview_key, result_key
-from jobs.schema import Claim, JobKind, JobResult, ModelIdentity, StoredFile, StoredMask, WorkerPresence, WorkerState
+from jobs.schema import (
+    Claim,
+    JobKind,
+    JobResult,
+    ModelIdentity,
+    StoredFile,
+    StoredMask,
+    StoredVariant,
+    WorkerPresence,
+    WorkerState,
+)
 from tests.contract.http.conftest import Stack
 from tests.pictures import encoded, gradient
 
@@ -27,6 +37,10 @@ def preview(stack: Stack, claimed: Claim, step: int = 3, steps: int = 12) -> Non
 
 
 def finish(stack: Stack, claimed: Claim, masks: dict[str, StoredMask] | None = None) -> None:
+    assert stack.store.commit(claimed, put_result(stack, claimed, masks))
+
+
+def put_result(stack: Stack, claimed: Claim, masks: dict[str, StoredMask] | None = None) -> JobResult:
     record, attempt = claimed.record, claimed.attempt
 
     def put(name: str, data: bytes, content_type: str) -> StoredFile:
@@ -35,8 +49,16 @@ def finish(stack: Stack, claimed: Claim, masks: dict[str, StoredMask] | None = N
         sha256 = hashlib.sha256(data).hexdigest()
         return StoredFile(key=key, content_type=content_type, bytes=len(data), sha256=sha256)
 
+    def variant(seed: int) -> StoredVariant:
+        return StoredVariant(
+            seed=seed,
+            image=put(f"image-{seed}.png", PICTURE, "image/png"),
+            matches=put(f"matches-{seed}.npz", MAP, "application/zip"),
+            matches_picture=put(f"matches-{seed}.png", PICTURE, "image/png"),
+        )
+
     painted = record.spec.kind is JobKind.TRANSFER
-    result = JobResult(
+    return JobResult(
         width=48,
         height=32,
         seed=record.spec.seed,
@@ -46,8 +68,8 @@ def finish(stack: Stack, claimed: Claim, masks: dict[str, StoredMask] | None = N
         matches=put("matches.npz", MAP, "application/zip"),
         matches_picture=put("matches.png", PICTURE, "image/png"),
         masks=masks or {},
+        more=tuple(variant(seed) for seed in record.spec.more_seeds),
     )
-    assert stack.store.commit(claimed, result)
 
 
 def announce(stack: Stack, state: WorkerState, detail: str = "") -> None:

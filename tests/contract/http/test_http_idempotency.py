@@ -71,6 +71,7 @@ def test_fifty_at_once_run_one_job_and_get_equal_answers(stack: Stack) -> None:
     [
         {"seed": 8},
         {"seed": None},
+        {"seed": None, "seeds": 7},
         {"prompt": "b"},
         {"negative_prompt": "a"},
         {"params": '{"eta": 0.5}'},
@@ -146,6 +147,7 @@ def _held_elsewhere(stack: Stack, name: str) -> SubmissionKey:
     pictures = {name: hashlib.sha256(data).hexdigest() for name, data in (("target", TARGET), ("reference", REFERENCE))}
     fields: dict[str, Any] = {
         "seed": None,
+        "seeds": None,
         "webhook": None,
         "prompt": "",
         "negative_prompt": "",

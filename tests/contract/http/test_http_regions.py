@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from checkpoints.load import LoadedModels
 from core.params import TransferParams
 from core.pipeline import transfer
 from core.pixels import from_pil
@@ -21,14 +20,9 @@ from service.settings import ServiceSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.contract.http.problems import problem
+from tests.contract.http.real_worker import make_bench
 from tests.pictures import SIZE, decoded, encoded, gradient
-from tests.tiny import tiny_models
-from worker.bench import Bench
-from worker.drain import Drain
-from worker.presence import Presence
 from worker.tasks import run_next
-from worker.vitals import Vitals
-from worker.wear import Wear
 
 
 def half(left: bool, size: tuple[int, int] = SIZE) -> Image.Image:
@@ -268,16 +262,8 @@ def test_a_batch_says_which_job_lacks_or_has_what(stack: Stack) -> None:
 # --- through a worker -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def bench(stack: Stack, job_settings: JobSettings) -> Bench:
-    """A worker with a tiny checkpoint, in this process."""
-    loaded = LoadedModels(tiny_models(), id="tiny", revision="1", device="cpu", dtype="float32")
-    presence = Presence(stack.store, "w1", every_s=1.0)
-    parts = (stack.store, stack.objects, loaded, transfer, Drain(10.0), Vitals(), presence, Wear(1000, 4096))
-    return Bench("w1", job_settings, *parts)
-
-
-def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stack, bench: Bench) -> None:
+def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stack, job_settings: JobSettings) -> None:
+    bench = make_bench(stack, job_settings)
     job = stack.submitted(seed=5, **PARTS)
     run_next(bench)
     record = stack.http.get(job["urls"]["self"]).json()

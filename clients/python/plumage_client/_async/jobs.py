@@ -84,13 +84,17 @@ class AsyncJobs(Generic[J]):
 
     async def result(self, job_id: str) -> bytes:
         """The finished file."""
-        response = await self._transport.send("GET", f"{self._at(job_id)}/result", follow_redirects=True)
-        return response.content
+        return await self._file(job_id, "result")
 
     async def preview(self, job_id: str) -> bytes:
         """The latest preview of a running job, a JPEG. Raises NotFound while there is none."""
         response = await self._transport.send("GET", f"{self._at(job_id)}/preview")
         return response.content
+
+    async def _file(self, job_id: str, name: str, seed: int | None = None) -> bytes:
+        query = {} if seed is None else {"seed": seed}
+        path = f"{self._at(job_id)}/{name}"
+        return (await self._transport.send("GET", path, params=query, follow_redirects=True)).content
 
     async def _submit(self, headers: Mapping[str, str], **body: Any) -> J:
         return self._read(await self._transport.send("POST", self._path, headers=headers, **body))

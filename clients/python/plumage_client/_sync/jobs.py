@@ -81,13 +81,17 @@ class SyncJobs(Generic[J]):
 
     def result(self, job_id: str) -> bytes:
         """The finished file."""
-        response = self._transport.send("GET", f"{self._at(job_id)}/result", follow_redirects=True)
-        return response.content
+        return self._file(job_id, "result")
 
     def preview(self, job_id: str) -> bytes:
         """The latest preview of a running job, a JPEG. Raises NotFound while there is none."""
         response = self._transport.send("GET", f"{self._at(job_id)}/preview")
         return response.content
+
+    def _file(self, job_id: str, name: str, seed: int | None = None) -> bytes:
+        query = {} if seed is None else {"seed": seed}
+        path = f"{self._at(job_id)}/{name}"
+        return (self._transport.send("GET", path, params=query, follow_redirects=True)).content
 
     def _submit(self, headers: Mapping[str, str], **body: Any) -> J:
         return self._read(self._transport.send("POST", self._path, headers=headers, **body))

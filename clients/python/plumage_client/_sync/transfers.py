@@ -1,6 +1,6 @@
 """Repaint one picture with the appearance of another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plumage_client._sync.jobs import SyncJobs, idempotency
@@ -22,6 +22,7 @@ class SyncTransfers(SyncJobs[Transfer]):
         prompt: str | None = None,
         negative_prompt: str | None = None,
         seed: int | None = None,
+        seeds: Sequence[int] | None = None,
         params: Mapping[str, Any] | None = None,
         output: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -35,9 +36,9 @@ class SyncTransfers(SyncJobs[Transfer]):
         """Queues a job that paints `target` with the appearance of `reference`; returns its record.
 
         `deadline`, `ttl` and `wait` are seconds; with `wait`, at most 60, the answer may take that long if the job
-        ends meanwhile. Submitting again with the same `idempotency_key` finds the first job. `pictures` and `masks` are
-        those that regions in `params` name. All of them are files, or all assets. Raises OSError for a file that
-        cannot be read.
+        ends meanwhile. `seeds`, in place of `seed`, makes a picture for each, in one run. Submitting again with the
+        same `idempotency_key` finds the first job. `pictures` and `masks` are those that regions in `params` name. All
+        of them are files, or all assets. Raises OSError for a file that cannot be read.
         """
         first = {
             "target": target,
@@ -49,6 +50,7 @@ class SyncTransfers(SyncJobs[Transfer]):
             "prompt": prompt,
             "negative_prompt": negative_prompt,
             "seed": seed,
+            "seeds": None if seeds is None else list(seeds),
             "params": params,
             "output": output,
             "metadata": metadata,
@@ -59,7 +61,10 @@ class SyncTransfers(SyncJobs[Transfer]):
         }
         return self._submit(idempotency(idempotency_key, wait), **body_of(first, pictures, masks, fields))
 
-    def matches(self, job_id: str) -> bytes:
-        """The correspondence map of a finished job, as NumPy's .npz."""
-        response = self._transport.send("GET", f"{self._at(job_id)}/matches")
-        return response.content
+    def result(self, job_id: str, *, seed: int | None = None) -> bytes:
+        """The finished picture, of the first seed or of this one."""
+        return self._file(job_id, "result", seed)
+
+    def matches(self, job_id: str, *, seed: int | None = None) -> bytes:
+        """The correspondence map of a finished job, as NumPy's .npz, of the first seed or of this one."""
+        return self._file(job_id, "matches", seed)
