@@ -55,10 +55,13 @@ def test_the_lines_about_regions(live: Live, tmp_path: Path) -> None:
         ids[f"{Path(name).stem.upper()}_ID"] = json.loads(said)["id"]
     as_json = (ROOT / "docs" / "regions.md").read_text().partition("```json\n")[2].partition("```")[0]
     (tmp_path / "job.json").write_text(re.sub(r"\b[A-Z]+_ID\b", lambda found: ids[found[0]], as_json))
-    form, named = (json.loads(run(live, tmp_path, line)) for line in curls("docs/regions.md"))
+    *lines, second = curls("docs/regions.md")
+    form, named, several = (json.loads(run(live, tmp_path, line)) for line in lines)
     assert form["params"] == named["params"]
-    for job in (form, named):
+    for job in (form, named, several):
         wait_for(live, job["urls"]["self"])
+    run(live, tmp_path, re.sub(r"\bID\b", several["id"], second))
+    assert decoded((tmp_path / "second.png").read_bytes()).size == SIZE
 
 
 def run(live: Live, folder: Path, line: str) -> str:
