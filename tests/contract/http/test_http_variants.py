@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.collect import Collector
-from jobs.schema import Status
+from jobs.schema import Status, WorkerState
 from jobs.settings import JobSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack
@@ -21,9 +21,9 @@ FAST = json.dumps({"num_steps": 3, "strength": 1.0, "match_draws": 1})
 
 def send(stack: Stack, *seeds: object, path: str = "/v1/transfers", **more: Any) -> Any:
     """A form that repeats `seeds`."""
-    files = [("target", ("a.png", TARGET)), ("reference", ("b.jpg", REFERENCE))]
-    parts = [*files, *(("seeds", (None, str(seed))) for seed in seeds), *((n, (None, str(v))) for n, v in more.items())]
-    return stack.http.post(path, files=parts)
+    fields = [*(("seeds", seed) for seed in seeds), *more.items()]
+    files: list[Any] = [("target", ("a.png", TARGET)), ("reference", ("b.jpg", REFERENCE))]
+    return stack.http.post(path, files=[*files, *((name, (None, str(value))) for name, value in fields)])
 
 
 def keep(stack: Stack, data: bytes) -> dict[str, str]:
@@ -126,7 +126,7 @@ def test_a_retry_makes_them_all(stack: Stack) -> None:
 
 def test_a_batch_has_seeds_for_all_and_a_job_its_own(stack: Stack) -> None:
     target, reference = keep(stack, TARGET), keep(stack, REFERENCE)
-    own = ({}, {"seeds": [8, 9]}, {"seed": 6})
+    own: list[dict[str, Any]] = [{}, {"seeds": [8, 9]}, {"seed": 6}]
     items = [{"custom_id": str(number), "target": target, **each} for number, each in enumerate(own)]
     body = {"reference": reference, "items": items, "seeds": [1, 2]}
     assert stack.http.post("/v1/batches", json=body).status_code == 202
@@ -147,7 +147,7 @@ def test_the_estimate_grows_with_the_pictures(stack: Stack) -> None:
     assert 0.1 <= one < two < eight
     assert eight == pytest.approx(8 * one, abs=0.45)
     stack.submitted()
-    player.announce(stack, player.WorkerState.READY)
+    player.announce(stack, WorkerState.READY)
     waiting = send(stack, 1, path="/v1/dry_run/transfers").json()["estimate"]
     assert waiting["start_s"] == pytest.approx(two, abs=0.11), "the job in front of it is taken to be like the latest"
 
