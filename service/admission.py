@@ -29,10 +29,11 @@ from jobs.submissions import SubmissionKey
 from service.capability import require_models
 from service.checking import check_pictures, transparency_refused
 from service.errors import Problem
-from service.forms import Painted, Submission
+from service.forms import Submission
 from service.parts import fingerprint
 from service.schemas import FieldError
 from service.sources import Given, Sources
+from service.terms import Painted
 
 RANDOM_SEEDS = 2**53
 """Drawn seeds stay below this, so that clients that read numbers as doubles can send them back."""

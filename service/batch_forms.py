@@ -9,7 +9,8 @@ from core.selection import PictureName
 from jobs.batches import BATCH_MAX
 from jobs.named import MASKS_MAX, PICTURES_MAX, by_part
 from jobs.schema import JobKind, Metadata, Prompt, Seed
-from service.forms import NeverNull, Painted, Seeds, never_null, no_other_names, one_or_several
+from service.forms import no_other_names
+from service.terms import NeverNull, Painted, Seeds, never_null, one_or_several
 
 CustomId = Annotated[str, Field(min_length=1, max_length=64)]
 

@@ -15,11 +15,11 @@ from jobs.outbound import Outbound
 from jobs.schema import JobKind, Page, Record, Status
 from jobs.store import JobStore
 from jobs.webhooks import Webhook
-from service.forms import never_null
 from service.links import Links
 from service.polling import preferred_wait_s, settled
 from service.schemas import Matching, Transfer
 from service.settings import ServiceSettings
+from service.terms import never_null
 from service.webhooks import require_deliverable
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from jobs.schema import JobResult, ModelIdentity, StoredFile
+from jobs.schema import JobResult, ModelIdentity, StoredFile, StoredVariant
 
 
 class Answer(BaseModel):
@@ -46,6 +46,15 @@ class Variant(File):
     """Its correspondence map."""
     matches_picture: File
 
+    @classmethod
+    def of(cls, stored: StoredVariant, file: FileOf) -> Self:
+        return cls(
+            **file(stored.image).model_dump(),
+            seed=stored.seed,
+            matches=file(stored.matches),
+            matches_picture=file(stored.matches_picture),
+        )
+
 
 class Result(File):
     """The finished picture, which also lies at `urls.result`."""
@@ -70,26 +79,16 @@ class Result(File):
 
     @classmethod
     def of(cls, result: JobResult, file: FileOf, self_url: str) -> Self:
-        assert result.image is not None
         masks = {
             name: UsedMask(coverage=mask.coverage, url=f"{self_url}/masks/{name}")
             for name, mask in result.masks.items()
         }
+        variants = [Variant.of(stored, file) for stored in result.variants]
         return cls(
-            **file(result.image).model_dump(),
-            **result.model_dump(include={"width", "height", "seed", "model", "timings"}),
-            matches=file(result.matches),
-            matches_picture=file(result.matches_picture),
+            **variants[0].model_dump(),
+            **result.model_dump(include={"width", "height", "model", "timings"}),
             masks=masks,
-            variants=[
-                Variant(
-                    **file(each.image).model_dump(),
-                    seed=each.seed,
-                    matches=file(each.matches),
-                    matches_picture=file(each.matches_picture),
-                )
-                for each in result.variants
-            ],
+            variants=variants,
         )
 
 

@@ -6,9 +6,10 @@ from pydantic import ConfigDict
 
 from jobs.schema import JobKind, Output, Record, Status, WorkerState
 from jobs.store import JobStore
-from service.forms import Painted, Submission
+from service.forms import Submission
 from service.results import Answer
 from service.schemas import EffectiveOutput, EffectiveParams
+from service.terms import Painted
 
 LOOK_BACK = 20
 """Of the tenant's latest jobs that succeeded, those that tell how long one takes."""

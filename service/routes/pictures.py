@@ -9,8 +9,8 @@ from jobs.schema import Seed
 from service.answering import result_of, serve_file, variant_of
 from service.dependencies import Called, IfNoneMatch, JobId
 from service.errors import Problem
-from service.forms import never_null
 from service.responses import RESULT_CODES, binary, file, problems
+from service.terms import never_null
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 OfSeed = Annotated[

@@ -56,6 +56,7 @@ def map_body(context: Any, body: Any) -> Any:
         for given in (fields, *(items if isinstance(items, list) else ())):
             if isinstance(given, dict):
                 _drop_what_no_region_names(given)
+                _take_one_seed(given)
         if isinstance(params := fields.get("params"), dict):
             fields["params"] = _agreeing(params)
         if isinstance(output := fields.get("output"), dict):
@@ -76,6 +77,17 @@ def _drop_what_no_region_names(given: dict[str, Any]) -> None:
             del given[part]
 
 
+def _take_one_seed(given: dict[str, Any]) -> None:
+    """`seed` and `seeds` exclude each other."""
+    seeds = given.get("seeds")
+    if "seed" in given and isinstance(seeds, list) and 0 < len(seeds) <= 8 and all(map(_a_seed, seeds)):
+        del given["seeds"]
+
+
+def _a_seed(value: Any) -> bool:
+    return type(value) in (int, float) and value == int(value) and 0 <= value < 2**63
+
+
 def _a_picture(named: Any) -> bool:
     if not isinstance(named, dict) or len(named) != 1:
         return False
@@ -92,9 +104,6 @@ def _name_what_is_there(body: dict[str, Any]) -> None:
     if isinstance(params := body.get("params"), dict):
         body["params"] = _agreeing(params)
     items = body.get("items")
-    for asked in (body, *(items or ())):
-        if "seed" in asked:
-            asked.pop("seeds", None)
     if isinstance(items, list):
         body["reference"] = body.get("reference") or {"asset": ASSET}
         body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]
