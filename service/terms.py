@@ -123,9 +123,9 @@ class Painted(Terms):
     )
     """In place of `seed`: one picture for each, made in the same run. A form repeats the part."""
 
+    output: Annotated[Output, _strictly(Output)] = Output()
+    """How the finished picture is written: a JSON object. Absent: PNG."""
+
     @property
     def asked_seeds(self) -> list[int]:
         return self.seeds or super().asked_seeds
-
-    output: Annotated[Output, _strictly(Output)] = Output()
-    """How the finished picture is written: a JSON object. Absent: PNG."""
