@@ -23,7 +23,9 @@ OfSeed = Annotated[
     operation_id="get_transfer_result",
     summary="Fetch the finished picture",
     response_class=Response,
-    responses=file(["image/png", "image/webp", "image/jpeg"], "The picture, of the target's size.", "no_variant"),
+    responses=file(
+        ["image/png", "image/webp", "image/jpeg"], "The picture, of the target's size.", "invalid_request", "no_variant"
+    ),
 )
 def get_transfer_result(
     job_id: JobId, caller: Called, seed: OfSeed = None, if_none_match: IfNoneMatch = ""
@@ -53,7 +55,12 @@ def get_transfer_matches(
     operation_id="get_transfer_matches_picture",
     summary="Fetch the correspondence map as a picture",
     response_class=Response,
-    responses=file(["image/png"], "Both pictures side by side, what belongs together in one colour.", "no_variant"),
+    responses=file(
+        ["image/png"],
+        "Both pictures side by side, what belongs together in one colour.",
+        "invalid_request",
+        "no_variant",
+    ),
 )
 def get_transfer_matches_picture(
     job_id: JobId, caller: Called, seed: OfSeed = None, if_none_match: IfNoneMatch = ""
