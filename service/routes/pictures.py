@@ -40,7 +40,10 @@ def get_transfer_result(
     summary="Fetch the correspondence map",
     response_class=Response,
     responses=file(
-        ["application/zip"], "NumPy's .npz; see `result.matches` of the record for what is in it.", "no_variant"
+        ["application/zip"],
+        "NumPy's .npz; see `result.matches` of the record for what is in it.",
+        "invalid_request",
+        "no_variant",
     ),
 )
 def get_transfer_matches(

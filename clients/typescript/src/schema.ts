@@ -5546,6 +5546,27 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `invalid_request`: A field is missing, unknown or out of range. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `rate_limited`: Too many requests with this API key. */
             429: {
                 headers: {
