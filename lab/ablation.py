@@ -42,10 +42,9 @@ class Row:
 
 GROUPS: Mapping[str, Mapping[str, Row]] = {
     "source": {
-        "default": Row(),
         "layer": Row({"match_source": "layer"}),
         "step": Row({"match_source": "step"}),
-        "one_shot": Row({"match_source": "one_shot"}),
+        "one_shot (default)": Row({"match_source": "one_shot"}),
         "vision": Row({"match_source": "vision"}, needs="correspondence"),
         "fused": Row({"match_source": "fused"}, needs="correspondence"),
         "true matches": Row(true_matches=True),
@@ -68,15 +67,13 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "cross_image": Row({"injection_mode": "cross_image", **_NO_CLEAN}),
         "soft_statistics": Row({"injection_mode": "soft_statistics", **_NO_CLEAN}),
         "clean latent": Row({"injection_layers": (), "reanchor_level": 0.0}),
-        "clean latent, anchor": Row({"injection_layers": ()}),
+        "latent, anchored": Row({"injection_layers": ()}),
         "no anchor": Row({"reanchor_level": 0.0}),
         "half strength": Row({"appearance_strength": 0.5}),
         "colour only": Row({"colour_only": True}),
     },
     "masks": {
-        "given": Row(),
         "none": Row({"mask_mode": "none"}),
-        "nothing said": Row(masked=False),
         "auto": Row({"mask_mode": "auto"}, masked=False),
         "box": Row({"target_selection": "box", "reference_selection": "box"}, masked=False, needs="segmenter"),
         "text": Row({"target_selection": "text", "reference_selection": "text"}, masked=False, needs="text_segmenter"),

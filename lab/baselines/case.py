@@ -13,12 +13,11 @@ from torch import Tensor
 from core.canvas import compose
 from core.denoise import LatentPair
 from core.guidance import NoisePredictor
-from core.latents import decode_latent
 from core.match import TokenMap
 from core.matching import look_once
 from core.models import Models
 from core.params import TransferParams
-from core.pipeline import encode, prepare, select
+from core.pipeline import encode, finish, prepare, select
 from core.regions import Canvases, Masks
 from core.sampling import Start, sample
 from lab.baselines.settings import Changes
@@ -117,7 +116,7 @@ class Case:
         pairs, predict = self._encoded
         start = Start(self.seed, None if token_map is None else [token_map])
         (sampled,) = sample(self.models, self.canvases, pairs, predict, [start], params)
-        return self.finish(decode_latent(self.models.vae, sampled.latent))
+        return finish(self.models, self.target, self.canvases, sampled, params).numpy()
 
     def finish(self, generated: Tensor) -> Bytes:
         """A generated picture `[3, height, width]` set into the target, as ours is."""

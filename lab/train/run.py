@@ -18,7 +18,7 @@ from lab.train.diffusion import BatchSource, Networks, build_networks
 from lab.train.export import assemble, draw_sheet, export
 from lab.train.loop import Recipe, train_networks
 from lab.train.progress import load_state
-from lab.train.tokens import caption_words, write_tokenizers
+from lab.train.tokens import TOKENIZERS, caption_words, write_tokenizers
 
 PICTURE_SIZE = 128
 
@@ -49,8 +49,10 @@ def train(folder: Path, plan: Plan, *, smoke: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     size = SMOKE if smoke else MINI
     scenes = render_set(folder / "set", plan.scenes, PICTURE_SIZE, Domain.TRAINING, plan.threads)
-    if plan.start_from is not None and not (folder / "vae").exists():
-        shutil.copytree(plan.start_from / "vae", folder / "vae")
+    if plan.start_from is not None:
+        for name in ("vae", *TOKENIZERS):
+            if not (folder / name).exists():
+                shutil.copytree(plan.start_from / name, folder / name)
     vae = finished_vae(folder, scenes, size, plan.vae_steps)
     tokenizers = write_tokenizers(folder, caption_words())
     torch.manual_seed(0)

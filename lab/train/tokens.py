@@ -19,6 +19,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 TOKEN_COUNT = 77
 """CLIP's context length."""
 
+TOKENIZERS = ("tokenizer", "tokenizer_2")
 PADDING = (END, "!")
 """What the first and the second tokenizer of SDXL pad with."""
 
@@ -33,20 +34,19 @@ def caption_words() -> list[str]:
 
 
 def write_tokenizers(folder: Path, words: Iterable[str]) -> tuple[CLIPTokenizer, CLIPTokenizer]:
-    """Trains byte-pair merges until every word is one token; writes and loads `tokenizer` and `tokenizer_2`.
-
-    Any other text still encodes, as single characters.
-    """
+    """Writes `tokenizer` and `tokenizer_2` where they are not there yet, and loads them: what a network has learnt to
+    read stays what it was."""
     given = list(words)
     first, second = (
-        write_tokenizer(folder / name, given, padding)
-        for name, padding in zip(("tokenizer", "tokenizer_2"), PADDING, strict=True)
+        write_tokenizer(folder / name, given, padding) for name, padding in zip(TOKENIZERS, PADDING, strict=True)
     )
     return first, second
 
 
 def write_tokenizer(folder: Path, words: Iterable[str], padding: str = END) -> CLIPTokenizer:
-    """Trains, writes and loads one."""
+    """Learns byte-pair merges until every word is one token; any other text still encodes, as single characters."""
+    if (folder / "tokenizer.json").exists():
+        return CLIPTokenizer.from_pretrained(folder)
     vocabulary, merges = _merge_words(list(words))
     tokenizer = CLIPTokenizer(
         vocab=vocabulary,

@@ -26,7 +26,7 @@ def loaded() -> LoadedModels:
 def test_every_source_level_and_mask_mode_has_a_row() -> None:
     changed = [dict(row.changes) for rows in GROUPS.values() for row in rows.values()]
     sources = {changes["match_source"] for changes in changed if "match_source" in changes}
-    assert sources | {"auto", "given"} == set(get_args(MatchSource))  # the default is auto; the truth is given
+    assert sources | {"auto", "given"} == set(get_args(MatchSource))  # auto chooses; the truth is given
     assert {changes["injection_mode"] for changes in changed if "injection_mode" in changes} == set(
         get_args(InjectionMode)
     )
