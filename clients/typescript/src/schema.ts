@@ -307,7 +307,8 @@ export interface paths {
         };
         /**
          * Fetch the map
-         * @description `numpy.load` reads it: `positions`, `similarity` and `inside`, one entry for each token of the target.
+         * @description `numpy.load` reads it: `positions`, `similarity`, `inside`, `confidence` and `region`, one entry for each token of
+         *     the target.
          */
         get: operations["get_matching_result"];
         put?: never;
