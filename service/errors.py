@@ -72,7 +72,7 @@ PROBLEMS: dict[str, Kind] = {
     "url_too_large": Kind(413, "A picture behind a URL is too large."),
     # jobs
     "job_not_found": Kind(404, "There is no such job."),
-    "no_preview": Kind(404, "There is no preview yet."),
+    "no_preview": Kind(409, "There is no preview yet."),
     "no_variant": Kind(404, "The job has made nothing with this seed."),
     "no_mask": Kind(404, "There is no such mask."),
     "not_finished": Kind(409, "The job has not finished."),

@@ -6142,7 +6142,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_not_found`: There is no such job.; `no_preview`: There is no preview yet. */
+            /** @description `job_not_found`: There is no such job. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6156,6 +6156,27 @@ export interface operations {
                      *       "detail": "There is no such job.",
                      *       "instance": "/v1/transfers",
                      *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `no_preview`: There is no preview yet. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:no_preview",
+                     *       "title": "There is no preview yet.",
+                     *       "status": 409,
+                     *       "detail": "There is no preview yet.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "no_preview",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }

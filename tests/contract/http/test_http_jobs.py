@@ -125,9 +125,9 @@ def test_a_result_that_was_removed_is_gone(stack: Stack) -> None:
 def test_the_preview_is_there_once_the_worker_has_made_one(stack: Stack) -> None:
     record = stack.submitted()
     url = record["urls"]["preview"]
-    problem(stack.http.get(url), 404, "no_preview")
+    problem(stack.http.get(url), 409, "no_preview")
     claimed = player.claim(stack)
-    problem(stack.http.get(url), 404, "no_preview")
+    problem(stack.http.get(url), 409, "no_preview")
     player.preview(stack, claimed)
     response = stack.http.get(url)
     assert (response.status_code, response.content) == (200, player.PREVIEW)

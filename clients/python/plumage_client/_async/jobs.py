@@ -87,7 +87,7 @@ class AsyncJobs(Generic[J]):
         return await self._file(job_id, "result")
 
     async def preview(self, job_id: str) -> bytes:
-        """The latest preview of a running job, a JPEG. Raises NotFound while there is none."""
+        """The latest preview of a running job, a JPEG. Raises Conflict while there is none."""
         response = await self._transport.send("GET", f"{self._at(job_id)}/preview")
         return response.content
 

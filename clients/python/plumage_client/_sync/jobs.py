@@ -84,7 +84,7 @@ class SyncJobs(Generic[J]):
         return self._file(job_id, "result")
 
     def preview(self, job_id: str) -> bytes:
-        """The latest preview of a running job, a JPEG. Raises NotFound while there is none."""
+        """The latest preview of a running job, a JPEG. Raises Conflict while there is none."""
         response = self._transport.send("GET", f"{self._at(job_id)}/preview")
         return response.content
 
