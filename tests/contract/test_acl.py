@@ -148,15 +148,15 @@ def test_events_are_written_by_those_who_change_the_state_and_sent_by_another(
     assert claim is not None
     assert worker.commit(claim, make_result())
     take = partial(webhooks.outbox.claim, lease_s=60, max_attempts=2, at_once_per_tenant=1)
-    went: list[tuple[str, Outcome]] = [("queued", "retry"), ("queued", "delivered"), ("running", "gone")]
+    went: list[tuple[str, Outcome]] = [("queued", "retry"), ("running", "delivered"), ("succeeded", "gone")]
     for event, outcome in went:
         parcel = take()
         assert parcel is not None
         assert parcel.event == event
-        assert webhooks.outbox.settle(parcel, outcome)
+        assert webhooks.outbox.settle(parcel, outcome, pause_s=60)
     assert take() is None
     ends = [each.status.value for each in api.get(job, tenant="local").deliveries]
-    assert ends == ["delivered", "failed", "failed"]
+    assert ends == ["failed", "delivered", "failed"]
 
 
 def test_a_job_from_submission_to_collection(server: EmbeddedRedis, everything: Redis, tmp_path: Path) -> None:
