@@ -21,6 +21,7 @@ from checkpoints.correspondence import load_correspondence
 from checkpoints.devices import choose_device, choose_dtype
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported
 from checkpoints.files import find_backbone, require_parts
+from checkpoints.lora import DEFAULT_FILE, fuse_lora
 from checkpoints.manifest import digest_of, fingerprints
 from checkpoints.obtain import Source, download_network, source_of, verified
 from checkpoints.parts import load_part_finder
@@ -45,7 +46,7 @@ class LoadedModels:
 
     models: Models
     id: str
-    """Folder name or hub id, and the replacement VAE's after a `+`."""
+    """Folder name or hub id, and the replacement VAE's and the LoRA's after a `+`."""
     revision: str
     """The hub's commit, or SHA-256 over the folder's files."""
     device: str
@@ -81,11 +82,16 @@ def load(settings: ModelSettings) -> LoadedModels:
         )
     except (OSError, ValueError) as error:
         raise CheckpointUnsupported(f"PLUMAGE_MODEL={settings.model}: cannot be loaded: {error}") from error
+    if (lora := source_of(settings, "lora")) is not None:
+        here = download_network(lora, [settings.lora_file or DEFAULT_FILE])
+        verified(lora, here)
+        fuse_lora(pipeline, here, settings)
     models = replace(_assemble(pipeline, backbone, device), **_load_optional(settings, device))
     name = Path(settings.model).resolve().name if is_folder(settings.model) else settings.model
+    added = [Path(other).name for other in (settings.vae, settings.lora) if other is not None]
     return LoadedModels(
         models,
-        id=name if settings.vae is None else f"{name}+{Path(settings.vae).name}",
+        id="+".join([name, *added]),
         revision=source.commit or digest_of(files or fingerprints(folder)),
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),

@@ -1,5 +1,6 @@
 """The files of each configured model, on this machine and as its manifest says, before anything of them is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from checkpoints.manifest import manifest_path, verify, write_manifest
 from checkpoints.settings import ModelSettings
 from checkpoints.sources import pinned
 
-MODELS = ("model", "vae", "segmenter", "text_segmenter", "correspondence", "part_finder")
+MODELS = ("model", "vae", "lora", "segmenter", "text_segmenter", "correspondence", "part_finder")
 """Settings that name a model; each has a `<name>_revision`."""
-_PATTERNS = ["*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors"]
+_PATTERNS = ("*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors")
 """Of a model that is one network; some repositories hold the same weights in other layouts too."""
 
 log = structlog.get_logger()
@@ -57,12 +58,12 @@ def files_here(source: Source) -> Path | None:
         return None
 
 
-def download_network(source: Source) -> Path:
-    """The folder, or a hub id's files once they are here. Raises CheckpointNotFound."""
+def download_network(source: Source, files: Sequence[str] = _PATTERNS) -> Path:
+    """The folder, or a hub id's files that are so called, once they are here. Raises CheckpointNotFound."""
     if source.commit is None:
         return Path(source.name)
     try:
-        return Path(snapshot_download(source.name, revision=source.commit, allow_patterns=_PATTERNS))
+        return Path(snapshot_download(source.name, revision=source.commit, allow_patterns=list(files)))
     except (OSError, ValueError) as error:
         raise CheckpointNotFound(f"{source.setting}={source.name}: cannot be downloaded: {error}") from error
 

@@ -27,6 +27,15 @@ class ModelSettings(BaseSettings):
     """Replacement VAE: folder or hub id, such as `madebyollin/sdxl-vae-fp16-fix`."""
     vae_revision: str | None = None
     """Commit of the replacement VAE's hub id."""
+    lora: str | None = None
+    """LoRA that is added to the checkpoint's weights: folder or hub id, such as `ByteDance/SDXL-Lightning`."""
+    lora_revision: str | None = None
+    """Commit of the LoRA's hub id."""
+    lora_file: str | None = Field(default=None, pattern=r"^[\w.-]+\.safetensors$")
+    """Its file, where there are several, such as `sdxl_lightning_4step_lora.safetensors`. Absent:
+    `pytorch_lora_weights.safetensors`, else the only one of a folder."""
+    lora_scale: float = Field(default=1.0, ge=-4.0, le=4.0)
+    """How much of it is added."""
     segmenter: str | None = None
     """SAM 2, SAM-HQ or SAM, for masks from a box or from points: folder or hub id, such as
     `facebook/sam2.1-hiera-small`. Absent: jobs that need it are refused."""

@@ -25,6 +25,7 @@ LayerName = Annotated[
 ]
 
 MatchSource = Literal["auto", "layer", "step", "one_shot", "vision", "fused", "given"]
+StepSpacing = Literal["leading", "trailing"]
 InjectionMode = Literal["feature", "kv", "v", "block_output", "cross_image", "soft_statistics"]
 
 
@@ -35,12 +36,16 @@ class TransferParams(BaseModel):
 
     preset: Preset | None = None
     """Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
-    `paper`: the published settings on SDXL; `paper-sd15`: those on Stable Diffusion 1.5, for which they were
-    published."""
+    `few-steps`: for distilled networks (Turbo, Lightning, LCM). `paper`: the published settings on SDXL; `paper-sd15`:
+    those on Stable Diffusion 1.5, for which they were published."""
 
     # --- schedule -----------------------------------------------------------------------------------------------
     num_steps: int = Field(default=20, ge=2, le=200)
     """Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled."""
+
+    step_spacing: StepSpacing = "leading"
+    """Which timesteps they are (Lin et al., arXiv 2305.08891, table 2). `leading`: the lower end of each part of the
+    schedule, as the paper's code samples. `trailing`: the upper end, which distilled networks were trained for."""
 
     strength: float = Field(default=0.7, gt=0.0, le=1.0)
     """Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise. The paper skips 32 of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-Preset = Literal["balanced", "fast", "paper", "paper-sd15"]
+Preset = Literal["balanced", "fast", "few-steps", "paper", "paper-sd15"]
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 
 _PAPER: Mapping[str, Any] = {
@@ -30,6 +30,8 @@ _PAPER: Mapping[str, Any] = {
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "balanced": {},
     "fast": {"num_steps": 10, "match_draws": 2},
+    # For distilled networks, SDXL-Turbo or with a Lightning or LCM LoRA: their timesteps, no guidance.
+    "few-steps": {"num_steps": 8, "step_spacing": "trailing", "guidance_scale": 1.0, "match_draws": 2},
     "paper": {
         **_PAPER,
         "injection_layers": ("up_blocks.0", "up_blocks.1"),

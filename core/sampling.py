@@ -59,7 +59,9 @@ def sample(
     """All results in one batch. `after_step(done, steps, predicted_clean)` may raise to stop the run."""
     chosen = models.backbone.injection_layers if params.injection_layers is None else params.injection_layers
     layers = select_layers(models.unet, chosen)
-    steps = make_steps(models.alphas_cumprod, num_steps=params.num_steps, strength=params.strength)
+    steps = make_steps(
+        models.alphas_cumprod, num_steps=params.num_steps, strength=params.strength, spacing=params.step_spacing
+    )
     if params.match_source == "step":
         watchers = [StepMatches(models, canvases, pairs, params), *watchers]
     plan = plan_steps(steps, params, inject=bool(layers or watchers))

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.params import NoiseRange
+from core.params import NoiseRange, StepSpacing
+
+STEPS_OFFSET = 1
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,20 @@ class Step:
 
 
 def make_steps(
-    alphas_cumprod: Float[Tensor, " timesteps"], *, num_steps: int, strength: float, steps_offset: int = 1
+    alphas_cumprod: Float[Tensor, " timesteps"], *, num_steps: int, strength: float, spacing: StepSpacing = "leading"
 ) -> list[Step]:
     """The steps that are sampled, noisiest first.
 
     "Leading" spacing with offset 1, as SDXL's scheduler has it and as the paper's code samples: 100 steps at
-    strength 0.68 start at t = 671. At least one step is sampled.
+    strength 0.68 start at t = 671. "Trailing" spacing (Lin et al., arXiv 2305.08891, table 2) takes the upper ends,
+    999, 749, 499, 249 for four: distilled networks know only those. At least one step is sampled.
     """
     total = len(alphas_cumprod)
-    spacing = total // num_steps
     sampled = max(1, min(num_steps, round(strength * num_steps)))
-    timesteps = [min(i * spacing + steps_offset, total - 1) for i in reversed(range(sampled))]
+    if spacing == "trailing":
+        timesteps = [round((i + 1) * total / num_steps) - 1 for i in reversed(range(sampled))]
+    else:
+        timesteps = [min(i * (total // num_steps) + STEPS_OFFSET, total - 1) for i in reversed(range(sampled))]
     alpha_bars = [float(alphas_cumprod[t]) for t in timesteps] + [1.0]
     return [Step(t, t / total, alpha_bars[i], alpha_bars[i + 1]) for i, t in enumerate(timesteps)]
 

@@ -125,8 +125,8 @@ async def follow_matching(job_id: JobId, caller: Called, last_event_id: LastEven
     responses=file(["application/zip"], "NumPy's .npz; see `result` of the record for what is in it."),
 )
 def get_matching_result(job_id: JobId, caller: Called, if_none_match: IfNoneMatch = "") -> Response:
-    """`numpy.load` reads it: `positions`, `similarity`, `inside`, `confidence` and `region`, one entry for each token of
-    the target."""
+    """`numpy.load` reads it: `positions`, `similarity`, `inside`, `confidence` and `region`, one entry for each token
+    of the target."""
     return serve_file(result_of(caller.job(job_id, KIND)).matches, caller, if_none_match)
 
 

@@ -307,8 +307,8 @@ export interface paths {
         };
         /**
          * Fetch the map
-         * @description `numpy.load` reads it: `positions`, `similarity`, `inside`, `confidence` and `region`, one entry for each token of
-         *     the target.
+         * @description `numpy.load` reads it: `positions`, `similarity`, `inside`, `confidence` and `region`, one entry for each token
+         *     of the target.
          */
         get: operations["get_matching_result"];
         put?: never;
@@ -1166,17 +1166,25 @@ export interface components {
             /**
              * Preset
              * @description Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
-             *     `paper`: the published settings on SDXL; `paper-sd15`: those on Stable Diffusion 1.5, for which they were
-             *     published.
+             *     `few-steps`: for distilled networks (Turbo, Lightning, LCM). `paper`: the published settings on SDXL; `paper-sd15`:
+             *     those on Stable Diffusion 1.5, for which they were published.
              * @default null
              */
-            preset: ("balanced" | "fast" | "paper" | "paper-sd15") | null;
+            preset: ("balanced" | "fast" | "few-steps" | "paper" | "paper-sd15") | null;
             /**
              * Num Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
              * @default 20
              */
             num_steps: number;
+            /**
+             * Step Spacing
+             * @description Which timesteps they are (Lin et al., arXiv 2305.08891, table 2). `leading`: the lower end of each part of the
+             *     schedule, as the paper's code samples. `trailing`: the upper end, which distilled networks were trained for.
+             * @default leading
+             * @enum {string}
+             */
+            step_spacing: "leading" | "trailing";
             /**
              * Strength
              * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise. The paper skips 32 of
@@ -1640,6 +1648,7 @@ export interface components {
          *       "params": {
          *         "preset": null,
          *         "num_steps": 20,
+         *         "step_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
@@ -1749,6 +1758,7 @@ export interface components {
          *       "params": {
          *         "preset": null,
          *         "num_steps": 20,
+         *         "step_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
@@ -2532,6 +2542,7 @@ export interface components {
          *       "params": {
          *         "preset": null,
          *         "num_steps": 20,
+         *         "step_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
@@ -2651,6 +2662,7 @@ export interface components {
          *       "params": {
          *         "preset": null,
          *         "num_steps": 20,
+         *         "step_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
@@ -2994,17 +3006,25 @@ export interface components {
             /**
              * Preset
              * @description Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
-             *     `paper`: the published settings on SDXL; `paper-sd15`: those on Stable Diffusion 1.5, for which they were
-             *     published.
+             *     `few-steps`: for distilled networks (Turbo, Lightning, LCM). `paper`: the published settings on SDXL; `paper-sd15`:
+             *     those on Stable Diffusion 1.5, for which they were published.
              * @default null
              */
-            preset: ("balanced" | "fast" | "paper" | "paper-sd15") | null;
+            preset: ("balanced" | "fast" | "few-steps" | "paper" | "paper-sd15") | null;
             /**
              * Num Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
              * @default 20
              */
             num_steps: number;
+            /**
+             * Step Spacing
+             * @description Which timesteps they are (Lin et al., arXiv 2305.08891, table 2). `leading`: the lower end of each part of the
+             *     schedule, as the paper's code samples. `trailing`: the upper end, which distilled networks were trained for.
+             * @default leading
+             * @enum {string}
+             */
+            step_spacing: "leading" | "trailing";
             /**
              * Strength
              * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise. The paper skips 32 of

@@ -46,6 +46,7 @@ MAP: Value = st.integers(1, 4).flatmap(
 VALID: Mapping[str, Value] = {
     "preset": st.sampled_from([None, *PRESET_NAMES]),
     "num_steps": st.just(2),
+    "step_spacing": st.sampled_from(["leading", "trailing"]),
     "strength": st.floats(0.3, 1.0),
     "guidance_scale": st.floats(1.0, 20.0),
     "eta": st.floats(0.01, 1.0),
@@ -105,6 +106,7 @@ NO_SELECTION: Value = st.sampled_from(
 
 INVALID: Mapping[str, Value] = {
     "preset": st.sampled_from(["best", 3]),
+    "step_spacing": st.sampled_from(["even", 1]),
     "num_steps": st.sampled_from([0, 1, 201, 2.5, "two"]),
     "strength": st.one_of(BEYOND_SHARE, st.just(0.0)),
     "guidance_scale": st.sampled_from([0.9, 20.1, float("inf")]),

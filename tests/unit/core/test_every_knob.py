@@ -82,7 +82,15 @@ def test_whatever_is_not_allowed_is_refused_by_name(name: str) -> None:
 
 PLACES = [[(0.2, 0.3), (0.7, 0.8)], [(0.1, 0.9), (0.5, 0.5)]]
 COMBINATIONS: tuple[dict[str, Any], ...] = (
-    {"strength": 0.9, "guidance_scale": 3.0, "eta": 0.5, "match_source": "layer", "match_every": 2, "match_top_k": 4},
+    {
+        "strength": 0.9,
+        "step_spacing": "trailing",
+        "guidance_scale": 3.0,
+        "eta": 0.5,
+        "match_source": "layer",
+        "match_every": 2,
+        "match_top_k": 4,
+    },
     {
         "match_source": "step",
         "match_confidence": "both",

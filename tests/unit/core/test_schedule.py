@@ -27,6 +27,16 @@ def test_the_papers_settings_start_at_its_timestep() -> None:
     assert steps[-1].alpha_bar_prev == 1.0
 
 
+def test_trailing_steps_are_those_of_diffusers() -> None:
+    reference = DDIMScheduler.from_config(scheduler().config, timestep_spacing="trailing")
+    for num_steps in (1, 4, 7, 8, 50):
+        reference.set_timesteps(num_steps)
+        steps = make_steps(reference.alphas_cumprod, num_steps=num_steps, strength=1.0, spacing="trailing")
+        assert [step.timestep for step in steps] == reference.timesteps.tolist()
+    three = make_steps(reference.alphas_cumprod, num_steps=4, strength=0.7, spacing="trailing")
+    assert [step.timestep for step in three] == [749, 499, 249]
+
+
 @pytest.mark.parametrize(("num_steps", "strength"), [(2, 1.0), (30, 0.8), (200, 0.001), (7, 0.5)])
 def test_steps_run_down_and_chain(num_steps: int, strength: float) -> None:
     steps = make_steps(scheduler().alphas_cumprod, num_steps=num_steps, strength=strength)
