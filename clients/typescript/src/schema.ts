@@ -1187,15 +1187,13 @@ export interface components {
             step_spacing: "leading" | "trailing";
             /**
              * Strength
-             * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise. The paper skips 32 of
-             *     100 steps, which is 0.68.
+             * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise, the paper at 0.68.
              * @default 0.7
              */
             strength: number;
             /**
              * Guidance Scale
-             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`; 1 switches it off
-             *     and halves the cost of a step.
+             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, half the cost.
              * @default 1
              */
             guidance_scale: number;
@@ -3027,15 +3025,13 @@ export interface components {
             step_spacing: "leading" | "trailing";
             /**
              * Strength
-             * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise. The paper skips 32 of
-             *     100 steps, which is 0.68.
+             * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise, the paper at 0.68.
              * @default 0.7
              */
             strength: number;
             /**
              * Guidance Scale
-             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`; 1 switches it off
-             *     and halves the cost of a step.
+             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, half the cost.
              * @default 1
              */
             guidance_scale: number;
