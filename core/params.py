@@ -51,7 +51,7 @@ class TransferParams(BaseModel):
     """Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise, the paper at 0.68."""
 
     guidance_scale: float = Field(default=1.0, ge=1.0, le=20.0)
-    """Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, half the cost."""
+    """Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, cheaper."""
 
     eta: float = Field(default=1.0, gt=0.0, le=1.0)
     """DDIM's eta (arXiv 2010.02502, eq. 16): 1 is DDPM, the setting of edit-friendly inversion."""

@@ -1193,7 +1193,7 @@ export interface components {
             strength: number;
             /**
              * Guidance Scale
-             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, half the cost.
+             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, cheaper.
              * @default 1
              */
             guidance_scale: number;
@@ -3031,7 +3031,7 @@ export interface components {
             strength: number;
             /**
              * Guidance Scale
-             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, half the cost.
+             * @description Classifier-free guidance (Ho and Salimans, arXiv 2207.12598), `eps_u + s (eps_c - eps_u)`. 1: off, cheaper.
              * @default 1
              */
             guidance_scale: number;
