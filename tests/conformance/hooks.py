@@ -106,9 +106,10 @@ def _name_what_is_there(body: dict[str, Any]) -> None:
     items = body.get("items")
     if isinstance(items, list):
         body["reference"] = body.get("reference") or {"asset": ASSET}
-        body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]
+        items = body["items"] = [{**item, "custom_id": str(number)} for number, item in enumerate(items)]
     for named in (body, *(items or ())):
         _drop_what_no_region_names(named)
+        _take_one_seed(named)
         for name in ("target", "reference", "target_mask", "reference_mask"):
             if isinstance(named.get(name), dict):
                 named[name] = {"asset": ASSET}
