@@ -25,7 +25,7 @@ def fuse_lora(pipeline: DiffusionPipeline, folder: Path, settings: ModelSettings
         pipeline.fuse_lora(lora_scale=settings.lora_scale)
         pipeline.unload_lora_weights()
     except (OSError, ValueError, RuntimeError, LookupError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointUnsupported(f"PLUMAGE_LORA={settings.lora}: cannot be loaded: {reason}") from error
 
 

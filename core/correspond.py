@@ -18,11 +18,11 @@ from core.errors import ModelMissingError, NonFiniteError
 from core.guidance import NoisePredictor
 from core.match import TokenMap, combine_features, match_consistently, token_mask, token_weights
 from core.models import Models
-from core.patch import recorded
 from core.pins import CanvasPins
+from core.reading import read_layers
 from core.rearrange import token_grid
 from core.regions import Canvases
-from core.schedule import NoiseDraws, add_noise
+from core.schedule import NoiseDraws
 from core.trust import PLAIN, MatchRule
 from core.vision import place_features
 
@@ -52,7 +52,6 @@ class Descriptors:
     grid: tuple[int, int]
 
 
-@torch.no_grad()
 def read_unet(
     models: Models,
     predict_noise: NoisePredictor,
@@ -65,20 +64,12 @@ def read_unet(
 ) -> list[Descriptors]:
     """Inputs of `layers` for both pictures at `noise_level` (t / 1000), averaged over `draws` noise draws. One call of
     the UNet per draw, two rows each."""
-    total = len(models.alphas_cumprod)
-    timestep = min(round(noise_level * total), total - 1)
-    alpha_bar = float(models.alphas_cumprod[timestep])
     clean = torch.cat([pair.target, pair.reference])
-    noise = NoiseDraws(seed, row=2)
-    sums: dict[str, Tensor] = {}
-    with recorded(models.unet, layers) as seen:
-        for _ in range(draws):
-            predict_noise(add_noise(clean, noise.like(clean), alpha_bar), timestep)
-            for name, features in seen.items():
-                # The last two rows are the conditional half.
-                sums[name] = sums.get(name, torch.zeros(())) + features[-2:].to(clean.dtype) / draws
+    read = read_layers(
+        models, predict_noise, clean, layers, noise_level=noise_level, draws=draws, noise=NoiseDraws(seed, row=2)
+    )
     size = (clean.shape[2], clean.shape[3])
-    return [Descriptors(features, token_grid(size, features.shape[1])) for features in sums.values()]
+    return [Descriptors(features, token_grid(size, features.shape[1])) for features in read.values()]
 
 
 def read_vision(models: Models, target: Canvas, reference: Canvas, grid: tuple[int, int]) -> list[Descriptors]:

@@ -16,9 +16,10 @@ from core.grid import token_places
 from core.guidance import make_predictor
 from core.latents import encode_picture
 from core.models import Models
-from core.patch import recorded, select_layers
+from core.patch import select_layers
+from core.reading import read_layers
 from core.rearrange import token_grid
-from core.schedule import NoiseDraws, add_noise
+from core.schedule import NoiseDraws
 from core.text import encode_prompt
 
 NOISE_LEVEL = 0.15
@@ -124,15 +125,11 @@ def _features(
 ) -> tuple[Float[Tensor, "tokens channels"], tuple[int, int]]:
     """What the first of the backbone's ground layers is given, every channel without its mean, in float32."""
     clean = encode_picture(models.vae, canvas, models.trajectory_dtype)
-    total = len(models.alphas_cumprod)
-    timestep = min(round(NOISE_LEVEL * total), total - 1)
     prompt = encode_prompt(models, "", height=canvas.shape[1], width=canvas.shape[2])
     predict = make_predictor(models.unet, prompt, None, 1.0)
-    noisy = add_noise(clean, NoiseDraws(0, row=3).like(clean), float(models.alphas_cumprod[timestep]))
     layer = select_layers(models.unet, [models.backbone.ground_layer])[0]
-    with recorded(models.unet, [layer]) as seen:
-        predict(noisy, timestep)
-    tokens = seen[layer][0].float()
+    read = read_layers(models, predict, clean, [layer], noise_level=NOISE_LEVEL, draws=1, noise=NoiseDraws(0, row=3))
+    tokens = read[layer][0].float()
     rows, columns = token_grid((clean.shape[2], clean.shape[3]), len(tokens))
     shrink = max(1.0, (rows * columns / MOST_TOKENS) ** 0.5)
     coarse = (max(1, int(rows / shrink)), max(1, int(columns / shrink)))

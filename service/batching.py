@@ -19,8 +19,8 @@ from service.admission import Admission, drawn_seed
 from service.batch_forms import BatchJob, BatchRequest
 from service.capability import require_models
 from service.checking import require_room, transparency_refused
-from service.errors import Problem
-from service.parts import pointer_to_item, refuse
+from service.errors import Problem, refuse
+from service.parts import pointer_to_item
 from service.schemas import FieldError
 from service.sources import Given
 

@@ -9,7 +9,8 @@ from jobs.errors import InvalidImage
 from jobs.images import CheckedPicture
 from jobs.named import Expected
 from jobs.schema import Output
-from service.parts import Pointer, refuse
+from service.errors import refuse
+from service.parts import Pointer
 from service.schemas import FieldError
 from service.sources import Given
 

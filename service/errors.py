@@ -136,6 +136,13 @@ class Problem(Exception):
             self.retry_after_s = RETRY_AFTER_S
 
 
+def refuse(errors: Sequence[FieldError], code: str | None = None) -> None:
+    """Raises Problem, with the code of the first error unless another is given, when there are errors."""
+    if errors:
+        first = errors[0]
+        raise Problem(code or first.code, f"{first.pointer}: {first.message}", errors=errors)
+
+
 def render(problem: Problem, *, path: str, request_id: str, status: int | None = None) -> JSONResponse:
     """The answer to the client. `status` overrides the table's, for `http_error` only."""
     kind = PROBLEMS[problem.code]

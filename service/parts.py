@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile as ReceivedFile
 
 from jobs.named import PARTS, Expected, by_part
 from service.batch_forms import BatchRequest
-from service.errors import Problem
+from service.errors import refuse
 from service.forms import MatchingForm, Submission, pointer_in_json
 from service.schemas import FieldError
 from service.sources import Source
@@ -55,13 +55,6 @@ def _needless(expected: Expected, given: Iterable[str], pointer: Pointer) -> lis
     return [
         FieldError(pointer=pointer(part), code="extra_forbidden", message="No region names it.") for part in needless
     ]
-
-
-def refuse(errors: list[FieldError], code: str | None = None) -> None:
-    """Raises Problem, with the code of the first error unless another is given, when there are errors."""
-    if errors:
-        first = errors[0]
-        raise Problem(code or first.code, f"{first.pointer}: {first.message}", errors=errors)
 
 
 def fingerprint(form: Submission) -> str:

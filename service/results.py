@@ -68,7 +68,9 @@ class Result(File):
     matches: File
     """The correspondence map as NumPy's .npz: `positions` [rows, columns, 2], for each token of the target the matched
     place in the reference as (x, y), fractions of its width and height; `similarity` [rows, columns], the cosine of the
-    match; `inside` [rows, columns], whether the token lies inside the target's mask."""
+    match; `inside` [rows, columns], whether the token lies inside the target's mask; `confidence` [rows, columns], how
+    far the match was believed, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
+    places in that region's reference."""
     matches_picture: File
     """The same for people, PNG: both pictures side by side, what belongs together in one colour."""
 
@@ -95,8 +97,9 @@ class Result(File):
 class MatchingResult(File):
     """The correspondence map, which also lies at `urls.result`. NumPy's .npz: `positions` [rows, columns, 2], for each
     token of the target the matched place in the reference as (x, y), fractions of its width and height; `similarity`
-    [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask.
-    """
+    [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask;
+    `confidence` [rows, columns], how far the match was believed, 0 to 1; `region` [rows, columns], which region, from
+    0, has the token: its positions are places in that region's reference."""
 
     seed: int
     model: ModelIdentity

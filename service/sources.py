@@ -15,7 +15,7 @@ from jobs.errors import AssetNotFound, ObjectNotFound, UrlError
 from jobs.objects import ObjectStore
 from jobs.outbound import Outbound
 from jobs.store import JobStore
-from service.errors import Problem
+from service.errors import Problem, refuse
 from service.forms import NamedPicture
 from service.schemas import FieldError
 
@@ -64,13 +64,13 @@ class Sources:
                     tasks.start_soon(one, name, self._open(source, tenant))
         except* Exception as group:
             raise group.exceptions[0] from None  # as it would be raised without tasks
-        if refused:
-            errors = [
+        refuse(
+            [
                 FieldError(pointer=pointer(name), code=refused[name].code, message=refused[name].detail)
                 for name in given
                 if name in refused
             ]
-            raise Problem(errors[0].code, f"{errors[0].pointer}: {errors[0].message}", errors=errors)
+        )
         return opened
 
     def of_asset(self, asset_id: str, tenant: str) -> Given:

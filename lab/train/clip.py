@@ -11,7 +11,6 @@ it stands still for hundreds of steps.
     python -m lab.train.clip --out runs/clip --export models/mini/part_finder
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -21,10 +20,9 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Dinov2Model
 
 from core.parts import PROMPT, read_places
 from lab.scenes import PARTS
-from lab.train.companion import Length, run_companion, train_companion
+from lab.train.companion import Length, export_companion, run_companion, train_companion
 from lab.train.dataset import SceneSet
-from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch, describe_input
-from lab.train.progress import load_state
+from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch
 from lab.train.surface import HELD_OUT
 from lab.train.tokens import caption_words, write_tokenizer
 
@@ -134,17 +132,11 @@ def train_clip(folder: Path, scenes: SceneSet, length: Length, start_from: Path 
 
 
 def export_clip(folder: Path, target: Path) -> None:
-    """Writes the moving average in fp16 as a transformers folder with its tokenizer."""
-    state = load_state(folder / "clip.pt")
-    if state is None:
-        raise SystemExit(f"no training state in {folder}")
+    """Writes what the run in `folder` has so far as a checkpoint folder with its tokenizer."""
     tokenizer = _tokenizer(folder)
     reader = Reader(tokenizer)
-    reader.load_state_dict(state["average"])
-    reader.model.half().save_pretrained(target)
+    export_companion(folder / "clip.pt", reader, reader.model, target)
     tokenizer.save_pretrained(target)
-    describe_input(target)
-    (target / "training.json").write_text(json.dumps({"step": state["step"], "domain": "training"}, indent=1) + "\n")
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:

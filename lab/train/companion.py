@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import Module
+from transformers import PreTrainedModel
 
 from lab.train.dataset import SceneSet, open_set
 from lab.train.descent import descend, follow, restore, save
-from lab.train.placed import PlacedBatch, PlacedScenes
-from lab.train.progress import Budget, LossLog, learning_rate, next_time
+from lab.train.placed import PlacedBatch, PlacedScenes, describe_input
+from lab.train.progress import Budget, LossLog, learning_rate, load_state, next_time
 
 WARMUP_STEPS = 100
 AVERAGE_DECAY = 0.995
@@ -57,6 +59,18 @@ def train_companion(path: Path, model: Module, objective: Objective, scenes: Sce
             save(path, model, average, optimizer, step, started_at)
             saved = time.monotonic()
     save(path, model, average, optimizer, step, started_at)
+
+
+def export_companion(path: Path, reader: Module, network: PreTrainedModel, target: Path) -> None:
+    """Writes `network`, a part of `reader`, in fp16 as a transformers folder: the moving average of the state file
+    `path`, the values that its input is normalised by, and how far it was trained."""
+    state = load_state(path)
+    if state is None:
+        raise SystemExit(f"no training state {path}")
+    reader.load_state_dict(state["average"])
+    network.half().save_pretrained(target)
+    describe_input(target)
+    (target / "training.json").write_text(json.dumps({"step": state["step"], "domain": "training"}, indent=1) + "\n")
 
 
 def run_companion(

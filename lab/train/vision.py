@@ -8,7 +8,6 @@ contrastive term of `lab.train.contrast` shapes the tokens for comparison by cos
     python -m lab.train.vision --out runs/vision --export models/mini/correspondence
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -17,11 +16,10 @@ from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from lab.scenes import PARTS
-from lab.train.companion import Length, run_companion, train_companion
+from lab.train.companion import Length, export_companion, run_companion, train_companion
 from lab.train.contrast import part_contrast
 from lab.train.dataset import SceneSet
-from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch, describe_input
-from lab.train.progress import load_state
+from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch
 
 CONTRAST_WEIGHT = 0.3
 
@@ -73,15 +71,9 @@ def train_vision(folder: Path, scenes: SceneSet, length: Length, start_from: Pat
 
 
 def export_vision(folder: Path, target: Path) -> None:
-    """Writes the moving average in fp16 as a transformers folder, with the values its input is normalised by."""
-    state = load_state(folder / "vision.pt")
-    if state is None:
-        raise SystemExit(f"no training state in {folder}")
+    """Writes what the run in `folder` has so far as a checkpoint folder."""
     reader = Reader()
-    reader.load_state_dict(state["average"])
-    reader.model.half().save_pretrained(target)
-    describe_input(target)
-    (target / "training.json").write_text(json.dumps({"step": state["step"], "domain": "training"}, indent=1) + "\n")
+    export_companion(folder / "vision.pt", reader, reader.model, target)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from service.errors import Problem
 from service.responses import RESULT_CODES, binary, file, problems
 from service.terms import never_null
 
+SEED_CODES = ("invalid_request", "no_variant")
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 OfSeed = Annotated[
     Seed | None, Query(description="One of the job's `seeds`; absent, the first.", json_schema_extra=never_null)
@@ -23,9 +24,7 @@ OfSeed = Annotated[
     operation_id="get_transfer_result",
     summary="Fetch the finished picture",
     response_class=Response,
-    responses=file(
-        ["image/png", "image/webp", "image/jpeg"], "The picture, of the target's size.", "invalid_request", "no_variant"
-    ),
+    responses=file(["image/png", "image/webp", "image/jpeg"], "The picture, of the target's size.", *SEED_CODES),
 )
 def get_transfer_result(
     job_id: JobId, caller: Called, seed: OfSeed = None, if_none_match: IfNoneMatch = ""
@@ -42,8 +41,7 @@ def get_transfer_result(
     responses=file(
         ["application/zip"],
         "NumPy's .npz; see `result.matches` of the record for what is in it.",
-        "invalid_request",
-        "no_variant",
+        *SEED_CODES,
     ),
 )
 def get_transfer_matches(
@@ -61,8 +59,7 @@ def get_transfer_matches(
     responses=file(
         ["image/png"],
         "Both pictures side by side, what belongs together in one colour.",
-        "invalid_request",
-        "no_variant",
+        *SEED_CODES,
     ),
 )
 def get_transfer_matches_picture(

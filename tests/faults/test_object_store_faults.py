@@ -4,12 +4,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -186,6 +187,16 @@ def api(weather: Weather, tmp_path: Path) -> Iterator[Api]:
             yield api
 
 
+def refused_in_seconds(send: Callable[[], httpx.Response], fault: str) -> None:
+    began = time.monotonic()
+    refused = send()
+    elapsed_s = time.monotonic() - began
+    assert (refused.status_code, refused.json()["code"]) == (503, "objects_unavailable")
+    assert "Retry-After" in refused.headers
+    sys.stderr.write(f"\n{fault}: refused after {elapsed_s:.1f} s")
+    assert elapsed_s <= 3.0 + LONGEST_OVERRUN_S
+
+
 @pytest.mark.parametrize(
     ("fault", "method"),
     [(Fault.BLACK_HOLE, None), (Fault.ERROR, None), (Fault.ERROR, "PUT"), (Fault.LATE_ERROR, "PUT")],
@@ -196,13 +207,7 @@ def test_a_submission_is_refused_in_seconds_and_may_be_sent_again_at_once(
     weather.set(fault, method=method)
     send = partial(api.submit, headers={"Idempotency-Key": "one"})
     for _ in range(2):  # the key is free again
-        began = time.monotonic()
-        refused = send()
-        elapsed_s = time.monotonic() - began
-        assert (refused.status_code, refused.json()["code"]) == (503, "objects_unavailable")
-        assert "Retry-After" in refused.headers
-        sys.stderr.write(f"\n{fault.name} {method or 'all'}: refused after {elapsed_s:.1f} s")
-        assert elapsed_s <= 3.0 + LONGEST_OVERRUN_S
+        refused_in_seconds(send, f"{fault.name} {method or 'all'}")
     assert api.store.list_jobs(tenant="local").items == []
     weather.set(None)
     weather.over.set()
@@ -219,13 +224,7 @@ def test_an_upload_is_refused_in_seconds_and_may_be_sent_again_at_once(
 ) -> None:
     send = partial(api.http.post, "/v1/assets", files={"file": ("a.png", TARGET)})
     weather.set(fault)
-    began = time.monotonic()
-    refused = send()
-    elapsed_s = time.monotonic() - began
-    assert (refused.status_code, refused.json()["code"]) == (503, "objects_unavailable")
-    assert "Retry-After" in refused.headers
-    sys.stderr.write(f"\n{fault.name}: refused after {elapsed_s:.1f} s")
-    assert elapsed_s <= 3.0 + LONGEST_OVERRUN_S
+    refused_in_seconds(send, fault.name)
     weather.set(None)
     weather.over.set()
     assert send().status_code == 201

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from lab.train.autoencoder import normalise_latents, to_signed
 from lab.train.clip import export_clip, train_clip
 from lab.train.companion import Length
 from lab.train.contrast import part_contrast
-from lab.train.dataset import open_set, render_set
+from lab.train.dataset import SceneSet, open_set, render_set
 from lab.train.diffusion import BatchSource, build_networks
 from lab.train.loop import Recipe, train_networks
 from lab.train.placed import PlacedScenes
@@ -216,16 +217,25 @@ def test_training_goes_on_from_an_exported_checkpoint(smoke_run: Path, tmp_path:
     assert json.loads((start / "training.json").read_text())["step"] == 4
 
 
-def test_the_correspondence_model_trains_resumes_and_loads(smoke_run: Path, tmp_path: Path) -> None:
-    scenes = open_set(smoke_run / "set")
-    train_vision(tmp_path / "whole", scenes, Length(steps=3, batch=4))
+def trained_whole_and_broken(
+    place: Path,
+    scenes: SceneSet,
+    train: Callable[[Path, SceneSet, Length], None],
+    export: Callable[[Path, Path], None],
+) -> list[str]:
+    """Checkpoint folders of a run of three steps in one go, and of one that was stopped after two."""
+    train(place / "whole", scenes, Length(steps=3, batch=4))
     for steps in (2, 3):
-        train_vision(tmp_path / "broken", scenes, Length(steps=steps, batch=4, schedule_steps=3))
-    for name in ("whole", "broken"):
-        export_vision(tmp_path / name, tmp_path / name / "model")
-    whole, broken = (
-        load_correspondence(str(tmp_path / name / "model"), None, torch.device("cpu")) for name in ("whole", "broken")
-    )
+        train(place / "broken", scenes, Length(steps=steps, batch=4, schedule_steps=3))
+    folders = [place / name / "model" for name in ("whole", "broken")]
+    for folder in folders:
+        export(folder.parent, folder)
+    return [str(folder) for folder in folders]
+
+
+def test_the_correspondence_model_trains_resumes_and_loads(smoke_run: Path, tmp_path: Path) -> None:
+    folders = trained_whole_and_broken(tmp_path, open_set(smoke_run / "set"), train_vision, export_vision)
+    whole, broken = (load_correspondence(folder, None, torch.device("cpu")) for folder in folders)
     assert (whole.side_px, whole.patch_px) == (128, 8)
     picture = torch.rand(1, 3, 128, 128)
     features = place_features(whole, picture, (32, 32))
@@ -234,15 +244,8 @@ def test_the_correspondence_model_trains_resumes_and_loads(smoke_run: Path, tmp_
 
 
 def test_the_part_finder_trains_resumes_and_loads(smoke_run: Path, tmp_path: Path) -> None:
-    scenes = open_set(smoke_run / "set")
-    train_clip(tmp_path / "whole", scenes, Length(steps=3, batch=4))
-    for steps in (2, 3):
-        train_clip(tmp_path / "broken", scenes, Length(steps=steps, batch=4, schedule_steps=3))
-    for name in ("whole", "broken"):
-        export_clip(tmp_path / name, tmp_path / name / "model")
-    whole, broken = (
-        load_part_finder(str(tmp_path / name / "model"), None, torch.device("cpu")) for name in ("whole", "broken")
-    )
+    folders = trained_whole_and_broken(tmp_path, open_set(smoke_run / "set"), train_clip, export_clip)
+    whole, broken = (load_part_finder(folder, None, torch.device("cpu")) for folder in folders)
     picture = torch.rand(3, 128, 128)
     shares = whole.shares(picture, ["wing", "front wheel"], (32, 32))
     assert shares.shape == (1024, 2)
