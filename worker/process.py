@@ -24,7 +24,7 @@ from worker.bench import Bench
 from worker.drain import Drain
 from worker.presence import Presence
 from worker.tasks import run_next
-from worker.tickets import make_worker
+from worker.tickets import make_worker, stop_signals
 from worker.variants import Transfer
 from worker.vitals import EX_CONFIG, EX_RETIRED, Vitals
 from worker.wear import Wear
@@ -85,13 +85,14 @@ def run(
 def serve(bench: Bench, redis_url: str) -> None:
     """RQ's loop ends when Redis goes away; the models stay, and the loop is entered again."""
     tasks = {TASK_NAME: partial(run_next, bench)}
-    while not bench.drain.requested:
-        try:
-            worker = make_worker(Redis.from_url(redis_url), bench.settings.prefix, tasks, bench.drain)
-            worker.work(logging_level="WARNING")
-        except StopRequested:
-            return
-        except (RedisError, OSError) as error:
-            log.warning("worker.redis_away", reason=type(error).__name__)
-        if not bench.drain.requested:
-            time.sleep(_REJOIN_PAUSE_S)
+    with stop_signals(lambda *_: bench.drain.request()):
+        while not bench.drain.requested:
+            try:
+                worker = make_worker(Redis.from_url(redis_url), bench.settings.prefix, tasks, bench.drain)
+                worker.work(logging_level="WARNING")
+            except StopRequested:
+                return
+            except (RedisError, OSError) as error:
+                log.warning("worker.redis_away", reason=type(error).__name__)
+            if not bench.drain.requested:
+                time.sleep(_REJOIN_PAUSE_S)

@@ -7,7 +7,8 @@ functions and never imported, and of an entry's other fields (callbacks, webhook
 import json
 import signal
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -26,6 +27,7 @@ from jobs.queue import FAILED_TICKET_TTL_S
 from worker.drain import Drain
 
 Tasks = Mapping[str, Callable[[], None]]
+OnSignal = Callable[[int, FrameType | None], None]
 # RQ waits for a ticket for `WORKER_TTL_S - 15` seconds at a time, and does its own upkeep between two waits.
 WORKER_TTL_S = 20
 MAINTENANCE_EVERY_S = 30
@@ -90,6 +92,17 @@ def ticket_name(data: bytes) -> str | None:
     return name if isinstance(name, str) and instance is None and not args and not kwargs else None
 
 
+@contextmanager
+def stop_signals(handler: OnSignal) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM go to `handler`. Main thread only."""
+    before = [(number, signal.signal(number, handler)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, previous in before:
+            signal.signal(number, previous)
+
+
 class TicketWorker(SimpleWorker):
     """Runs in this process, because the loaded models live here. Stops by `drain`, not by RQ's commands."""
 
@@ -98,9 +111,12 @@ class TicketWorker(SimpleWorker):
     death_penalty_class = TimerDeathPenalty
     max_connection_wait_time = 1.0
 
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        with stop_signals(self.request_stop):
+            return super().work(*args, **kwargs)
+
     def _install_signal_handlers(self) -> None:
-        signal.signal(signal.SIGINT, self.request_stop)
-        signal.signal(signal.SIGTERM, self.request_stop)
+        """RQ would leave its handlers in place after its loop; `work` puts back what was there."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.drain.request()

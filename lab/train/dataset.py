@@ -4,8 +4,9 @@
 `uv.npy` `[scenes, 32, 32, 2]` int8, canonical coordinates in hundredths; `captions.txt`, one line a scene.
 """
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,9 @@ def render_set(folder: Path, count: int, size: int, domain: Domain, processes: i
             dtype = np.int8 if name == "uv" else np.uint8
             np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (count, *shape)).flush()
         blocks = [(folder, first, min(first + 100, count), size, domain) for first in range(0, count, 100)]
-        with Pool(processes) as pool:
-            captions = [line for block in pool.imap(_render_block, blocks) for line in block]
+        # Spawned: a fork would inherit torch's threads and this process's signal handlers.
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            captions = [line for block in pool.map(_render_block, blocks) for line in block]
         unfinished = folder / "captions.part"
         unfinished.write_text("\n".join(captions))
         unfinished.replace(folder / "captions.txt")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import signal
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -148,3 +149,13 @@ def test_the_name_of_a_ticket() -> None:
     assert ticket_name(zlib.compress(b'["os.system", null, [], {}]')) == "os.system"
     assert ticket_name(b"") is None
     assert ticket_name(zlib.compress(b"[" * 1000)) is None
+
+
+def test_a_worker_that_is_done_leaves_signals_as_they_were(redis: Redis, worker_url: str) -> None:
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in signals]
+    inside: list[object] = []
+    TicketQueue(redis, "plumage").issue(1)
+    serve(worker_url, lambda: inside.extend(signal.getsignal(number) for number in signals))
+    assert [signal.getsignal(number) for number in signals] == before
+    assert not set(inside) & set(before)
