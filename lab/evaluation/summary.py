@@ -27,7 +27,7 @@ def summarise(run: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _apart(rows: Sequence[Row]) -> dict[str, Any]:
-    """The same of the category that the contrastive loss of the shipped weights never saw, and of all the others."""
+    """The same of the category that the auxiliary loss of the shipped weights never saw, and of all the others."""
     of_it = [row for row in rows if row["category"] == HELD_OUT]
     others = [row for row in rows if row["category"] != HELD_OUT]
     return {

@@ -1,8 +1,8 @@
 """`python -m lab.train.vision`: trains the small correspondence model that lies beside the mini checkpoint.
 
 A vision transformer in DINOv2's layout (transformers' `Dinov2Model`) on rendered scenes: what DINOv2 is to SDXL, at
-the mini's size. Two linear heads, dropped afterwards, read every token's part and its place in the part; the
-contrastive term of `lab.train.contrast` shapes the tokens for comparison by cosine.
+the mini's size. Every token is asked for its place on the figure, as the UNet's are (`lab.train.surface`), and by a
+linear head for its part; both are dropped afterwards.
 
     python -m lab.train.vision --out runs/vision --set runs/mini/set --until 01:30
     python -m lab.train.vision --out runs/vision --export models/mini/correspondence
@@ -17,34 +17,28 @@ from transformers import Dinov2Config, Dinov2Model
 
 from lab.scenes import PARTS
 from lab.train.companion import Length, export_companion, run_companion, train_companion
-from lab.train.contrast import part_contrast
 from lab.train.dataset import SceneSet
 from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch
-
-CONTRAST_WEIGHT = 0.3
+from lab.train.surface import SurfaceEmbedding
 
 
 class Reader(nn.Module):
-    """The model with its two heads: which part a token is on, and where in that part."""
+    """The model with what asks it: which part a token is on, and where on the figure."""
 
     def __init__(self) -> None:
         super().__init__()
         self.model = build_vision()
         width = self.model.config.hidden_size
         self.part = nn.Linear(width, len(PARTS))
-        self.place = nn.Linear(width, 2 * len(PARTS))
+        self.surface = SurfaceEmbedding(width)
 
     def forward(self, batch: PlacedBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss to descend and its parts for the log."""
         tokens = self.model(pixel_values=batch.pictures).last_hidden_state[:, 1:]
         part = functional.cross_entropy(self.part(tokens).flatten(0, 1), batch.parts.flatten())
-        places = self.place(tokens).unflatten(-1, (-1, 2)).flatten(0, 1)
-        place = places[torch.arange(len(places)), batch.parts.flatten()] - batch.uv.flatten(0, 1)
-        on_figure = (batch.parts.flatten() > 0).float()[:, None]
-        apart = (place.abs() * on_figure).sum() / on_figure.sum().clamp(min=1.0)
-        contrast = part_contrast(tokens, batch.parts, batch.uv, generator)
-        values = {"part": part, "place": apart, "contrast": contrast}
-        return part + apart + CONTRAST_WEIGHT * contrast, {name: float(v.detach()) for name, v in values.items()}
+        surface = self.surface(tokens, batch.parts, batch.uv)
+        values = {"part": part, "surface": surface}
+        return part + surface, {name: float(v.detach()) for name, v in values.items()}
 
 
 def build_vision() -> Dinov2Model:

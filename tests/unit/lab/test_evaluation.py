@@ -157,7 +157,7 @@ def test_means_are_weighted_and_intervals_hold_them() -> None:
     assert high == pytest.approx(values.mean() + half_width, abs=0.02)
 
 
-def test_the_category_that_the_contrastive_loss_never_saw_is_reported_apart(finished: tuple[Path, str]) -> None:
+def test_the_category_that_the_auxiliary_loss_never_saw_is_reported_apart(finished: tuple[Path, str]) -> None:
     report = json.loads(finished[1])
     rows = [dict(row, category=category) for row, category in zip(report["pairs"], ("flower", "bird"), strict=True)]
     apart = summarise({}, rows)

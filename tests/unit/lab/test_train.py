@@ -23,7 +23,6 @@ from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
 from lab.train.autoencoder import normalise_latents, to_signed
 from lab.train.clip import export_clip, train_clip
 from lab.train.companion import Length
-from lab.train.contrast import part_contrast
 from lab.train.dataset import SceneSet, open_set, render_set
 from lab.train.diffusion import BatchSource, build_networks
 from lab.train.loop import Recipe, train_networks
@@ -136,19 +135,6 @@ def test_the_words_alone_decide_on_the_merges(words: list[str]) -> None:
         assert {first, second} <= tokens
         tokens.add(first + second)
     assert {word + "</w>" for word in words} <= tokens
-
-
-def test_contrast_is_low_for_parts_with_one_feature_each_and_ignores_the_held_out_category() -> None:
-    generator = torch.Generator().manual_seed(0)
-    parts = torch.tensor([[PART_ID["body"]] * 8 + [PART_ID["head"]] * 8]).expand(3, -1)
-    uv = torch.zeros(3, 16, 2)
-    features = torch.nn.functional.one_hot(parts, 40).float()
-    good = part_contrast(features, parts, uv, generator)
-    bad = part_contrast(torch.randn(features.shape, generator=generator), parts, uv, generator)
-    assert float(good) == pytest.approx(np.log(16), abs=0.05)
-    assert float(bad) > float(good) + 1.0
-    flowers = torch.full_like(parts, PART_ID["petals"])
-    assert float(part_contrast(features, flowers, uv, generator)) == 0.0
 
 
 @torch.no_grad()
