@@ -67,9 +67,10 @@ def _reaped(stack: Stack) -> int:
 
 
 def _spread_s(stack: Stack, ids: list[str]) -> float:
-    """How far apart, in seconds, the clocks are by which two jobs were finished that had been submitted together."""
+    """How far apart, in seconds, the clocks are by which two jobs were finished that had been submitted together. A
+    worker writes its log after the record, so the last pair may not be told yet."""
     told = {event["job_id"]: datetime.fromisoformat(event["timestamp"]) for event in stack.events("job.finished")}
-    pairs = zip(ids[::2], ids[1::2], strict=True)
+    pairs = [pair for pair in zip(ids[::2], ids[1::2], strict=True) if told.keys() >= set(pair)]
     return max((abs((told[one] - told[other]).total_seconds()) for one, other in pairs), default=0.0)
 
 
