@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.grid import token_places
+from core.grid import extent, token_places
 
 ROTATIONS = 16
 """Starts over the full turn, each mirrored as well."""
@@ -38,14 +38,29 @@ PENALTY, FARTHEST = 0.1, 3.0
 
 @dataclass(frozen=True)
 class AffineMap:
-    """Where the tokens of the target lie in the reference, in tokens: `linear @ (x, y) + offset`."""
+    """Where places of one plane lie in another: `linear @ (x, y) + offset`."""
 
     linear: Float[Tensor, "2 2"]
     offset: Float[Tensor, "2"]
 
-    def __call__(self, places: Float[Tensor, "tokens 2"]) -> Float[Tensor, "tokens 2"]:
-        """The places in the reference of places in the target."""
+    def __call__(self, places: Float[Tensor, "*places 2"]) -> Float[Tensor, "*places 2"]:
         return places @ self.linear.T + self.offset
+
+    def after(self, first: "AffineMap") -> "AffineMap":
+        """This map of what `first` gives."""
+        return AffineMap(self.linear @ first.linear, self(first.offset))
+
+    def inverse(self) -> "AffineMap":
+        back = torch.linalg.inv(self.linear)
+        return AffineMap(back, -(back @ self.offset))
+
+    def to(self, like: Tensor) -> "AffineMap":
+        """Of the dtype and on the device of `like`."""
+        return AffineMap(self.linear.to(like), self.offset.to(like))
+
+    def rescaled(self, here: Float[Tensor, "2"], there: Float[Tensor, "2"]) -> "AffineMap":
+        """The same map where the planes are measured in other units: an old one (x, y) is so many new ones."""
+        return AffineMap(self.linear * there[:, None] / here, self.offset * there)
 
 
 def distance_from_affine(
@@ -67,7 +82,7 @@ def fit_affine(
     target_mask: Bool[Tensor, " target_tokens"],
     reference_mask: Bool[Tensor, " reference_tokens"],
 ) -> AffineMap:
-    """The affine map between the masked parts of two pictures, both with their tokens on `grid`.
+    """The affine map, in tokens, from the target to the reference between their masked parts, both on `grid`.
 
     Both masks must have a token. Deterministic; takes a fraction of a second of a CPU whatever the grid.
     """
@@ -154,7 +169,7 @@ def _along(
     """Mean cosine of the tokens in `rows` with the tokens where the map sets them; 0 for what leaves the mask."""
     mapped = token_places(grid, cosine)[rows] @ linear.transpose(1, 2) + offset[:, None]
     mapped = mapped.nan_to_num(-1.0, -1.0, -1.0).floor().long()
-    limits = torch.tensor([grid[1], grid[0]], device=cosine.device)
+    limits = extent(grid, cosine).long()
     within = ((mapped >= 0) & (mapped < limits)).all(-1)
     mapped = mapped.clamp(min=0).minimum(limits - 1)
     found = mapped[..., 1] * grid[1] + mapped[..., 0]

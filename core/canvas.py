@@ -38,6 +38,12 @@ class Canvas:
     box: tuple[float, float, float, float]
     """Where the picture lies in the canvas: left, top, width, height as fractions of the canvas."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the picture takes part."""
+        height, width = self.mask.shape
+        return int((self.mask > 0.0).sum()) >= round(self.box[2] * width) * round(self.box[3] * height)
+
     def to(self, device: torch.device) -> "Canvas":
         return Canvas(self.picture.to(device), self.mask.to(device), self.box)
 
@@ -115,6 +121,11 @@ def resize(
         return picture
     scaled = F.interpolate(picture[None], size=size, mode="bicubic", align_corners=False, antialias=True)
     return scaled[0].clamp(0.0, 1.0)
+
+
+def shrink_mask(mask: ImageMask, size: tuple[int, int]) -> Float[Tensor, "rows columns"]:
+    """The share of every position of a coarser grid that the mask covers."""
+    return F.interpolate(mask[None, None], size=size, mode="area")[0, 0]
 
 
 def feather(mask: ImageMask, width_px: float) -> ImageMask:

@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.affine import AffineMap, fit_affine
 from core.canvas import Canvas
 from core.denoise import LatentPair
 from core.errors import ModelMissingError, NonFiniteError
+from core.grid import extent
 from core.guidance import NoisePredictor
 from core.match import TokenMap, combine_features, match_consistently, token_mask, token_weights
 from core.models import Models
@@ -89,12 +92,12 @@ def match_pictures(
     pins: CanvasPins | None = None,
     penalty: Callable[[tuple[int, int]], Tensor] | None = None,
     rule: MatchRule = PLAIN,
+    refinement: float = 0.0,
+    guide: Float[Tensor, "3 height width"] | None = None,
 ) -> TokenMap:
     """Match the target's tokens to the reference's, every network having the same say. `penalty` gives for a grid what
-    every match loses."""
-    grids = [of.grid for of in descriptors]
-    target, grid = combine_features([of.features[0] for of in descriptors], grids, pair.target_mask)
-    reference, _ = combine_features([of.features[1] for of in descriptors], grids, pair.reference_mask)
+    every match loses; `guide` is the target's picture."""
+    target, reference, grid = _combined(descriptors, pair)
     return match_consistently(
         target,
         reference,
@@ -106,7 +109,28 @@ def match_pictures(
         pins=pins,
         penalty=None if penalty is None else penalty(grid),
         rule=rule,
+        refinement=refinement,
+        colours=None if guide is None else F.adaptive_avg_pool2d(guide[None], grid)[0].flatten(1).T,
     )
+
+
+def figure_map(descriptors: list[Descriptors], pair: LatentPair) -> AffineMap:
+    """The affine map of the whole masked figure, in fractions of both pictures. Raises NonFiniteError."""
+    target, reference, grid = _combined(descriptors, pair)
+    cosine = F.normalize(target, dim=-1) @ F.normalize(reference, dim=-1).T
+    found = fit_affine(cosine, grid, token_mask(pair.target_mask, grid), token_mask(pair.reference_mask, grid))
+    if not bool(torch.isfinite(found.linear).all()):
+        raise NonFiniteError("the correspondence is not finite")
+    share = 1.0 / extent(grid, cosine)
+    return found.rescaled(share, share)
+
+
+def _combined(descriptors: list[Descriptors], pair: LatentPair) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """One descriptor `[tokens, channels]` per token of the target and of the reference, and their grid."""
+    grids = [of.grid for of in descriptors]
+    target, grid = combine_features([of.features[0] for of in descriptors], grids, pair.target_mask)
+    reference, _ = combine_features([of.features[1] for of in descriptors], grids, pair.reference_mask)
+    return target, reference, grid
 
 
 def describe(token_maps: Sequence[TokenMap], canvases: Canvases) -> Matches:
@@ -130,8 +154,8 @@ def _describe_one(token_map: TokenMap, reference: Canvas) -> tuple[Tensor, Tenso
     """Places in the reference picture, cosines and belief, each by rows and columns."""
     left, top, width, height = reference.box
     offset = torch.tensor([left, top], device=token_map.index.device)
-    extent = torch.tensor([width, height], device=token_map.index.device)
-    positions = ((token_map.positions().float() - offset) / extent).clamp(0.0, 1.0)
+    size = torch.tensor([width, height], device=token_map.index.device)
+    positions = ((token_map.positions().float() - offset) / size).clamp(0.0, 1.0)
     if not bool(torch.isfinite(token_map.similarity).all()):
         raise NonFiniteError("the correspondence is not finite")
     believed = token_map.confidence

@@ -1,8 +1,9 @@
 """From one matched token per token to a place for every position between them.
 
-A token map is quantised to token centres and knows nothing of rotation, scale or mirroring. Around every token we fit
-an affine map to the matches of its coherent neighbours (weighted least squares, drawn towards the plain copy where few
-neighbours agree), and read places inside the token off that map.
+Refined matches (`core.refine`) have an affine map around every token. A plain token map is quantised to token centres
+and knows nothing of rotation, scale or mirroring: around every token we fit an affine map to the matches of its
+coherent neighbours (weighted least squares, drawn towards the plain copy where few neighbours agree). Places inside a
+token are read off its map.
 """
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from core.grid import extent
 from core.match import TokenMap
 
 COHERENT_WITHIN = 3.0
@@ -40,7 +42,6 @@ def dense_flow(
     """
     rows, columns = token_map.grid
     height, width = size
-    token_size = torch.tensor([columns, rows], device=token_map.index.device, dtype=token_map.similarity.dtype)
     places, slope, support = _affine_fits(token_map, inside)
     colours = None if guide is None else _token_colours(guide, token_map.grid)
     y = (torch.arange(height, device=places.device, dtype=places.dtype) + 0.5) * rows / height
@@ -60,7 +61,7 @@ def dense_flow(
         place = places[token] + torch.einsum("hwij,hwj->hwi", slope[token], offset)
         flow = torch.where(better[..., None], place, flow)
         best = torch.where(better, score, best)
-    return flow / token_size * 2.0 - 1.0
+    return flow / extent(token_map.grid, flow) * 2.0 - 1.0
 
 
 def _affine_fits(
@@ -68,16 +69,19 @@ def _affine_fits(
 ) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"], Float[Tensor, " tokens"]]:
     """Every token's place in the reference, in tokens, how it changes around it, and the share of its neighbourhood
     that agrees; next to nothing for tokens that may not be believed."""
-    rows, columns = token_map.grid
-    places = token_map.positions() * torch.tensor([columns, rows], device=token_map.index.device)
+    local = token_map.local_maps
+    places = local.places
     neighbour_places, offsets, known = _neighbours(
-        places.unflatten(0, (rows, columns)), inside.unflatten(0, (rows, columns))
+        places.unflatten(0, token_map.grid), inside.unflatten(0, token_map.grid)
     )
     moved = neighbour_places - places
     weight = (known & (moved.norm(dim=-1) <= COHERENT_WITHIN)).to(places.dtype)
     weight[offsets.abs().sum(-1) == 0] = 1.0
+    support = torch.where(inside, weight.mean(0), 1e-6)
+    if token_map.refined is not None:
+        return places, local.slopes, support
     centre, slope = _fit(moved, offsets, weight)
-    return places + centre, slope, torch.where(inside, weight.mean(0), 1e-6)
+    return places + centre, slope, support
 
 
 def _token_colours(guide: Float[Tensor, "3 height width"], grid: tuple[int, int]) -> Float[Tensor, "tokens 3"]:

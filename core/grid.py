@@ -5,6 +5,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
+def extent(size: tuple[int, int], like: Tensor) -> Float[Tensor, "2"]:
+    """Columns and rows, or width and height: what turns shares (x, y) into tokens or pixels."""
+    return torch.tensor([size[1], size[0]], device=like.device, dtype=like.dtype)
+
+
 def token_places(grid: tuple[int, int], like: Tensor) -> Float[Tensor, "tokens 2"]:
     """Centres (x, y) of all tokens, in tokens, in reading order; of the dtype and on the device of `like`."""
     y, x = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5 for side in grid)

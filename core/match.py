@@ -13,11 +13,39 @@ from torch import Tensor
 
 from core.affine import distance_from_affine
 from core.consensus import TEMPERATURE, agree_with_neighbours
+from core.grid import extent, token_at, token_places
 from core.pins import CanvasPins
+from core.refine import fit_locally, places_between
 from core.trust import PLAIN, MatchRule, borrow_nearest, far_from_mutual, rank, ratio_test
 
 CHUNK_ELEMENTS = 64 * 1024 * 1024
 """Largest similarity matrix held at once: 256 MiB in float32, four times the one of 4096 x 4096 tokens."""
+
+
+@dataclass(frozen=True)
+class LocalMaps:
+    """Where tokens lie in the reference, finer than to a token, and how that changes around each of them. Both pictures
+    have their tokens on `grid`."""
+
+    grid: tuple[int, int]
+    places: Float[Tensor, "tokens 2"]
+    """(x, y) in tokens."""
+    slopes: Float[Tensor, "tokens 2 2"]
+    """`slopes @ (dx, dy)` is the way in the reference for a way in the target, both in tokens."""
+
+    def at(self, token: Int[Tensor, " places"], place: Float[Tensor, "places 2"]) -> Float[Tensor, "places 2"]:
+        """Where places (x, y) of the target, in tokens, lie by the maps around given tokens."""
+        away = place - token_places(self.grid, place)[token]
+        return self.places[token] + torch.einsum("pij,pj->pi", self.slopes[token], away)
+
+    def resized(self, grid: tuple[int, int]) -> "LocalMaps":
+        """The same on a finer or coarser grid: new tokens follow the old one that they lie in."""
+        like = self.places
+        new, old = extent(grid, like), extent(self.grid, like)
+        place = token_places(grid, like) / new
+        token = token_at(place, self.grid)
+        slopes = self.slopes[token] * (new / old)[:, None] * (old / new)
+        return LocalMaps(grid, self.at(token, place * old) / old * new, slopes)
 
 
 @dataclass(frozen=True)
@@ -35,13 +63,23 @@ class TokenMap:
     """The best matches of every token where several are blended, the best first."""
     shares: Float[Tensor, "tokens ranks"] | None = None
     """Say of each of them; a token's add up to 1."""
+    refined: LocalMaps | None = None
+    """The same map, finer than to a token, where it is known so."""
 
     def positions(self) -> Float[Tensor, "tokens 2"]:
-        """Centres of the matched tokens as (x, y), each a fraction of the reference canvas, 0 to 1."""
-        rows, columns = self.grid
-        x = (self.index % columns + 0.5) / columns
-        y = (torch.div(self.index, columns, rounding_mode="floor") + 0.5) / rows
-        return torch.stack([x, y], dim=-1).to(self.similarity.dtype)
+        """Matched places as (x, y), each a fraction of the reference canvas, 0 to 1."""
+        places = self.local_maps.places
+        return places / extent(self.grid, places)
+
+    @property
+    def local_maps(self) -> LocalMaps:
+        """The refined ones; else every token is copied to the one that it matched, as it stands."""
+        return self._copied(self.index) if self.refined is None else self.refined
+
+    def _copied(self, index: Int[Tensor, " tokens"]) -> LocalMaps:
+        plain = torch.eye(2, device=index.device, dtype=self.similarity.dtype)
+        places = token_places(self.grid, self.similarity)[index]
+        return LocalMaps(self.grid, places, plain.expand(len(index), 2, 2))
 
     def pick(
         self, source: Float[Tensor, "halves tokens channels"], own: Float[Tensor, "halves tokens channels"]
@@ -53,15 +91,6 @@ class TokenMap:
             taken = (source[:, self.ranked] * self.shares[..., None].to(source.dtype)).sum(2)
         return taken if self.confidence is None else torch.lerp(own, taken, self.confidence[:, None].to(own.dtype))
 
-    def mirrored(self) -> "TokenMap":
-        """The same correspondence for the reference flipped left to right."""
-
-        def flipped(index: Tensor) -> Tensor:
-            return index + self.grid[1] - 1 - 2 * (index % self.grid[1])
-
-        ranked = None if self.ranked is None else flipped(self.ranked)
-        return replace(self, index=flipped(self.index), ranked=ranked)
-
     def resized(self, grid: tuple[int, int]) -> "TokenMap":
         """The same correspondence on a finer or coarser token grid.
 
@@ -69,28 +98,24 @@ class TokenMap:
         """
         if grid == self.grid:
             return self
-        (rows, columns), device = grid, self.index.device
-        row = (torch.arange(rows, device=device) + 0.5) / rows * self.grid[0]
-        column = (torch.arange(columns, device=device) + 0.5) / columns * self.grid[1]
-        parent = (row.long()[:, None] * self.grid[1] + column.long()[None, :]).flatten()
-        offset_row = (row - row.long() - 0.5)[:, None].expand(grid).flatten()
-        offset_column = (column - column.long() - 0.5)[None, :].expand(grid).flatten()
+        like = self.similarity
+        parent = token_at(token_places(grid, like) / extent(grid, like), self.grid)
 
-        def moved(index: Int[Tensor, "parents ranks"]) -> Int[Tensor, "tokens ranks"]:
-            matched = index[parent]
-            new_row = torch.div(matched, self.grid[1], rounding_mode="floor") + 0.5 + offset_row[:, None]
-            new_column = matched % self.grid[1] + 0.5 + offset_column[:, None]
-            new_row = (new_row / self.grid[0] * rows).long().clamp(0, rows - 1)
-            new_column = (new_column / self.grid[1] * columns).long().clamp(0, columns - 1)
-            return new_row * columns + new_column
+        def tokens(local: LocalMaps) -> Int[Tensor, " tokens"]:
+            places = local.resized(grid).places
+            return token_at(places / extent(grid, places), grid)
 
+        ranked = self.ranked
+        if ranked is not None:
+            ranked = torch.stack([tokens(self._copied(rank)) for rank in ranked.unbind(1)], dim=1)
         return TokenMap(
             grid,
-            moved(self.index[:, None])[:, 0],
+            tokens(self.local_maps),
             self.similarity[parent],
             None if self.confidence is None else self.confidence[parent],
-            None if self.ranked is None else moved(self.ranked),
+            ranked,
             None if self.shares is None else self.shares[parent],
+            None if self.refined is None else self.refined.resized(grid),
         )
 
 
@@ -133,16 +158,21 @@ def match_consistently(
     pins: CanvasPins | None = None,
     penalty: Float[Tensor, "tokens tokens"] | None = None,
     rule: MatchRule = PLAIN,
+    refinement: float = 0.0,
+    colours: Float[Tensor, "tokens 3"] | None = None,
 ) -> TokenMap:
     """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`, to one affine map of the
-    whole figure with weight `rigidity`, and near `pins` to them. `penalty` is taken from the cosines first.
+    whole figure with weight `rigidity`, and near `pins` to them. `penalty` is taken from the cosines first. With
+    `refinement`, matches lie between tokens and are smoothed over about so many. `colours` of the target's tokens (RGB,
+    0 to 1) tell which neighbours are of one surface.
 
     A figure is what masks set apart: where they cover everything, no affine map is asked. Holds a few matrices of
     tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neither neighbours nor figure are heard.
     """
     if len(target) * len(reference) > CHUNK_ELEMENTS:
-        smoothness = rigidity = 0.0
-    if smoothness == 0.0 and rigidity == 0.0 and pins is None and penalty is None and rule == PLAIN:
+        smoothness = rigidity = refinement = 0.0
+    plain = smoothness == rigidity == refinement == 0.0
+    if plain and pins is None and penalty is None and rule == PLAIN:
         return TokenMap(grid, *match_tokens(target, reference, reference_mask))
     dtype = torch.promote_types(target.dtype, torch.float32)
     cosine = F.normalize(target.to(dtype), dim=-1) @ F.normalize(reference.to(dtype), dim=-1).T
@@ -154,14 +184,15 @@ def match_consistently(
         """Logarithmic belief in every match."""
         if smoothness == 0.0:
             return (values / TEMPERATURE).masked_fill(~there, -torch.inf)
-        return agree_with_neighbours(values, grid, here, there, weight=smoothness)
+        return agree_with_neighbours(values, grid, here, there, weight=smoothness, colours=colours)
 
-    belief = weigh(likeness, target_mask, reference_mask)
+    free = belief = weigh(likeness, target_mask, reference_mask)
+    near = torch.zeros_like(target_mask)
     if pins is not None:
         near, lost = pins.penalty(grid)
         drawn = likeness.clone()
         drawn[near] -= lost.to(dtype)
-        belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask), belief)
+        belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask), free)
         pinned, counterparts = pins.tokens(grid)
         belief[pinned] = -torch.inf
         belief[pinned, counterparts] = 0.0
@@ -175,7 +206,53 @@ def match_consistently(
         confidence = other if confidence is None else torch.minimum(confidence, other)
     ranked, shares = rank(belief, rule.ranks) if rule.ranks > 1 else (None, None)
     found = TokenMap(grid, index, cosine.gather(1, index[:, None])[:, 0], confidence, ranked, shares)
-    return settle_doubts(found, target_mask, reference_mask) if rule.borrow else found
+    found = settle_doubts(found, target_mask, reference_mask) if rule.borrow else found
+    if refinement == 0.0:
+        return found
+    refined = refine(found, belief, target_mask, colours, reach=refinement)
+    if pins is not None:
+        alone = refine(replace(found, index=free.argmax(dim=-1)), free, target_mask, colours, reach=refinement)
+        refined = keep_to_pins(refined, alone, near, pins)
+    index, places = place_tokens(refined.places, grid, reference_mask)
+    similarity = cosine.gather(1, index[:, None])[:, 0]
+    return replace(found, index=index, similarity=similarity, refined=replace(refined, places=places))
+
+
+def refine(
+    found: TokenMap,
+    belief: Float[Tensor, "tokens tokens"],
+    target_mask: Bool[Tensor, " tokens"],
+    colours: Float[Tensor, "tokens 3"] | None,
+    *,
+    reach: float,
+) -> LocalMaps:
+    """Matches between tokens, by what is believed around the best of them; a match that is not the most believed one
+    any more stays where it is."""
+    moved = found.index != belief.argmax(dim=-1)
+    between = places_between(belief, found.grid)
+    places = torch.where(moved[:, None], found.local_maps.places.to(between), between)
+    return LocalMaps(found.grid, *fit_locally(places, found.grid, target_mask, colours, reach=reach))
+
+
+def keep_to_pins(refined: LocalMaps, alone: LocalMaps, near: Bool[Tensor, " tokens"], pins: CanvasPins) -> LocalMaps:
+    """Pinned tokens exactly at their counterparts, and tokens far from all pins as they are `alone`."""
+    places = torch.where(near[:, None], refined.places, alone.places)
+    slopes = torch.where(near[:, None, None], refined.slopes, alone.slopes)
+    pinned, counterparts = pins.tokens(refined.grid)
+    places[pinned] = token_places(refined.grid, places)[counterparts]
+    return LocalMaps(refined.grid, places, slopes)
+
+
+def place_tokens(
+    places: Float[Tensor, "tokens 2"], grid: tuple[int, int], mask: Bool[Tensor, " tokens"]
+) -> tuple[Int[Tensor, " tokens"], Float[Tensor, "tokens 2"]]:
+    """The tokens under places (x, y), in tokens, and the places: what lies beyond the mask goes to the nearest token in
+    it. No device sync."""
+    index = token_at(places / extent(grid, places), grid)
+    centres = token_places(grid, places)
+    nearest = torch.cdist(places, centres).masked_fill(~mask, torch.inf).argmin(dim=-1)
+    within = mask[index]
+    return torch.where(within, index, nearest), torch.where(within[:, None], places, centres[nearest])
 
 
 def settle_doubts(token_map: TokenMap, inside: Bool[Tensor, " tokens"], there: Bool[Tensor, " tokens"]) -> TokenMap:

@@ -5,25 +5,28 @@ together from what the network saw at the step before.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from core.canvas import Canvas
-from core.correspond import Descriptors, match_pictures, read_unet, read_vision
+from core.affine import AffineMap
+from core.canvas import Canvas, shrink_mask, working_size
+from core.correspond import Descriptors, figure_map, match_pictures, read_unet, read_vision
 from core.denoise import LatentPair
 from core.errors import ModelMissingError
-from core.grid import token_at
+from core.frame import AS_IT_IS, frame_around, look_through, mirrored, on_canvas
+from core.grid import extent, token_at
 from core.guidance import NoisePredictor
 from core.latents import encode_picture
-from core.match import TokenMap, match_consistently, token_mask
+from core.match import LocalMaps, TokenMap, match_consistently, token_mask
 from core.models import Models
 from core.params import TransferParams
 from core.parts import disagreement
 from core.patch import select_layers
 from core.pins import CanvasPins, place_pins
 from core.rearrange import FeatureInjection, Matcher, match_plainly
+from core.refine import fit_locally
 from core.regions import Canvases, CanvasRegion, inside
 from core.selection import Place
 from core.trust import PLAIN, MatchRule
@@ -67,8 +70,21 @@ def look_once(
 
 
 @dataclass(frozen=True)
+class View:
+    """Target and reference as the networks are shown them."""
+
+    target: Canvas
+    reference: Canvas
+    pair: LatentPair
+    pins: CanvasPins | None
+
+
+@dataclass(frozen=True)
 class Look:
-    """One look at the target and one region's reference."""
+    """One region of the target and its reference: what is seen of them, and how they match.
+
+    Where masks set figures apart, both fill a window (`core.frame`), and a second look sees the reference moved onto
+    the target by the figure's affine map."""
 
     models: Models
     target: Canvas
@@ -80,29 +96,62 @@ class Look:
     pins: CanvasPins | None
 
     def best(self) -> TokenMap:
-        """The network tells left from right badly: a reference that looks the other way is matched as its mirror image
-        too, and the map whose matches are more alike is kept."""
-        upright = self.match()
-        if not self.params.match_mirrored:
-            return upright
-        mirrored = self.mirrored().match().mirrored()
-        within = token_mask(self.pair.target_mask, upright.grid)
-        return max(upright, mirrored, key=lambda token_map: float(token_map.similarity[within].mean()))
+        """Networks tell left from right badly: on demand the reference is tried as its mirror image too, and the map
+        whose matches are more alike is kept."""
+        here = there = AS_IT_IS
+        if self.params.match_framing and self.region.set_apart:
+            here, there = frame_around(self.region.target_mask), frame_around(self.region.reference.mask)
+        found = [self._through(here, there)]
+        if self.params.match_mirrored:
+            found.append(self._through(here, mirrored(there)))
+        within = token_mask(self.pair.target_mask, found[0].grid)
+        return max(found, key=lambda token_map: float(token_map.similarity[within].mean()))
 
-    def mirrored(self) -> "Look":
-        seen = self.region.reference
-        canvas = replace(seen, picture=seen.picture.flip(-1), mask=seen.mask.flip(-1))
-        flipped = encode_picture(self.models.vae, canvas.picture, self.pair.reference.dtype)
-        pair = replace(self.pair, reference=flipped, reference_mask=self.pair.reference_mask.flip(-1))
-        pins = self.pins and self.pins.mirrored()
-        return replace(self, region=replace(self.region, reference=canvas), pair=pair, pins=pins)
+    def _through(self, here: AffineMap, there: AffineMap) -> TokenMap:
+        """The map between the canvases, found in two windows onto them."""
+        view = self._view(here, there)
+        descriptors = self._describe(view)
+        if self.params.match_looks > 1 and self.region.set_apart:
+            onto = figure_map(descriptors, view.pair)
+            there = there.after(onto.to(there.linear))
+            view = self._view(here, there)
+            descriptors = self._describe(view) + [seen_moved(one, onto) for one in descriptors]
+        penalty = part_penalty(self.models, view.target, view.reference, self.params)
+        rigidity = rigidity_of(self.region, self.params)
+        found = matched(descriptors, view.pair, view.target.picture, self.params, rigidity, view.pins, penalty)
+        if here is there is AS_IT_IS:
+            return found
+        factor = view.pair.target.shape[2] // found.grid[0]
+        grid = (self.pair.target.shape[2] // factor, self.pair.target.shape[3] // factor)
+        return on_canvas(found, here, there, grid, token_mask(self.pair.reference_mask, grid))
 
-    def match(self) -> TokenMap:
-        penalty = part_penalty(self.models, self.target, self.region.reference, self.params)
-        return matched(self._descriptors(), self.pair, self.params, self.pins, penalty)
+    def _view(self, here: AffineMap, there: AffineMap) -> View:
+        if here is there is AS_IT_IS:
+            return View(self.target, self.region.reference, self.pair, self.pins)
+        models, own = self.models, (self.target.picture.shape[1], self.target.picture.shape[2])
+        resolution = self.params.resolution or models.native_resolution
+        size = own
+        if here is not AS_IT_IS:
+            size = working_size(1, 1, resolution=resolution, multiple=models.size_multiple)
+        masks = (self.region.target_mask, self.region.reference.mask)
+        pictures = (self.target.picture, self.region.reference.picture)
+        target, reference = (
+            Canvas(
+                look_through(frame, picture, size, beyond="border"),
+                look_through(frame, mask[None], size, beyond="zeros")[0],
+                (0.0, 0.0, 1.0, 1.0),
+            )
+            for frame, picture, mask in zip((here, there), pictures, masks, strict=True)
+        )
+        dtype = self.pair.target.dtype
+        mine, other = (encode_picture(models.vae, canvas.picture, dtype) for canvas in (target, reference))
+        shape = (mine.shape[2], mine.shape[3])
+        here_mask, there_mask = (shrink_mask(canvas.mask.to(dtype), shape) for canvas in (target, reference))
+        pair = LatentPair(mine, other, here_mask, there_mask)
+        return View(target, reference, pair, self.pins and self.pins.through(here, there, own))
 
-    def _descriptors(self) -> list[Descriptors]:
-        models, params, pair = self.models, self.params, self.pair
+    def _describe(self, view: View) -> list[Descriptors]:
+        models, params, pair = self.models, self.params, view.pair
         source = params.match_source
         if source in ("auto", "layer", "step"):
             source = "one_shot" if models.correspondence is None else "fused"
@@ -113,14 +162,23 @@ class Look:
             descriptors += read_unet(models, self.predict, pair, layers, noise_level=level, draws=draws, seed=self.seed)
         if source in ("vision", "fused"):
             grid = models.finest_grid((pair.target.shape[2], pair.target.shape[3]))
-            descriptors += read_vision(models, self.target, self.region.reference, grid)
+            descriptors += read_vision(models, view.target, view.reference, grid)
         return descriptors
+
+
+def seen_moved(descriptors: Descriptors, onto: AffineMap) -> Descriptors:
+    """The reference's features where its figure is moved onto the target's."""
+    target, reference = descriptors.features
+    plane = look_through(onto, reference.T.unflatten(1, descriptors.grid), descriptors.grid, beyond="border")
+    return Descriptors(torch.stack([target, plane.flatten(1).T]), descriptors.grid)
 
 
 def matched(
     descriptors: list[Descriptors],
     pair: LatentPair,
+    guide: Tensor,
     params: TransferParams,
+    rigidity: float,
     pins: CanvasPins | None,
     penalty: Penalty | None,
 ) -> TokenMap:
@@ -129,11 +187,18 @@ def matched(
         descriptors,
         pair,
         smoothness=params.match_smoothness,
-        rigidity=params.match_rigidity,
+        rigidity=rigidity,
         pins=pins,
         penalty=penalty,
         rule=match_rule(params),
+        refinement=params.match_refinement,
+        guide=guide,
     )
+
+
+def rigidity_of(region: CanvasRegion, params: TransferParams) -> float:
+    """Say of the affine map of a region's figure; none where no mask sets one apart."""
+    return params.match_rigidity if region.set_apart else 0.0
 
 
 def shared_layers(models: Models, params: TransferParams) -> list[str]:
@@ -196,8 +261,12 @@ def given_map(
     place = place + torch.tensor([left, top], device=device)
     place[..., 0] += (x - (column + 0.5) / columns)[None, :]
     place[..., 1] += (y - (row + 0.5) / rows)[:, None]
-    index = token_at(place, grid).flatten()
-    return TokenMap(grid, index, torch.ones(len(index), device=device))
+    shares = place.flatten(0, 1)
+    tokens = shares * extent(grid, shares)
+    everywhere = torch.ones(len(shares), dtype=torch.bool, device=device)
+    slopes = fit_locally(tokens, grid, everywhere, None, reach=1.0)[1]
+    refined = LocalMaps(grid, tokens, slopes)
+    return TokenMap(grid, token_at(shares, grid), torch.ones_like(shares[:, 0]), refined=refined)
 
 
 class StepMatches:
@@ -207,7 +276,9 @@ class StepMatches:
     def __init__(self, models: Models, canvases: Canvases, pairs: Sequence[LatentPair], params: TransferParams) -> None:
         self.layers = shared_layers(models, params)
         self._pairs = pairs
+        self._guide = canvases.target.picture
         self._params = params
+        self._rigidity = [rigidity_of(region, params) for region in canvases.regions]
         self._pins = [_region_pins(canvases, region, params) for region in canvases.regions]
         self._penalties = [
             part_penalty(models, canvases.target, region.reference, params) for region in canvases.regions
@@ -225,7 +296,13 @@ class StepMatches:
                     for own in rows.values()
                 ]
                 region.token_map = matched(
-                    descriptors, self._pairs[place], self._params, self._pins[place], self._penalties[place]
+                    descriptors,
+                    self._pairs[place],
+                    self._guide,
+                    self._params,
+                    self._rigidity[place],
+                    self._pins[place],
+                    self._penalties[place],
                 )
 
 

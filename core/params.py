@@ -99,12 +99,24 @@ class TransferParams(BaseModel):
     match_draws: int = Field(default=4, ge=1, le=32)
     """Number of noise draws over which the one-shot features are averaged (DIFT's ensemble size)."""
 
-    match_smoothness: float = Field(default=6.0, ge=0.0, le=100.0)
+    match_smoothness: float = Field(default=2.0, ge=0.0, le=100.0)
     """Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does."""
 
     match_rigidity: float = Field(default=1.0, ge=0.0, le=10.0)
     """Say of one affine map, found by features for the whole masked figure (moved, turned, mirrored, stretched), in
     the one look's matches: 0 lets every token go its own way, as the paper does. Nothing without a mask."""
+
+    match_framing: bool = True
+    """Whether the one look sees both masked figures fill a square window, so that their sizes and places do not matter.
+    Nothing without a mask."""
+
+    match_looks: int = Field(default=2, ge=1, le=2)
+    """2: a second look sees the reference moved onto the target by the affine map that the first one found. Doubles the
+    cost of matching. Nothing without a mask."""
+
+    match_refinement: float = Field(default=1.5, ge=0.0, le=4.0)
+    """Over how many tokens the one look's matches are smoothed within a surface, to places between tokens: 0 leaves
+    every match on a token, as the paper does."""
 
     match_mirrored: bool = False
     """Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the

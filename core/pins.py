@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.grid import token_at, token_places
+from core.affine import AffineMap
+from core.grid import extent, token_at, token_places
 from core.selection import Pin
 
 STRETCH = 1.5
@@ -32,10 +33,13 @@ class CanvasPins:
     radius: float
     """Fraction of the canvas's longer side."""
 
-    def mirrored(self) -> "CanvasPins":
-        """For the reference canvas flipped left to right."""
-        flipped = torch.stack([1.0 - self.references[:, 0], self.references[:, 1]], dim=-1)
-        return CanvasPins(self.targets, flipped, self.radius)
+    def through(self, here: AffineMap, there: AffineMap, size: tuple[int, int]) -> "CanvasPins":
+        """The same pins where the canvases, of `size`, are seen through windows."""
+        here, there = here.to(self.targets), there.to(self.references)
+        height, width = size
+        window = torch.maximum(here.linear[0].norm() * width, here.linear[1].norm() * height)
+        radius = self.radius * max(size) / float(window)
+        return CanvasPins(here.inverse()(self.targets), there.inverse()(self.references), radius)
 
     def tokens(self, grid: tuple[int, int]) -> tuple[Int[Tensor, " pins"], Int[Tensor, " pins"]]:
         """The target token and the reference token under every pin."""
@@ -44,7 +48,7 @@ class CanvasPins:
     def penalty(self, grid: tuple[int, int]) -> tuple[Bool[Tensor, " tokens"], Float[Tensor, "near tokens"]]:
         """Which target tokens are within the radius of a pin, and what each match of theirs loses, in cosines."""
         centres = token_places(grid, self.targets)
-        scale = torch.tensor([grid[1], grid[0]], device=centres.device)
+        scale = extent(grid, centres)
         away = torch.cdist(centres, self.targets * scale)
         weight = (1.0 - (away / max(1.0, self.radius * max(grid))) ** 2).clamp(min=0.0)
         near = (weight > 0.0).any(-1)
@@ -65,5 +69,5 @@ def place_pins(
         return None
     left, top, width, height = reference_box
     references = torch.tensor([pin.reference for pin in pins], device=device)
-    offset, extent = torch.tensor([left, top], device=device), torch.tensor([width, height], device=device)
-    return CanvasPins(torch.tensor([pin.target for pin in pins], device=device), offset + extent * references, radius)
+    offset, size = torch.tensor([left, top], device=device), torch.tensor([width, height], device=device)
+    return CanvasPins(torch.tensor([pin.target for pin in pins], device=device), offset + size * references, radius)

@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.canvas import compose, working_size
+from core.canvas import compose, shrink_mask, working_size
 from core.colour import keep_lightness
 from core.correspond import Matches, describe
 from core.denoise import LatentPair
@@ -213,15 +212,13 @@ def encode(
     dtype = models.trajectory_dtype
     target = encode_picture(models.vae, canvases.target.picture, dtype)
 
-    def shrunk(mask: Tensor) -> Tensor:
-        return F.interpolate(mask[None, None].to(dtype), size=target.shape[2:], mode="area")[0, 0]
-
+    size = (target.shape[2], target.shape[3])
     pairs = [
         LatentPair(
             target,
             encode_picture(models.vae, region.reference.picture, dtype),
-            shrunk(region.target_mask),
-            shrunk(region.reference.mask),
+            shrink_mask(region.target_mask.to(dtype), size),
+            shrink_mask(region.reference.mask.to(dtype), size),
             region.strength * params.appearance_strength,
         )
         for region in canvases.regions

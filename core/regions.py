@@ -70,6 +70,11 @@ class CanvasRegion:
     """Where in the target's canvas it applies; regions do not overlap."""
     strength: float = 1.0
 
+    @property
+    def set_apart(self) -> bool:
+        """Whether masks set figures apart from what is around them; otherwise whole pictures belong to each other."""
+        return not (bool((self.target_mask > 0.0).all()) and self.reference.whole)
+
     def to(self, device: torch.device) -> "CanvasRegion":
         return CanvasRegion(self.reference.to(device), self.target_mask.to(device), self.strength)
 

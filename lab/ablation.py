@@ -53,6 +53,9 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "match": {
         "no smoothing": Row({"match_smoothness": 0.0}),
         "no affine map": Row({"match_rigidity": 0.0}),
+        "not framed": Row({"match_framing": False, "match_looks": 1}),
+        "one look": Row({"match_looks": 1}),
+        "not refined": Row({"match_refinement": 0.0}),
         "mirrored": Row({"match_mirrored": True}),
         "top 4": Row({"match_top_k": 4}),
         "mutual, keep": Row({"match_confidence": "mutual"}),

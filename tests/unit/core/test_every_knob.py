@@ -101,6 +101,9 @@ COMBINATIONS: tuple[dict[str, Any], ...] = (
     {
         "match_source": "fused",
         "match_mirrored": True,
+        "match_framing": False,
+        "match_looks": 1,
+        "match_refinement": 0.0,
         "pin_radius": 0.3,
         "match_smoothness": 0.0,
         "match_rigidity": 0.5,

@@ -101,9 +101,3 @@ def test_layers_of_two_grids_meet_on_the_finer_one() -> None:
     combined, grid = combine_features([torch.randn(4, 3), torch.randn(16, 2)], [(2, 2), (4, 4)], torch.ones(8, 8))
     assert grid == (4, 4)
     assert combined.shape == (16, 5)
-
-
-def test_a_mirrored_map_points_into_the_flipped_picture_and_back() -> None:
-    token_map = TokenMap((2, 3), torch.tensor([0, 1, 2, 3, 4, 5]), torch.ones(6))
-    assert token_map.mirrored().index.tolist() == [2, 1, 0, 5, 4, 3]
-    assert torch.equal(token_map.mirrored().mirrored().index, token_map.index)

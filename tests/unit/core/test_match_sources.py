@@ -53,15 +53,26 @@ def tiny_part_finder() -> PartFinder:
 
 
 def test_a_given_map_is_the_one_that_is_used(models: Models, pictures: Pictures) -> None:
-    """The map that a result reports makes the same picture again, and a mirrored one is followed."""
+    """The map that a result reports is used again, and a mirrored one is followed."""
     own = transfer(models, *pictures, params(), seed=1)
     places = [[tuple(place) for place in row] for row in own.matches.positions.tolist()]
     again = transfer(models, *pictures, params(match_source="given", match_map=places), seed=1)
     assert (again.matches.positions - own.matches.positions).abs().max() < 1e-5
-    assert torch.equal(again.image, own.image)
-    flipped = [row[::-1] for row in places]
-    other = match(models, *pictures, params(match_source="given", match_map=flipped), seed=1).matches.positions
-    assert (other - own.matches.positions.flip(1)).abs().max() < 1e-5
+    flipped = params(match_source="given", match_map=[row[::-1] for row in places])
+    other = transfer(models, *pictures, flipped, seed=1)
+    assert (other.matches.positions - own.matches.positions.flip(1)).abs().max() < 1e-5
+    assert not torch.equal(other.image, again.image)
+
+
+def test_a_given_map_is_followed_between_its_places_too() -> None:
+    """Turned and shrunk about the middle: so is what lies between the given places."""
+    turn = torch.tensor([[0.6, -0.5], [0.5, 0.6]])
+    centres = (torch.stack(torch.meshgrid(torch.arange(8), torch.arange(8), indexing="xy"), dim=-1) + 0.5) / 8 - 0.5
+    places = ((centres @ turn.T) + 0.5).tolist()
+    reference = fit_canvas(torch.rand(3, 8, 8), None, (8, 8))
+    found = given_map([[tuple(place) for place in row] for row in places], reference, (8, 8), torch.device("cpu"))
+    torch.testing.assert_close(found.positions().flatten(), torch.tensor(places).flatten())
+    torch.testing.assert_close(found.local_maps.slopes, turn.expand(64, 2, 2), rtol=0, atol=1e-2)
 
 
 def test_tokens_within_a_cell_of_a_given_map_keep_their_places() -> None:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
+from core.frame import AS_IT_IS, frame_around, mirrored
 from core.match import TokenMap, match_consistently
 from core.params import TransferParams
 from core.pins import CanvasPins, place_pins
@@ -100,7 +101,14 @@ def test_pins_are_given_on_the_pictures_and_land_on_the_canvases() -> None:
     assert pins is not None
     assert pins.targets.tolist() == [[0.25, 0.5], [1.0, 0.0]]
     assert pins.references.tolist() == [[0.25, 1.0], [0.5, 0.5]]
-    assert pins.mirrored().references.tolist() == [[0.75, 1.0], [0.5, 0.5]]
+    half = frame_around(F.pad(torch.ones(40, 18), (11, 11)))  # 40 x 40 pixels, the middle
+    through = pins.through(AS_IT_IS, mirrored(AS_IT_IS), (40, 40))
+    assert through.references.tolist() == [[0.75, 1.0], [0.5, 0.5]]
+    assert through.radius == pytest.approx(0.2)
+    closer = CanvasPins(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.5, 0.75]]), 0.2).through(half, half, (40, 40))
+    assert closer.targets.tolist() == [[0.5, 0.5]]
+    assert closer.references.flatten().tolist() == pytest.approx([0.5, 0.5 + 0.25 * 0.9])
+    assert closer.radius == pytest.approx(0.2 * 0.9)
     assert place_pins([], 0.2, (0.0, 0.0, 1.0, 1.0), torch.device("cpu")) is None
 
 

@@ -187,14 +187,14 @@ def test_pins_act_in_the_region_where_they_are_set(models: Models, pictures: Pic
     pin = {"target": [0.26, 0.5], "reference": [0.9, 0.1]}  # in the left half
     regions: list[dict[str, object]] = [{"target_mask": "left"}, {"target_mask": "right", "reference": "other"}]
     free, pinned = (
-        transfer(models, *pictures, params(*regions, **more), named=named, seed=0).matches.positions
+        transfer(models, *pictures, params(*regions, **more), named=named, seed=0).matches
         for more in ({}, {"pins": [pin], "pin_radius": 2.0})
     )
-    rows, columns = free.shape[:2]
-    middle = columns // 2
-    assert not torch.equal(free[:, :middle], pinned[:, :middle])
-    assert torch.equal(free[:, middle:], pinned[:, middle:])
-    found = pinned[int(0.5 * rows), int(0.26 * columns)]
+    left, right = (free.inside & (free.region == number) for number in (0, 1))
+    assert not torch.equal(free.positions[left], pinned.positions[left])
+    assert torch.equal(free.positions[right], pinned.positions[right])
+    rows, columns = free.inside.shape
+    found = pinned.positions[int(0.5 * rows), int(0.26 * columns)]
     assert (found - torch.tensor([0.9, 0.1])).abs().max() < 0.1
 
 

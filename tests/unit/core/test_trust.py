@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from core.frame import AS_IT_IS, mirrored, on_canvas
 from core.match import TokenMap, match_consistently, settle_doubts
 from core.rearrange import FeatureInjection, InjectedRegion, Injection, believed
 from core.trust import MatchRule, borrow_nearest, far_from_mutual, rank, ratio_test
@@ -84,10 +85,12 @@ def test_all_of_a_map_moves_with_its_grid_and_its_mirror_image() -> None:
     assert finer.ranked[:, 1].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
     assert finer.confidence is not None
     assert finer.confidence.tolist() == [1.0, 1.0, 0.0, 0.0] * 2
-    mirrored = found.mirrored()
-    assert mirrored.index.tolist() == [0, 1]
-    assert mirrored.ranked is not None
-    assert mirrored.ranked.tolist() == [[0, 1], [1, 0]]
+    flipped = on_canvas(found, AS_IT_IS, mirrored(AS_IT_IS), (1, 2), torch.ones(2, dtype=torch.bool))
+    assert flipped.index.tolist() == [0, 1]
+    assert flipped.confidence is not None
+    assert flipped.confidence.tolist() == [1.0, 0.0]
+    assert flipped.ranked is not None
+    assert flipped.ranked.tolist() == [[0, 1], [1, 0]]
 
 
 def test_a_whole_map_is_judged_filled_in_and_blended() -> None:

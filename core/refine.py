@@ -1,0 +1,95 @@
+"""Matches finer than a token, and the map around each of them.
+
+The best of a token's matches lies between tokens: at the mean of its belief around the best one. And neighbours on one
+surface move together: around every token an affine map is fitted to the places of those near it and of its colour, by
+weighted least squares (moving least squares, Schaefer, McPhail, Warren 2006), made robust against wrong matches by
+Cauchy weights.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from core.grid import token_places
+
+NEAR_BEST = 1.6
+"""Tokens. Belief farther than this from the best match is of another place."""
+SAME_COLOUR = 0.1
+"""Difference of colours (RGB, 0 to 1) at which a neighbour weighs 0.61."""
+ASTRAY = 1.5
+"""Tokens off the fitted map at which a match weighs half."""
+ITERATIONS = 5
+STIFFNESS = 0.1
+"""Weight of the whole figure's slope in a token's, in neighbours."""
+HELD = 1e-5
+"""Weight of a token's own place beside what its neighbours say of it."""
+
+
+def places_between(belief: Float[Tensor, "tokens tokens"], grid: tuple[int, int]) -> Float[Tensor, "tokens 2"]:
+    """Where every token is believed to match, (x, y) in tokens, from logarithmic beliefs on `grid`."""
+    places = token_places(grid, belief)
+    best = places[belief.argmax(dim=-1)]
+    near = torch.cdist(best, places) <= NEAR_BEST
+    return torch.softmax(belief.masked_fill(~near, -torch.inf), dim=-1) @ places
+
+
+def fit_locally(
+    places: Float[Tensor, "tokens 2"],
+    grid: tuple[int, int],
+    inside: Bool[Tensor, " tokens"],
+    colours: Float[Tensor, "tokens 3"] | None,
+    *,
+    reach: float,
+) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"]]:
+    """Places smoothed over about `reach` tokens, and their change per token to the right and down (columns).
+
+    Tokens that are not `inside` have no say.
+    """
+    radius = math.ceil(3.0 * reach)
+    steps = range(-radius, radius + 1)
+    offsets = torch.tensor([(x, y) for y in steps for x in steps], device=places.device, dtype=places.dtype)
+    weight = (
+        torch.exp(-0.5 * offsets.square().sum(-1) / reach**2)[:, None]
+        * _around(inside[:, None].to(places), grid, radius)[..., 0]
+    )
+    if colours is not None:
+        apart = (_around(colours.to(places), grid, radius) - colours.to(places)).square().sum(-1)
+        weight = weight * torch.exp(-0.5 * apart / SAME_COLOUR**2)
+    near = _around(places, grid, radius)
+    design = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
+    stiff = torch.tensor([HELD, STIFFNESS, STIFFNESS], device=places.device, dtype=places.dtype) * reach**2
+    prior = torch.zeros(len(places), 3, 2, device=places.device, dtype=places.dtype)
+    prior[:, 0], prior[:, 1:] = places, figure_slope(places, grid, inside).T
+    doubt = torch.ones_like(weight)
+    for _ in range(ITERATIONS):
+        weighted = (weight * doubt)[..., None] * design[:, None]
+        normal = torch.einsum("nti,nj->tij", weighted, design) + torch.diag(stiff)
+        solution = torch.linalg.solve(normal, torch.einsum("nti,ntk->tik", weighted, near) + stiff[:, None] * prior)
+        missed = near - torch.einsum("ni,tik->ntk", design, solution)
+        doubt = 1.0 / (1.0 + missed.square().sum(-1) / ASTRAY**2)
+    return solution[:, 0], solution[:, 1:].transpose(1, 2)
+
+
+def figure_slope(
+    places: Float[Tensor, "tokens 2"], grid: tuple[int, int], inside: Bool[Tensor, " tokens"]
+) -> Float[Tensor, "2 2"]:
+    """How places change per token to the right and down over all tokens inside: least squares, drawn a little towards a
+    plain copy."""
+    own, other = token_places(grid, places)[inside], places[inside]
+    own, other = own - own.mean(0), other - other.mean(0)
+    plain = torch.eye(2, device=places.device, dtype=places.dtype)
+    slope: Tensor = torch.linalg.solve(own.T @ own + plain, own.T @ other + plain).T
+    return slope
+
+
+def _around(
+    values: Float[Tensor, "tokens channels"], grid: tuple[int, int], radius: int
+) -> Float[Tensor, "neighbours tokens channels"]:
+    """The values of the square of tokens around every token, row by row; 0 beyond the grid."""
+    planes = values.T.unflatten(1, grid)[None]
+    unfolded = F.unfold(planes, 2 * radius + 1, padding=radius)[0]
+    neighbours: Tensor = unfolded.unflatten(0, (values.shape[1], -1)).permute(1, 2, 0)
+    return neighbours
