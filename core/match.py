@@ -212,10 +212,12 @@ def match_consistently(
     refined = refine(found, belief, target_mask, colours, reach=refinement)
     if pins is not None:
         alone = refine(replace(found, index=free.argmax(dim=-1)), free, target_mask, colours, reach=refinement)
-        refined = keep_to_pins(refined, alone, near, pins)
+        places = torch.where(near[:, None], refined.places, alone.places)
+        refined = LocalMaps(grid, places, torch.where(near[:, None, None], refined.slopes, alone.slopes))
     index, places = place_tokens(refined.places, grid, reference_mask)
     similarity = cosine.gather(1, index[:, None])[:, 0]
-    return replace(found, index=index, similarity=similarity, refined=replace(refined, places=places))
+    found = replace(found, index=index, similarity=similarity, refined=replace(refined, places=places))
+    return found if pins is None else hold_pins(found, pins)
 
 
 def refine(
@@ -234,13 +236,16 @@ def refine(
     return LocalMaps(found.grid, *fit_locally(places, found.grid, target_mask, colours, reach=reach))
 
 
-def keep_to_pins(refined: LocalMaps, alone: LocalMaps, near: Bool[Tensor, " tokens"], pins: CanvasPins) -> LocalMaps:
-    """Pinned tokens exactly at their counterparts, and tokens far from all pins as they are `alone`."""
-    places = torch.where(near[:, None], refined.places, alone.places)
-    slopes = torch.where(near[:, None, None], refined.slopes, alone.slopes)
-    pinned, counterparts = pins.tokens(refined.grid)
-    places[pinned] = token_places(refined.grid, places)[counterparts]
-    return LocalMaps(refined.grid, places, slopes)
+def hold_pins(found: TokenMap, pins: CanvasPins) -> TokenMap:
+    """The same map with every pinned token at its counterpart."""
+    pinned, counterparts = pins.tokens(found.grid)
+    index, refined = found.index.clone(), found.refined
+    index[pinned] = counterparts
+    if refined is not None:
+        places = refined.places.clone()
+        places[pinned] = token_places(found.grid, places)[counterparts]
+        refined = replace(refined, places=places)
+    return replace(found, index=index, refined=refined)
 
 
 def place_tokens(

@@ -19,7 +19,7 @@ from core.frame import AS_IT_IS, frame_around, look_through, mirrored, on_canvas
 from core.grid import extent, token_at
 from core.guidance import NoisePredictor
 from core.latents import encode_picture
-from core.match import LocalMaps, TokenMap, match_consistently, token_mask
+from core.match import LocalMaps, TokenMap, hold_pins, match_consistently, token_mask
 from core.models import Models
 from core.params import TransferParams
 from core.parts import disagreement
@@ -123,7 +123,8 @@ class Look:
             return found
         factor = view.pair.target.shape[2] // found.grid[0]
         grid = (self.pair.target.shape[2] // factor, self.pair.target.shape[3] // factor)
-        return on_canvas(found, here, there, grid, token_mask(self.pair.reference_mask, grid))
+        found = on_canvas(found, here, there, grid, token_mask(self.pair.reference_mask, grid))
+        return found if self.pins is None else hold_pins(found, self.pins)
 
     def _view(self, here: AffineMap, there: AffineMap) -> View:
         if here is there is AS_IT_IS:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -92,16 +92,21 @@ def figure_tokens(rendering: Rendering, grid: Grid) -> Tensor:
 
 def score_matches(pair: Pair, matched: NDArray[np.int64], grid: Grid) -> MatchScore:
     """Judges `matched`, for every target token the index of a reference token, by the truth."""
+    return score_places(pair, (np.stack([matched % grid[1], matched // grid[1]], axis=-1) + 0.5) / grid[::-1], grid)
+
+
+def score_places(pair: Pair, places: NDArray[np.floating[Any]], grid: Grid) -> MatchScore:
+    """Judges places (x, y) `[tokens, 2]` in the reference, fractions of its sides, for every token of the target."""
     true = pair.correspondence
     counted = at_tokens(true.visible, grid).astype(bool)
     if not counted.any():
         return MatchScore(float("nan"), float("nan"), float("nan"))
-    size = pair.reference.part.shape[0]
-    own = GROUPS[at_tokens(pair.target.part, grid).astype(np.int64)]
-    found = GROUPS[at_tokens(pair.reference.part, grid).astype(np.int64)][matched]
-    y = (matched // grid[1] + 0.5) * size / grid[0] - (at_tokens(true.row, grid).astype(float) + 0.5)
-    x = (matched % grid[1] + 0.5) * size / grid[1] - (at_tokens(true.column, grid).astype(float) + 0.5)
-    distance = np.hypot(x, y)[counted] / figure_side(pair.reference)
+    height, width = pair.reference.part.shape
+    x, y = places[:, 0] * width, places[:, 1] * height
+    under = (y.astype(int).clip(0, height - 1), x.astype(int).clip(0, width - 1))
+    own, found = GROUPS[at_tokens(pair.target.part, grid).astype(np.int64)], GROUPS[pair.reference.part[under]]
+    away = (x - (at_tokens(true.column, grid) + 0.5), y - (at_tokens(true.row, grid) + 0.5))
+    distance = np.hypot(*away)[counted] / figure_side(pair.reference)
     return MatchScore(
         float((own == found)[counted].mean()), float((distance <= 0.1).mean()), float((distance <= 0.05).mean())
     )

@@ -14,7 +14,7 @@ from lab.baselines import METHODS, Case
 from lab.baselines.dift import block_output_map
 from lab.evaluation.plan import Plan, claim_folder, describe_run, token_pitch_px
 from lab.evaluation.sheet import SHEET_PAIRS, strip
-from lab.matching import MatchScore, nearest_position, score_matches
+from lab.matching import MatchScore, nearest_position, score_matches, score_places
 from lab.metrics import Judge
 from lab.pairs import sample_pair
 
@@ -65,7 +65,8 @@ def judge_pair(case: Case, results: dict[str, Any], pitch_px: int, seed: int) ->
 def judge_matches(case: Case) -> dict[str, dict[str, list[float]]]:
     """Shares of tokens matched rightly: by our map, block outputs, the nearest position, and the truth."""
     maps = {"sampler": case.own_map, "dift_block_output": block_output_map(case), "oracle": case.true_map}
-    scores = {name: score_matches(case.rendered, found.index.cpu().numpy(), found.grid) for name, found in maps.items()}
+    places = {name: found.positions().cpu().numpy() for name, found in maps.items()}
+    scores = {name: score_places(case.rendered, found, maps[name].grid) for name, found in places.items()}
     grid = case.own_map.grid
     scores["nearest_position"] = score_matches(case.rendered, nearest_position(case.rendered, grid), grid)
     return {name: _shares(score) for name, score in scores.items()}

@@ -1292,7 +1292,7 @@ export interface components {
             /**
              * Match Smoothness
              * @description Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does.
-             * @default 6
+             * @default 2
              */
             match_smoothness: number;
             /**
@@ -1302,6 +1302,27 @@ export interface components {
              * @default 1
              */
             match_rigidity: number;
+            /**
+             * Match Framing
+             * @description Whether the one look sees both masked figures fill a square window, so that their sizes and places do not matter.
+             *     Nothing without a mask.
+             * @default true
+             */
+            match_framing: boolean;
+            /**
+             * Match Looks
+             * @description 2: a second look sees the reference moved onto the target by the affine map that the first one found. Doubles the
+             *     cost of matching. Nothing without a mask.
+             * @default 2
+             */
+            match_looks: number;
+            /**
+             * Match Refinement
+             * @description Over how many tokens the one look's matches are smoothed within a surface, to places between tokens: 0 leaves
+             *     every match on a token, as the paper does.
+             * @default 1.5
+             */
+            match_refinement: number;
             /**
              * Match Mirrored
              * @description Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
@@ -1672,8 +1693,11 @@ export interface components {
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
-         *         "match_smoothness": 6,
+         *         "match_smoothness": 2,
          *         "match_rigidity": 1,
+         *         "match_framing": true,
+         *         "match_looks": 2,
+         *         "match_refinement": 1.5,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -1782,8 +1806,11 @@ export interface components {
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
-         *         "match_smoothness": 6,
+         *         "match_smoothness": 2,
          *         "match_rigidity": 1,
+         *         "match_framing": true,
+         *         "match_looks": 2,
+         *         "match_refinement": 1.5,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -2107,7 +2134,9 @@ export interface components {
          * MatchingResult
          * @description The correspondence map, which also lies at `urls.result`. NumPy's .npz: `positions` [rows, columns, 2], for each
          *     token of the target the matched place in the reference as (x, y), fractions of its width and height; `similarity`
-         *     [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask.
+         *     [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask;
+         *     `confidence` [rows, columns], how far the match was believed, 0 to 1; `region` [rows, columns], which region, from
+         *     0, has the token: its positions are places in that region's reference.
          */
         MatchingResult: {
             /**
@@ -2411,7 +2440,9 @@ export interface components {
             /**
              * @description The correspondence map as NumPy's .npz: `positions` [rows, columns, 2], for each token of the target the matched
              *     place in the reference as (x, y), fractions of its width and height; `similarity` [rows, columns], the cosine of the
-             *     match; `inside` [rows, columns], whether the token lies inside the target's mask.
+             *     match; `inside` [rows, columns], whether the token lies inside the target's mask; `confidence` [rows, columns], how
+             *     far the match was believed, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
+             *     places in that region's reference.
              */
             matches: components["schemas"]["File"];
             /** @description The same for people, PNG: both pictures side by side, what belongs together in one colour. */
@@ -2566,8 +2597,11 @@ export interface components {
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
-         *         "match_smoothness": 6,
+         *         "match_smoothness": 2,
          *         "match_rigidity": 1,
+         *         "match_framing": true,
+         *         "match_looks": 2,
+         *         "match_refinement": 1.5,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -2686,8 +2720,11 @@ export interface components {
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
          *         "match_draws": 4,
-         *         "match_smoothness": 6,
+         *         "match_smoothness": 2,
          *         "match_rigidity": 1,
+         *         "match_framing": true,
+         *         "match_looks": 2,
+         *         "match_refinement": 1.5,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -3130,7 +3167,7 @@ export interface components {
             /**
              * Match Smoothness
              * @description Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does.
-             * @default 6
+             * @default 2
              */
             match_smoothness: number;
             /**
@@ -3140,6 +3177,27 @@ export interface components {
              * @default 1
              */
             match_rigidity: number;
+            /**
+             * Match Framing
+             * @description Whether the one look sees both masked figures fill a square window, so that their sizes and places do not matter.
+             *     Nothing without a mask.
+             * @default true
+             */
+            match_framing: boolean;
+            /**
+             * Match Looks
+             * @description 2: a second look sees the reference moved onto the target by the affine map that the first one found. Doubles the
+             *     cost of matching. Nothing without a mask.
+             * @default 2
+             */
+            match_looks: number;
+            /**
+             * Match Refinement
+             * @description Over how many tokens the one look's matches are smoothed within a surface, to places between tokens: 0 leaves
+             *     every match on a token, as the paper does.
+             * @default 1.5
+             */
+            match_refinement: number;
             /**
              * Match Mirrored
              * @description Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the

@@ -12,6 +12,7 @@ from core.match import TokenMap, match_consistently
 from core.params import TransferParams
 from core.pins import CanvasPins, place_pins
 from core.pipeline import transfer
+from core.regions import Masks
 from core.selection import Pin
 from tests.tiny import tiny_models
 
@@ -112,12 +113,15 @@ def test_pins_are_given_on_the_pictures_and_land_on_the_canvases() -> None:
     assert place_pins([], 0.2, (0.0, 0.0, 1.0, 1.0), torch.device("cpu")) is None
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_a_pin_shows_in_the_matches_of_a_transfer(mirrored: bool) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_pin_shows_in_the_matches_of_a_transfer(flipped: bool, masked: bool) -> None:
     pin = Pin(target=(0.3, 0.6), reference=(0.8, 0.2))
-    params = TransferParams(num_steps=2, strength=1.0, match_draws=1, match_mirrored=mirrored, pins=(pin,))
+    params = TransferParams(num_steps=2, strength=1.0, match_draws=1, match_mirrored=flipped, pins=(pin,))
     target, reference = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    matches = transfer(tiny_models(), target, reference, params, seed=0).matches
+    figure = F.pad(torch.ones(40, 40), (12, 12, 12, 12))
+    masks = Masks(figure, torch.roll(figure, (-8, 8), (0, 1))) if masked else Masks()
+    matches = transfer(tiny_models(), target, reference, params, masks=masks, seed=0).matches
     rows, columns = matches.similarity.shape
     x, y = matches.positions[int(0.6 * rows), int(0.3 * columns)].tolist()
     assert math.isclose(x, 0.8, abs_tol=0.5 / columns)
