@@ -180,26 +180,26 @@ def match_consistently(
     if rigidity > 0.0 and not bool(target_mask.all() and reference_mask.all()):
         likeness = likeness - rigidity * distance_from_affine(likeness, grid, target_mask, reference_mask)
 
-    def weigh(values: Tensor, here: Tensor, there: Tensor) -> Float[Tensor, "tokens tokens"]:
+    def weigh(values: Tensor, here: Tensor, there: Tensor, colours: Tensor | None) -> Float[Tensor, "tokens tokens"]:
         """Logarithmic belief in every match."""
         if smoothness == 0.0:
             return (values / TEMPERATURE).masked_fill(~there, -torch.inf)
         return agree_with_neighbours(values, grid, here, there, weight=smoothness, colours=colours)
 
-    free = belief = weigh(likeness, target_mask, reference_mask)
+    free = belief = weigh(likeness, target_mask, reference_mask, colours)
     near = torch.zeros_like(target_mask)
     if pins is not None:
         near, lost = pins.penalty(grid)
         drawn = likeness.clone()
         drawn[near] -= lost.to(dtype)
-        belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask), free)
+        belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask, colours), free)
         pinned, counterparts = pins.tokens(grid)
         belief[pinned] = -torch.inf
         belief[pinned, counterparts] = 0.0
     index = belief.argmax(dim=-1)
     confidence = None
     if rule.mutual:
-        backward = weigh(likeness.T, reference_mask, target_mask).argmax(dim=-1)
+        backward = weigh(likeness.T, reference_mask, target_mask, None).argmax(dim=-1)
         confidence = far_from_mutual(index, backward, grid)
     if rule.ratio:
         other = ratio_test(cosine, index, grid, reference_mask)
@@ -211,7 +211,8 @@ def match_consistently(
         return found
     refined = refine(found, belief, target_mask, colours, reach=refinement)
     if pins is not None:
-        alone = refine(replace(found, index=free.argmax(dim=-1)), free, target_mask, colours, reach=refinement)
+        unpinned = replace(found, index=torch.where(near, free.argmax(dim=-1), found.index))
+        alone = refine(unpinned, free, target_mask, colours, reach=refinement)
         places = torch.where(near[:, None], refined.places, alone.places)
         refined = LocalMaps(grid, places, torch.where(near[:, None, None], refined.slopes, alone.slopes))
     index, places = place_tokens(refined.places, grid, reference_mask)

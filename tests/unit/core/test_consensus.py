@@ -50,3 +50,21 @@ def test_tokens_outside_the_target_mask_have_no_say() -> None:
     target[18:] = descriptors(5)[18:]
     again = match_consistently(target, reference, GRID, inside.flatten(), ALL, smoothness=6.0)
     assert torch.equal(first.index[:18], again.index[:18])
+
+
+def test_a_small_part_listens_to_its_own_colour() -> None:
+    """Four tokens in a corner match elsewhere than all others; the inner one, in doubt, goes with those of its colour,
+    and without colours with the five around it."""
+    cosine = torch.eye(36)
+    part, elsewhere = torch.tensor([0, 1, 6, 7]), torch.tensor([28, 29, 34, 35])
+    cosine[part] = 0.0
+    cosine[part, elsewhere] = 1.0
+    cosine[7] = 0.0
+    cosine[7, 7] = cosine[7, 35] = 0.5
+    colours = torch.full((36, 3), 0.2)
+    colours[part] = 0.8
+    found = [
+        int(agree_with_neighbours(cosine, GRID, ALL, ALL, weight=2.0, colours=given)[7].argmax())
+        for given in (None, colours)
+    ]
+    assert found == [7, 35]
