@@ -130,10 +130,10 @@ class Look:
         if here is there is AS_IT_IS:
             return View(self.target, self.region.reference, self.pair, self.pins)
         models, own = self.models, (self.target.picture.shape[1], self.target.picture.shape[2])
-        resolution = self.params.resolution or models.native_resolution
         size = own
-        if here is not AS_IT_IS:
-            size = working_size(1, 1, resolution=resolution, multiple=models.size_multiple)
+        if here is not AS_IT_IS:  # however large the canvas: features are best at the size that was trained for
+            best = min(models.native_resolution, self.params.resolution or models.native_resolution)
+            size = working_size(1, 1, resolution=best, multiple=models.size_multiple)
         masks = (self.region.target_mask, self.region.reference.mask)
         pictures = (self.target.picture, self.region.reference.picture)
         target, reference = (
