@@ -161,7 +161,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.two_figures")
     parser.add_argument("--scenes", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resolution", type=int, help="as of a transfer; absent: the checkpoint's own")
     parser.add_argument("--true-matches", action="store_true")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)
@@ -169,19 +168,18 @@ def main() -> None:
     torch.set_num_threads(1)
     loaded = load(ModelSettings())
     models = loaded.models
-    params = TransferParams(resolution=options.resolution)
     pitch = token_pitch_px(loaded)
     rows: list[dict[str, Any]] = []
     columns: list[Bytes] = []
     for seed in range(options.seed, options.seed + options.scenes):
         scene = sample_two_figures(Domain.TUNING, seed, models.native_resolution)
-        results = repaint(models, scene, params, seed, true_matches=options.true_matches)
+        results = repaint(models, scene, TransferParams(), seed, true_matches=options.true_matches)
         for side, figures in zip(("left", "right"), judge(scene, results, pitch), strict=True):
             rows.append({"seed": seed, "side": side, "category": str(scene.left.target_scene.category), **figures})
         columns.append(sheet(scene, results))
     names = ("colour_accuracy", "structure_rate", "background_psnr", "bleeding")
     means = {name: float(np.mean([row[name] for row in rows])) for name in names}
-    report = {"resolution": options.resolution, "true_matches": options.true_matches, "means": means, "figures": rows}
+    report = {"true_matches": options.true_matches, "means": means, "figures": rows}
     options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.sheet is not None:
         Image.fromarray(np.concatenate(columns, axis=1)).save(options.sheet, optimize=True)
