@@ -19,13 +19,14 @@ from core.denoise import LatentPair
 from core.errors import ModelMissingError, NonFiniteError
 from core.grid import extent
 from core.guidance import NoisePredictor
-from core.match import TokenMap, combine_features, match_consistently, token_mask, token_weights
+from core.match import combine_features, cosines, match_consistently, token_mask, token_weights
 from core.models import Models
 from core.pins import CanvasPins
 from core.reading import read_layers
 from core.rearrange import token_grid
 from core.regions import Canvases
 from core.schedule import NoiseDraws
+from core.token_map import TokenMap
 from core.trust import PLAIN, MatchRule
 from core.vision import place_features
 
@@ -117,7 +118,7 @@ def match_pictures(
 def figure_map(descriptors: list[Descriptors], pair: LatentPair) -> AffineMap:
     """The affine map of the whole masked figure, in fractions of both pictures. Raises NonFiniteError."""
     target, reference, grid = _combined(descriptors, pair)
-    cosine = F.normalize(target, dim=-1) @ F.normalize(reference, dim=-1).T
+    cosine = cosines(target, reference)
     found = fit_affine(cosine, grid, token_mask(pair.target_mask, grid), token_mask(pair.reference_mask, grid))
     if not bool(torch.isfinite(found.linear).all()):
         raise NonFiniteError("the correspondence is not finite")

@@ -25,10 +25,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.guidance import NoisePredictor, Rows
-from core.match import TokenMap
 from core.rearrange import FeatureInjection, Injection, believed, move_towards
 from core.schedule import REPLAYED, NoiseDraws, NoiseMix, Step, add_noise, predict_clean, step_mean, step_sigma
 from core.statistics import masked_adain
+from core.token_map import TokenMap
 
 Latent = Float[Tensor, "1 channels height width"]
 Mask = Float[Tensor, "height width"]

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.grid import extent
-from core.match import TokenMap
+from core.token_map import TokenMap
 
 COHERENT_WITHIN = 3.0
 """Tokens. Neighbours whose matches lie farther apart than this belong to different surfaces."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.affine import AffineMap
 from core.grid import extent, token_at, token_places
-from core.match import LocalMaps, TokenMap, place_tokens
+from core.token_map import LocalMaps, TokenMap, place_tokens
 
 AS_IT_IS = AffineMap(torch.eye(2), torch.zeros(2))
 """The canvas itself."""

@@ -19,18 +19,18 @@ from core.frame import AS_IT_IS, frame_around, look_through, mirrored, on_canvas
 from core.grid import extent, token_at
 from core.guidance import NoisePredictor
 from core.latents import encode_picture
-from core.match import LocalMaps, TokenMap, hold_pins, match_consistently, token_mask
+from core.match import match_consistently, token_mask
 from core.models import Models
 from core.params import TransferParams
 from core.parts import disagreement
 from core.patch import select_layers
 from core.pins import CanvasPins, place_pins
-from core.rearrange import FeatureInjection, Matcher, match_plainly
+from core.rearrange import Matcher, match_plainly
 from core.refine import fit_locally
 from core.regions import Canvases, CanvasRegion, inside
 from core.selection import Place
+from core.token_map import LocalMaps, TokenMap, hold_pins
 from core.trust import PLAIN, MatchRule
-from core.watch import Seen, injection_rows
 
 Penalty = Callable[[tuple[int, int]], Tensor]
 """What every match loses, for any grid."""
@@ -63,7 +63,7 @@ def look_once(
         grid = models.finest_grid((pairs[0].target.shape[2], pairs[0].target.shape[3]))
         return [given_map(params.match_map, region.reference, grid, models.device) for region in canvases.regions]
     looks = [
-        Look(models, canvases.target, region, pair, predict, params, seed, _region_pins(canvases, region, params))
+        Look(models, canvases.target, region, pair, predict, params, seed, region_pins(canvases, region, params))
         for region, pair in zip(canvases.regions, pairs, strict=True)
     ]
     return [look.best() for look in looks]
@@ -270,44 +270,7 @@ def given_map(
     return TokenMap(grid, token_at(shares, grid), torch.ones_like(shares[:, 0]), refined=refined)
 
 
-class StepMatches:
-    """A `core.watch.Watcher` that, whenever the network has seen the references, gives every region of every
-    trajectory a new map."""
-
-    def __init__(self, models: Models, canvases: Canvases, pairs: Sequence[LatentPair], params: TransferParams) -> None:
-        self.layers = shared_layers(models, params)
-        self._pairs = pairs
-        self._guide = canvases.target.picture
-        self._params = params
-        self._rigidity = [rigidity_of(region, params) for region in canvases.regions]
-        self._pins = [_region_pins(canvases, region, params) for region in canvases.regions]
-        self._penalties = [
-            part_penalty(models, canvases.target, region.reference, params) for region in canvases.regions
-        ]
-
-    def saw(self, injections: Sequence[FeatureInjection], seen: Seen, timestep: int) -> None:
-        if not injections[0].rematch:
-            return
-        dtype = self._pairs[0].target.dtype
-        for number, injection in enumerate(injections):
-            rows = {name: injection_rows(injections, number, features) for name, features in seen.items()}
-            for place, region in enumerate(injection.regions):
-                descriptors = [
-                    Descriptors(torch.stack([own[0], own[1 + place]]).to(dtype), injection.grid(own))
-                    for own in rows.values()
-                ]
-                region.token_map = matched(
-                    descriptors,
-                    self._pairs[place],
-                    self._guide,
-                    self._params,
-                    self._rigidity[place],
-                    self._pins[place],
-                    self._penalties[place],
-                )
-
-
-def _region_pins(canvases: Canvases, region: CanvasRegion, params: TransferParams) -> CanvasPins | None:
+def region_pins(canvases: Canvases, region: CanvasRegion, params: TransferParams) -> CanvasPins | None:
     """The pins whose target place lies in the region; all of them where there is one."""
     device = region.target_mask.device
     pins = params.pins

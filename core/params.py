@@ -90,8 +90,8 @@ class TransferParams(BaseModel):
     over the target; at most 64 x 64, as the map of a result is. With `match_source` `given` only."""
 
     match_layers: tuple[LayerName, ...] | None = Field(default=None, min_length=1, max_length=16)
-    """Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers: such as
-    `up_blocks.0.attentions.0.transformer_blocks.6`. Absent: those that suit the backbone."""
+    """Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers. Absent:
+    those that suit the backbone."""
 
     match_noise_level: float = Field(default=0.15, ge=0.0, lt=1.0)
     """Noise level t / 1000 at which the one-shot features are read."""
@@ -103,39 +103,33 @@ class TransferParams(BaseModel):
     """Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does."""
 
     match_rigidity: float = Field(default=1.0, ge=0.0, le=10.0)
-    """Say of one affine map, found by features for the whole masked figure (moved, turned, mirrored, stretched), in
-    the one look's matches: 0 lets every token go its own way, as the paper does. Nothing without a mask."""
+    """Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way."""
 
     match_framing: bool = True
-    """Whether the one look sees both masked figures fill a square window, so that their sizes and places do not matter.
-    Nothing without a mask."""
+    """Whether masked figures are seen to fill a square window, so that their sizes and places do not matter."""
 
     match_looks: int = Field(default=2, ge=1, le=2)
-    """2: a second look sees the reference moved onto the target by the affine map that the first one found. Doubles the
-    cost of matching. Nothing without a mask."""
+    """2: a second look, at twice the cost, sees the masked reference moved onto the target by an affine map."""
 
     match_refinement: float = Field(default=1.5, ge=0.0, le=4.0)
-    """Over how many tokens the one look's matches are smoothed within a surface, to places between tokens: 0 leaves
-    every match on a token, as the paper does."""
+    """Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0."""
 
     match_mirrored: bool = False
-    """Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
-    cost of matching; no gain was measured on the mini checkpoint."""
+    """Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept. No gain
+    was measured on the mini checkpoint."""
 
     match_every: int = Field(default=1, ge=1, le=200)
     """With `match_source` `layer` or `step`: matches are made anew at every n-th injected step only."""
 
     match_top_k: int = Field(default=1, ge=1, le=16)
-    """How many of a token's best matches are blended in injected features, by their likeliness. The clean latent takes
-    the best alone."""
+    """How many of a token's best matches are blended in injected features; the clean latent takes the best alone."""
 
     match_confidence: Literal["none", "mutual", "ratio", "both"] = "none"
     """What a match has to pass to be believed. `mutual`: matched back from the reference, it leads home. `ratio`: it is
     clearly better than any place elsewhere (Lowe's test). As far as a match is doubted, less is rearranged."""
 
     unmatched: Literal["keep", "nearest"] = "keep"
-    """What becomes of tokens whose match is doubted: they keep the target's appearance, or continue the match of the
-    nearest token that is believed."""
+    """Doubted tokens keep the target's appearance, or continue the match of the nearest one that is believed."""
 
     part_names: tuple[Part, ...] = Field(default=(), max_length=16)
     """What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
@@ -145,8 +139,7 @@ class TransferParams(BaseModel):
     """What a match between two surely different parts loses, as a cosine."""
 
     pins: tuple[Pin, ...] = Field(default=(), max_length=64)
-    """Places of the target whose counterparts in the reference are known. Matches around them follow; `match_source`
-    `layer` knows no pins."""
+    """Places whose counterparts in the reference are known; matches around them follow. Not with source `layer`."""
 
     pin_radius: float = Field(default=0.15, gt=0.0, le=2.0)
     """How far a pin reaches, as a fraction of the longer side of the picture. Farther away nothing changes."""
@@ -172,23 +165,20 @@ class TransferParams(BaseModel):
     otherwise an injected step costs one more row. Published with 3.5."""
 
     attention_contrast: float = Field(default=1.0, ge=1.0, le=5.0)
-    """Contrast operation of Cross-Image Attention on the attention weights when `injection_mode` is `cross_image`; 1
-    switches it off. Published with 1.67."""
+    """Contrast of the attention weights of `injection_mode` `cross_image`; 1 switches it off. Published with 1.67."""
 
     injection_range: NoiseRange = (0.6, 0.0)
     """Noise levels at which features are injected. The paper: 0.56 to 0."""
 
     reinjection_range: NoiseRange = (0.56, 0.3)
-    """Noise levels at which, every `reinjection_every` steps, the structure row's features are injected instead
-    of matched ones. The paper: steps 11, 16, ..., 36 of 68."""
+    """Noise levels at which now and then the structure row's features are injected instead of matched ones."""
 
     reinjection_every: int = Field(default=5, ge=0, le=200)
-    """Distance in steps between two structure re-injections; 0 switches them off."""
+    """Distance in steps between two such injections; 0 switches them off. The paper: steps 11, 16, ..., 36 of 68."""
 
     # --- rearrangement of the predicted clean latent ------------------------------------------------------------
     clean_latent_strength: float = Field(default=0.6, ge=0.0, le=1.0)
-    """How far each step moves the predicted clean latent of the output towards the rearranged clean latent of the
-    reference, `x0 + s (x0_ref[c] - x0)`; 0 switches it off."""
+    """How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`."""
 
     clean_latent_range: NoiseRange = (0.7, 0.2)
     """Noise levels at which the predicted clean latent is rearranged."""
@@ -226,8 +216,7 @@ class TransferParams(BaseModel):
 
     # --- the result ---------------------------------------------------------------------------------------------
     appearance_strength: float = Field(default=1.0, ge=0.0, le=1.0)
-    """How far the target goes towards the reference's appearance, at every level of rearrangement: 0 leaves it as it
-    is, 1 goes all the way."""
+    """How far the target goes towards the reference's appearance, at every level: 0 not at all, 1 all the way."""
 
     colour_only: bool = False
     """Whether the result keeps the target's lightness and takes hue and colourfulness alone."""
@@ -235,8 +224,7 @@ class TransferParams(BaseModel):
     # --- statistics and composition -----------------------------------------------------------------------------
     adain_range: NoiseRange = (0.0, 0.0)
     """Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
-    mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. Off by default: where parts cover other shares
-    of the two pictures, the shared moments pull every part's colour off."""
+    mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. It pulls the colours of parts off."""
 
     feather_px: float = Field(default=1.0, ge=0.0, le=64.0)
     """Width in working pixels of the inward feather with which the result is set into the target. Outside the

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.flow import dense_flow
-from core.match import TokenMap, match_tokens, token_mask
+from core.match import match_tokens, token_mask
 from core.patch import AttentionInput
+from core.token_map import TokenMap
 
 Latent = Float[Tensor, "1 channels height width"]
 Picture = Float[Tensor, "channels height width"]

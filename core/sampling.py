@@ -11,8 +11,7 @@ from core.denoise import LatentPair, Trajectory, denoise
 from core.freeu import FreeU, freeu
 from core.guidance import NoisePredictor
 from core.latents import encode_picture
-from core.match import TokenMap
-from core.matching import StepMatches, layer_matcher
+from core.matching import layer_matcher
 from core.models import Models
 from core.modes import injecting
 from core.params import TransferParams
@@ -20,7 +19,9 @@ from core.patch import recorded, select_layers
 from core.plan import plan_steps
 from core.rearrange import FeatureInjection, InjectedRegion, rearrange_picture
 from core.regions import Canvases
+from core.rematch import StepMatches
 from core.schedule import make_steps
+from core.token_map import TokenMap
 from core.watch import Watcher, watched
 
 

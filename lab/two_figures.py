@@ -23,13 +23,13 @@ from checkpoints.load import load
 from checkpoints.settings import ModelSettings
 from core.canvas import compose
 from core.latents import decode_latent
-from core.match import TokenMap
 from core.matching import look_once
 from core.models import Models
 from core.params import TransferParams
 from core.pipeline import encode, prepare, select
 from core.regions import Masks, Named
 from core.sampling import Start, sample
+from core.token_map import TokenMap
 from lab.baselines.case import Bytes, figure, picture
 from lab.evaluation.plan import token_pitch_px
 from lab.matching import Grid, at_tokens

@@ -13,13 +13,13 @@ from torch import Tensor
 from core.canvas import compose
 from core.denoise import LatentPair
 from core.guidance import NoisePredictor
-from core.match import TokenMap
 from core.matching import look_once
 from core.models import Models
 from core.params import TransferParams
 from core.pipeline import encode, finish, prepare, select
 from core.regions import Canvases, Masks
 from core.sampling import Start, sample
+from core.token_map import TokenMap
 from lab.baselines.settings import Changes
 from lab.matching import Grid, at_tokens
 from lab.pairs import Pair

@@ -7,8 +7,9 @@ Diffusion's four has two latent positions to a token; in SDXL's layout that is t
 import torch
 from torch import Tensor
 
-from core.match import TokenMap, match_tokens, token_mask
+from core.match import match_tokens, token_mask
 from core.schedule import NoiseDraws, add_noise
+from core.token_map import TokenMap
 from lab.baselines.case import Case
 
 BLOCK = "up_blocks.0"

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from core.match import TokenMap
 from core.rearrange import rearrange_picture
+from core.token_map import TokenMap
 from lab.baselines.case import Bytes, Case
 from lab.baselines.guided import guided_filter
 from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab

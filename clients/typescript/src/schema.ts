@@ -1272,8 +1272,8 @@ export interface components {
             ][][];
             /**
              * Match Layers
-             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers: such as
-             *     `up_blocks.0.attentions.0.transformer_blocks.6`. Absent: those that suit the backbone.
+             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers. Absent:
+             *     those that suit the backbone.
              * @default null
              */
             match_layers: string[] | null;
@@ -1297,36 +1297,32 @@ export interface components {
             match_smoothness: number;
             /**
              * Match Rigidity
-             * @description Say of one affine map, found by features for the whole masked figure (moved, turned, mirrored, stretched), in
-             *     the one look's matches: 0 lets every token go its own way, as the paper does. Nothing without a mask.
+             * @description Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way.
              * @default 1
              */
             match_rigidity: number;
             /**
              * Match Framing
-             * @description Whether the one look sees both masked figures fill a square window, so that their sizes and places do not matter.
-             *     Nothing without a mask.
+             * @description Whether masked figures are seen to fill a square window, so that their sizes and places do not matter.
              * @default true
              */
             match_framing: boolean;
             /**
              * Match Looks
-             * @description 2: a second look sees the reference moved onto the target by the affine map that the first one found. Doubles the
-             *     cost of matching. Nothing without a mask.
+             * @description 2: a second look, at twice the cost, sees the masked reference moved onto the target by an affine map.
              * @default 2
              */
             match_looks: number;
             /**
              * Match Refinement
-             * @description Over how many tokens the one look's matches are smoothed within a surface, to places between tokens: 0 leaves
-             *     every match on a token, as the paper does.
+             * @description Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0.
              * @default 1.5
              */
             match_refinement: number;
             /**
              * Match Mirrored
-             * @description Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
-             *     cost of matching; no gain was measured on the mini checkpoint.
+             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept. No gain
+             *     was measured on the mini checkpoint.
              * @default false
              */
             match_mirrored: boolean;
@@ -1338,8 +1334,7 @@ export interface components {
             match_every: number;
             /**
              * Match Top K
-             * @description How many of a token's best matches are blended in injected features, by their likeliness. The clean latent takes
-             *     the best alone.
+             * @description How many of a token's best matches are blended in injected features; the clean latent takes the best alone.
              * @default 1
              */
             match_top_k: number;
@@ -1353,8 +1348,7 @@ export interface components {
             match_confidence: "none" | "mutual" | "ratio" | "both";
             /**
              * Unmatched
-             * @description What becomes of tokens whose match is doubted: they keep the target's appearance, or continue the match of the
-             *     nearest token that is believed.
+             * @description Doubted tokens keep the target's appearance, or continue the match of the nearest one that is believed.
              * @default keep
              * @enum {string}
              */
@@ -1374,8 +1368,7 @@ export interface components {
             part_weight: number;
             /**
              * Pins
-             * @description Places of the target whose counterparts in the reference are known. Matches around them follow; `match_source`
-             *     `layer` knows no pins.
+             * @description Places whose counterparts in the reference are known; matches around them follow. Not with source `layer`.
              * @default []
              */
             pins: components["schemas"]["Pin"][];
@@ -1419,8 +1412,7 @@ export interface components {
             injection_guidance: number;
             /**
              * Attention Contrast
-             * @description Contrast operation of Cross-Image Attention on the attention weights when `injection_mode` is `cross_image`; 1
-             *     switches it off. Published with 1.67.
+             * @description Contrast of the attention weights of `injection_mode` `cross_image`; 1 switches it off. Published with 1.67.
              * @default 1
              */
             attention_contrast: number;
@@ -1438,8 +1430,7 @@ export interface components {
             ];
             /**
              * Reinjection Range
-             * @description Noise levels at which, every `reinjection_every` steps, the structure row's features are injected instead
-             *     of matched ones. The paper: steps 11, 16, ..., 36 of 68.
+             * @description Noise levels at which now and then the structure row's features are injected instead of matched ones.
              * @default [
              *       0.56,
              *       0.3
@@ -1451,14 +1442,13 @@ export interface components {
             ];
             /**
              * Reinjection Every
-             * @description Distance in steps between two structure re-injections; 0 switches them off.
+             * @description Distance in steps between two such injections; 0 switches them off. The paper: steps 11, 16, ..., 36 of 68.
              * @default 5
              */
             reinjection_every: number;
             /**
              * Clean Latent Strength
-             * @description How far each step moves the predicted clean latent of the output towards the rearranged clean latent of the
-             *     reference, `x0 + s (x0_ref[c] - x0)`; 0 switches it off.
+             * @description How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`.
              * @default 0.6
              */
             clean_latent_strength: number;
@@ -1536,8 +1526,7 @@ export interface components {
             freeu_s2: number;
             /**
              * Appearance Strength
-             * @description How far the target goes towards the reference's appearance, at every level of rearrangement: 0 leaves it as it
-             *     is, 1 goes all the way.
+             * @description How far the target goes towards the reference's appearance, at every level: 0 not at all, 1 all the way.
              * @default 1
              */
             appearance_strength: number;
@@ -1550,8 +1539,7 @@ export interface components {
             /**
              * Adain Range
              * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
-             *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. Off by default: where parts cover other shares
-             *     of the two pictures, the shared moments pull every part's colour off.
+             *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. It pulls the colours of parts off.
              * @default [
              *       0,
              *       0
@@ -3147,8 +3135,8 @@ export interface components {
             ][][];
             /**
              * Match Layers
-             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers: such as
-             *     `up_blocks.0.attentions.0.transformer_blocks.6`. Absent: those that suit the backbone.
+             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers. Absent:
+             *     those that suit the backbone.
              * @default null
              */
             match_layers: string[] | null;
@@ -3172,36 +3160,32 @@ export interface components {
             match_smoothness: number;
             /**
              * Match Rigidity
-             * @description Say of one affine map, found by features for the whole masked figure (moved, turned, mirrored, stretched), in
-             *     the one look's matches: 0 lets every token go its own way, as the paper does. Nothing without a mask.
+             * @description Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way.
              * @default 1
              */
             match_rigidity: number;
             /**
              * Match Framing
-             * @description Whether the one look sees both masked figures fill a square window, so that their sizes and places do not matter.
-             *     Nothing without a mask.
+             * @description Whether masked figures are seen to fill a square window, so that their sizes and places do not matter.
              * @default true
              */
             match_framing: boolean;
             /**
              * Match Looks
-             * @description 2: a second look sees the reference moved onto the target by the affine map that the first one found. Doubles the
-             *     cost of matching. Nothing without a mask.
+             * @description 2: a second look, at twice the cost, sees the masked reference moved onto the target by an affine map.
              * @default 2
              */
             match_looks: number;
             /**
              * Match Refinement
-             * @description Over how many tokens the one look's matches are smoothed within a surface, to places between tokens: 0 leaves
-             *     every match on a token, as the paper does.
+             * @description Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0.
              * @default 1.5
              */
             match_refinement: number;
             /**
              * Match Mirrored
-             * @description Whether the one look also tries the reference flipped left to right and keeps the better map. Doubles the
-             *     cost of matching; no gain was measured on the mini checkpoint.
+             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept. No gain
+             *     was measured on the mini checkpoint.
              * @default false
              */
             match_mirrored: boolean;
@@ -3213,8 +3197,7 @@ export interface components {
             match_every: number;
             /**
              * Match Top K
-             * @description How many of a token's best matches are blended in injected features, by their likeliness. The clean latent takes
-             *     the best alone.
+             * @description How many of a token's best matches are blended in injected features; the clean latent takes the best alone.
              * @default 1
              */
             match_top_k: number;
@@ -3228,8 +3211,7 @@ export interface components {
             match_confidence: "none" | "mutual" | "ratio" | "both";
             /**
              * Unmatched
-             * @description What becomes of tokens whose match is doubted: they keep the target's appearance, or continue the match of the
-             *     nearest token that is believed.
+             * @description Doubted tokens keep the target's appearance, or continue the match of the nearest one that is believed.
              * @default keep
              * @enum {string}
              */
@@ -3249,8 +3231,7 @@ export interface components {
             part_weight: number;
             /**
              * Pins
-             * @description Places of the target whose counterparts in the reference are known. Matches around them follow; `match_source`
-             *     `layer` knows no pins.
+             * @description Places whose counterparts in the reference are known; matches around them follow. Not with source `layer`.
              * @default []
              */
             pins: components["schemas"]["Pin"][];
@@ -3294,8 +3275,7 @@ export interface components {
             injection_guidance: number;
             /**
              * Attention Contrast
-             * @description Contrast operation of Cross-Image Attention on the attention weights when `injection_mode` is `cross_image`; 1
-             *     switches it off. Published with 1.67.
+             * @description Contrast of the attention weights of `injection_mode` `cross_image`; 1 switches it off. Published with 1.67.
              * @default 1
              */
             attention_contrast: number;
@@ -3313,8 +3293,7 @@ export interface components {
             ];
             /**
              * Reinjection Range
-             * @description Noise levels at which, every `reinjection_every` steps, the structure row's features are injected instead
-             *     of matched ones. The paper: steps 11, 16, ..., 36 of 68.
+             * @description Noise levels at which now and then the structure row's features are injected instead of matched ones.
              * @default [
              *       0.56,
              *       0.3
@@ -3326,14 +3305,13 @@ export interface components {
             ];
             /**
              * Reinjection Every
-             * @description Distance in steps between two structure re-injections; 0 switches them off.
+             * @description Distance in steps between two such injections; 0 switches them off. The paper: steps 11, 16, ..., 36 of 68.
              * @default 5
              */
             reinjection_every: number;
             /**
              * Clean Latent Strength
-             * @description How far each step moves the predicted clean latent of the output towards the rearranged clean latent of the
-             *     reference, `x0 + s (x0_ref[c] - x0)`; 0 switches it off.
+             * @description How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`.
              * @default 0.6
              */
             clean_latent_strength: number;
@@ -3411,8 +3389,7 @@ export interface components {
             freeu_s2: number;
             /**
              * Appearance Strength
-             * @description How far the target goes towards the reference's appearance, at every level of rearrangement: 0 leaves it as it
-             *     is, 1 goes all the way.
+             * @description How far the target goes towards the reference's appearance, at every level: 0 not at all, 1 all the way.
              * @default 1
              */
             appearance_strength: number;
@@ -3425,8 +3402,7 @@ export interface components {
             /**
              * Adain Range
              * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
-             *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. Off by default: where parts cover other shares
-             *     of the two pictures, the shared moments pull every part's colour off.
+             *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. It pulls the colours of parts off.
              * @default [
              *       0,
              *       0

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from core.flow import dense_flow
-from core.match import TokenMap
+from core.token_map import TokenMap
 
 GRID = (8, 8)
 SIZE = (32, 32)

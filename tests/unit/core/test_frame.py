@@ -9,11 +9,11 @@ from torch import Tensor
 from core.affine import AffineMap
 from core.frame import AS_IT_IS, FILL, MAGNIFIED, frame_around, look_through, mirrored, on_canvas
 from core.grid import extent, token_places
-from core.match import LocalMaps, TokenMap
 from core.models import Models
 from core.params import TransferParams
 from core.pipeline import match, transfer
 from core.regions import Masks
+from core.token_map import LocalMaps, TokenMap
 
 CANVAS = (40, 60)
 GRID = (10, 10)

@@ -2,7 +2,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.match import TokenMap, combine_features, match_tokens, token_mask
+from core.match import combine_features, match_tokens, token_mask
+from core.token_map import TokenMap
 
 
 def loop_match(target: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor) -> list[int]:

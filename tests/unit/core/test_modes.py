@@ -7,12 +7,12 @@ import torch
 from diffusers.models.attention_processor import Attention
 
 from core.attend import attend
-from core.match import TokenMap
 from core.models import Models
 from core.modes import injecting
 from core.params import InjectionMode
 from core.patch import select_layers
 from core.rearrange import FeatureInjection, InjectedRegion, Injection
+from core.token_map import TokenMap
 
 TOKENS = 64
 LATENT = (16, 16)

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from core.frame import AS_IT_IS, frame_around, mirrored
-from core.match import TokenMap, match_consistently
+from core.match import match_consistently
 from core.params import TransferParams
 from core.pins import CanvasPins, place_pins
 from core.pipeline import transfer
 from core.regions import Masks
 from core.selection import Pin
+from core.token_map import TokenMap
 from tests.tiny import tiny_models
 
 SIDE = 16

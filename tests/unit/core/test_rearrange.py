@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from core.match import TokenMap
 from core.rearrange import FeatureInjection, InjectedRegion, Injection, move_towards, rearrange_picture, token_grid
 from core.statistics import masked_adain
+from core.token_map import TokenMap
 
 
 def identity(grid: tuple[int, int]) -> TokenMap:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from core.frame import AS_IT_IS, mirrored, on_canvas
-from core.match import TokenMap, match_consistently, settle_doubts
+from core.match import match_consistently, settle_doubts
 from core.rearrange import FeatureInjection, InjectedRegion, Injection, believed
+from core.token_map import TokenMap
 from core.trust import MatchRule, borrow_nearest, far_from_mutual, rank, ratio_test
 
 LINE = (1, 6)
