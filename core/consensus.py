@@ -3,9 +3,8 @@
 Every target token holds a belief over all reference tokens. Mean-field inference in a random field over the target's
 token grid: a token's belief is its own cosine evidence times what the eight tokens around it believe, those of its own
 colour most (as in the bilateral terms of Krähenbühl and Koltun, arXiv 1210.5644), blurred over the reference. The blur
-is the same in every direction, so rotated and mirrored pictures are served alike. The idea that
-neighbours vote for each other's matches is that of neighbourhood consensus (Rocco et al., arXiv 1810.10510), without
-its training.
+is the same in every direction, so rotated and mirrored pictures are served alike. The idea that neighbours vote for
+each other's matches is that of neighbourhood consensus (Rocco et al., arXiv 1810.10510), without its training.
 """
 
 import torch

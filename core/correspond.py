@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from core.models import Models
 from core.pins import CanvasPins
 from core.reading import read_layers
 from core.rearrange import token_grid
+from core.refine import token_colours
 from core.regions import Canvases
 from core.schedule import NoiseDraws
 from core.token_map import TokenMap
@@ -111,7 +111,7 @@ def match_pictures(
         penalty=None if penalty is None else penalty(grid),
         rule=rule,
         refinement=refinement,
-        colours=None if guide is None else F.adaptive_avg_pool2d(guide[None], grid)[0].flatten(1).T,
+        colours=None if guide is None else token_colours(guide, grid),
     )
 
 

@@ -7,11 +7,11 @@ token are read off its map.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.grid import extent
+from core.refine import around, steps_around, token_colours
 from core.token_map import TokenMap
 
 COHERENT_WITHIN = 3.0
@@ -43,7 +43,7 @@ def dense_flow(
     rows, columns = token_map.grid
     height, width = size
     places, slope, support = _affine_fits(token_map, inside)
-    colours = None if guide is None else _token_colours(guide, token_map.grid)
+    colours = None if guide is None else token_colours(guide, token_map.grid)
     y = (torch.arange(height, device=places.device, dtype=places.dtype) + 0.5) * rows / height
     x = (torch.arange(width, device=places.device, dtype=places.dtype) + 0.5) * columns / width
     row, column = y.long(), x.long()
@@ -71,10 +71,9 @@ def _affine_fits(
     that agrees; next to nothing for tokens that may not be believed."""
     local = token_map.local_maps
     places = local.places
-    neighbour_places, offsets, known = _neighbours(
-        places.unflatten(0, token_map.grid), inside.unflatten(0, token_map.grid)
-    )
-    moved = neighbour_places - places
+    offsets = steps_around(1, places)
+    known = around(inside[:, None].to(places), token_map.grid, 1)[..., 0] > 0.0
+    moved = around(places, token_map.grid, 1) - places
     weight = (known & (moved.norm(dim=-1) <= COHERENT_WITHIN)).to(places.dtype)
     weight[offsets.abs().sum(-1) == 0] = 1.0
     support = torch.where(inside, weight.mean(0), 1e-6)
@@ -82,27 +81,6 @@ def _affine_fits(
         return places, local.slopes, support
     centre, slope = _fit(moved, offsets, weight)
     return places + centre, slope, support
-
-
-def _token_colours(guide: Float[Tensor, "3 height width"], grid: tuple[int, int]) -> Float[Tensor, "tokens 3"]:
-    """The middle colour of every token's area."""
-    return F.adaptive_avg_pool2d(guide[None], grid)[0].flatten(1).T
-
-
-def _neighbours(
-    places: Float[Tensor, "rows columns 2"], inside: Bool[Tensor, "rows columns"]
-) -> tuple[Float[Tensor, "nine tokens 2"], Float[Tensor, "nine 2"], Bool[Tensor, "nine tokens"]]:
-    """Matched places of the 3 x 3 tokens around each token, their offsets (x, y), and which may be believed."""
-    padded = F.pad(places.permute(2, 0, 1), (1, 1, 1, 1))
-    believed = F.pad(inside, (1, 1, 1, 1))
-    rows, columns = inside.shape
-    stacked, known = [], []
-    for dy, dx in NINE:
-        window = (slice(1 + dy, 1 + dy + rows), slice(1 + dx, 1 + dx + columns))
-        stacked.append(padded[(slice(None), *window)].flatten(1).T)
-        known.append(believed[window].flatten())
-    offsets = torch.tensor([(dx, dy) for dy, dx in NINE], device=places.device, dtype=places.dtype)
-    return torch.stack(stacked), offsets, torch.stack(known)
 
 
 def _fit(

@@ -49,16 +49,15 @@ def fit_locally(
     Tokens that are not `inside` have no say.
     """
     radius = math.ceil(3.0 * reach)
-    steps = range(-radius, radius + 1)
-    offsets = torch.tensor([(x, y) for y in steps for x in steps], device=places.device, dtype=places.dtype)
+    offsets = steps_around(radius, places)
     weight = (
         torch.exp(-0.5 * offsets.square().sum(-1) / reach**2)[:, None]
-        * _around(inside[:, None].to(places), grid, radius)[..., 0]
+        * around(inside[:, None].to(places), grid, radius)[..., 0]
     )
     if colours is not None:
-        apart = (_around(colours.to(places), grid, radius) - colours.to(places)).square().sum(-1)
+        apart = (around(colours.to(places), grid, radius) - colours.to(places)).square().sum(-1)
         weight = weight * torch.exp(-0.5 * apart / SAME_COLOUR**2)
-    near = _around(places, grid, radius)
+    near = around(places, grid, radius)
     design = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
     stiff = torch.tensor([HELD, STIFFNESS, STIFFNESS], device=places.device, dtype=places.dtype) * reach**2
     prior = torch.zeros(len(places), 3, 2, device=places.device, dtype=places.dtype)
@@ -85,10 +84,21 @@ def figure_slope(
     return slope
 
 
-def _around(
+def token_colours(picture: Float[Tensor, "3 height width"], grid: tuple[int, int]) -> Float[Tensor, "tokens 3"]:
+    """The middle colour of every token's area."""
+    return F.adaptive_avg_pool2d(picture[None], grid)[0].flatten(1).T
+
+
+def steps_around(radius: int, like: Tensor) -> Float[Tensor, "neighbours 2"]:
+    """The ways (x, y) to the square of tokens around a token, itself included, row by row."""
+    steps = range(-radius, radius + 1)
+    return torch.tensor([(x, y) for y in steps for x in steps], device=like.device, dtype=like.dtype)
+
+
+def around(
     values: Float[Tensor, "tokens channels"], grid: tuple[int, int], radius: int
 ) -> Float[Tensor, "neighbours tokens channels"]:
-    """The values of the square of tokens around every token, row by row; 0 beyond the grid."""
+    """The values of the tokens that `steps_around` leads to from every token; 0 beyond the grid."""
     planes = values.T.unflatten(1, grid)[None]
     unfolded = F.unfold(planes, 2 * radius + 1, padding=radius)[0]
     neighbours: Tensor = unfolded.unflatten(0, (values.shape[1], -1)).permute(1, 2, 0)
