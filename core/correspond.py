@@ -49,26 +49,29 @@ class Matches:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """One network's features for the tokens of both pictures."""
+    """One network's features for the tokens of pictures."""
 
-    features: Float[Tensor, "2 tokens channels"]
-    """Target, reference."""
+    features: Float[Tensor, "pictures tokens channels"]
+    """Of the target, then of the reference, where both were read."""
     grid: tuple[int, int]
+
+    def beside(self, reference: "Descriptors") -> "Descriptors":
+        """This target beside another view of the reference."""
+        return Descriptors(torch.cat([self.features[:1], reference.features]), self.grid)
 
 
 def read_unet(
     models: Models,
     predict_noise: NoisePredictor,
-    pair: LatentPair,
+    clean: Float[Tensor, "pictures channels height width"],
     layers: list[str],
     *,
     noise_level: float,
     draws: int,
     seed: int,
 ) -> list[Descriptors]:
-    """Inputs of `layers` for both pictures at `noise_level` (t / 1000), averaged over `draws` noise draws. One call of
-    the UNet per draw, two rows each."""
-    clean = torch.cat([pair.target, pair.reference])
+    """Inputs of `layers` for every picture at `noise_level` (t / 1000), averaged over `draws` noise draws. One call of
+    the UNet per draw, a row for each picture."""
     read = read_layers(
         models, predict_noise, clean, layers, noise_level=noise_level, draws=draws, noise=NoiseDraws(seed, row=2)
     )
@@ -76,12 +79,13 @@ def read_unet(
     return [Descriptors(features, token_grid(size, features.shape[1])) for features in read.values()]
 
 
-def read_vision(models: Models, target: Canvas, reference: Canvas, grid: tuple[int, int]) -> list[Descriptors]:
-    """What the correspondence model says of both canvases. Raises ModelMissingError where none is held."""
+def read_vision(
+    models: Models, pictures: Float[Tensor, "pictures 3 height width"], grid: tuple[int, int]
+) -> Descriptors:
+    """What the correspondence model says of pictures. Raises ModelMissingError where none is held."""
     if models.correspondence is None:
         raise ModelMissingError("correspondence")
-    pictures = torch.stack([target.picture, reference.picture])
-    return [Descriptors(place_features(models.correspondence, pictures, grid), grid)]
+    return Descriptors(place_features(models.correspondence, pictures, grid), grid)
 
 
 def match_pictures(

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from core.affine import AffineMap
-from core.canvas import Canvas, shrink_mask, working_size
+from core.canvas import Canvas, Mask, shrink_mask, working_size
 from core.correspond import Descriptors, figure_map, match_pictures, read_unet, read_vision
 from core.denoise import LatentPair
 from core.errors import ModelMissingError
 from core.frame import AS_IT_IS, frame_around, look_through, mirrored, on_canvas
 from core.grid import extent, token_at
 from core.guidance import NoisePredictor
-from core.latents import encode_picture
+from core.latents import Latent, Picture, encode_picture
 from core.match import match_consistently, token_mask
 from core.models import Models
 from core.params import TransferParams
@@ -70,13 +70,12 @@ def look_once(
 
 
 @dataclass(frozen=True)
-class View:
-    """Target and reference as the networks are shown them."""
+class Shown:
+    """One picture as the networks are shown it, and where it takes part."""
 
-    target: Canvas
-    reference: Canvas
-    pair: LatentPair
-    pins: CanvasPins | None
+    picture: Picture
+    mask: Mask
+    latent: Latent
 
 
 @dataclass(frozen=True)
@@ -109,50 +108,46 @@ class Look:
 
     def _through(self, here: AffineMap, there: AffineMap) -> TokenMap:
         """The map between the canvases, found in two windows onto them."""
-        view = self._view(here, there)
-        descriptors = self._describe(view)
+        target = self._show(Shown(self.target.picture, self.region.target_mask, self.pair.target), here, here)
+        other = Shown(self.region.reference.picture, self.region.reference.mask, self.pair.reference)
+        reference = self._show(other, there, here)
+        descriptors = self._describe([target, reference])
         if self.params.match_looks > 1 and self.region.set_apart:
-            onto = figure_map(descriptors, view.pair)
+            onto = figure_map(descriptors, latent_pair(target, reference))
             there = there.after(onto.to(there.linear))
-            view = self._view(here, there)
-            descriptors = self._describe(view) + [seen_moved(one, onto) for one in descriptors]
-        penalty = part_penalty(self.models, view.target, view.reference, self.params)
-        rigidity = rigidity_of(self.region, self.params)
-        found = matched(descriptors, view.pair, view.target.picture, self.params, rigidity, view.pins, penalty)
-        if here is there is AS_IT_IS:
+            reference = self._show(other, there, here)
+            moved = [seen_moved(one, onto) for one in descriptors]
+            again = self._describe([reference])  # the target looks as before
+            descriptors = moved + [first.beside(of) for first, of in zip(descriptors, again, strict=True)]
+        framed = not (here is there is AS_IT_IS)
+        own = (self.target.picture.shape[1], self.target.picture.shape[2])
+        pins = self.pins.through(here, there, own) if framed and self.pins is not None else self.pins
+        penalty = part_penalty(self.models, target.picture, reference.picture, self.params)
+        pair, rigidity = latent_pair(target, reference), rigidity_of(self.region, self.params)
+        found = matched(descriptors, pair, target.picture, self.params, rigidity, pins, penalty)
+        if not framed:
             return found
-        factor = view.pair.target.shape[2] // found.grid[0]
+        factor = target.latent.shape[2] // found.grid[0]
         grid = (self.pair.target.shape[2] // factor, self.pair.target.shape[3] // factor)
         found = on_canvas(found, here, there, grid, token_mask(self.pair.reference_mask, grid))
         return found if self.pins is None else hold_pins(found, self.pins)
 
-    def _view(self, here: AffineMap, there: AffineMap) -> View:
-        if here is there is AS_IT_IS:
-            return View(self.target, self.region.reference, self.pair, self.pins)
-        models, own = self.models, (self.target.picture.shape[1], self.target.picture.shape[2])
-        size = own
-        if here is not AS_IT_IS:  # however large the canvas: features are best at the size that was trained for
+    def _show(self, whole: Shown, frame: AffineMap, target_frame: AffineMap) -> Shown:
+        """A picture through a window. Both pictures are of one size: the canvas's own, or where the target is seen
+        through a window, that which features are best at."""
+        if frame is AS_IT_IS and target_frame is AS_IT_IS:
+            return whole
+        models, size = self.models, (whole.picture.shape[1], whole.picture.shape[2])
+        if target_frame is not AS_IT_IS:
             best = min(models.native_resolution, self.params.resolution or models.native_resolution)
             size = working_size(1, 1, resolution=best, multiple=models.size_multiple)
-        masks = (self.region.target_mask, self.region.reference.mask)
-        pictures = (self.target.picture, self.region.reference.picture)
-        target, reference = (
-            Canvas(
-                look_through(frame, picture, size, beyond="border"),
-                look_through(frame, mask[None], size, beyond="zeros")[0],
-                (0.0, 0.0, 1.0, 1.0),
-            )
-            for frame, picture, mask in zip((here, there), pictures, masks, strict=True)
-        )
-        dtype = self.pair.target.dtype
-        mine, other = (encode_picture(models.vae, canvas.picture, dtype) for canvas in (target, reference))
-        shape = (mine.shape[2], mine.shape[3])
-        here_mask, there_mask = (shrink_mask(canvas.mask.to(dtype), shape) for canvas in (target, reference))
-        pair = LatentPair(mine, other, here_mask, there_mask)
-        return View(target, reference, pair, self.pins and self.pins.through(here, there, own))
+        picture = look_through(frame, whole.picture, size, beyond="border")
+        mask = look_through(frame, whole.mask[None], size, beyond="zeros")[0]
+        return Shown(picture, mask, encode_picture(models.vae, picture, whole.latent.dtype))
 
-    def _describe(self, view: View) -> list[Descriptors]:
-        models, params, pair = self.models, self.params, view.pair
+    def _describe(self, shown: list[Shown]) -> list[Descriptors]:
+        models, params = self.models, self.params
+        latents = torch.cat([one.latent for one in shown])
         source = params.match_source
         if source in ("auto", "layer", "step"):
             source = "one_shot" if models.correspondence is None else "fused"
@@ -160,11 +155,20 @@ class Look:
         if source != "vision":
             layers = shared_layers(models, params)
             level, draws = params.match_noise_level, params.match_draws
-            descriptors += read_unet(models, self.predict, pair, layers, noise_level=level, draws=draws, seed=self.seed)
+            descriptors += read_unet(
+                models, self.predict, latents, layers, noise_level=level, draws=draws, seed=self.seed
+            )
         if source in ("vision", "fused"):
-            grid = models.finest_grid((pair.target.shape[2], pair.target.shape[3]))
-            descriptors += read_vision(models, view.target, view.reference, grid)
+            grid = models.finest_grid((latents.shape[2], latents.shape[3]))
+            descriptors.append(read_vision(models, torch.stack([one.picture for one in shown]), grid))
         return descriptors
+
+
+def latent_pair(target: Shown, reference: Shown) -> LatentPair:
+    """Both pictures in the sampler's terms."""
+    size, dtype = (target.latent.shape[2], target.latent.shape[3]), target.latent.dtype
+    masks = (shrink_mask(one.mask.to(dtype), size) for one in (target, reference))
+    return LatentPair(target.latent, reference.latent, *masks)
 
 
 def seen_moved(descriptors: Descriptors, onto: AffineMap) -> Descriptors:
@@ -232,7 +236,7 @@ def layer_matcher(params: TransferParams) -> Matcher | None:
     return match
 
 
-def part_penalty(models: Models, target: Canvas, reference: Canvas, params: TransferParams) -> Penalty | None:
+def part_penalty(models: Models, target: Picture, reference: Picture, params: TransferParams) -> Penalty | None:
     """What matches between differently named parts lose, for any grid. Raises ModelMissingError."""
     if not params.part_names or params.part_weight == 0.0:
         return None
@@ -241,7 +245,7 @@ def part_penalty(models: Models, target: Canvas, reference: Canvas, params: Tran
         raise ModelMissingError("part_finder")
 
     def penalty(grid: tuple[int, int]) -> Tensor:
-        here, there = (finder.shares(canvas.picture, params.part_names, grid) for canvas in (target, reference))
+        here, there = (finder.shares(picture, params.part_names, grid) for picture in (target, reference))
         return params.part_weight * disagreement(here, there)
 
     return penalty

@@ -26,7 +26,8 @@ class StepMatches:
         self._rigidity = [rigidity_of(region, params) for region in canvases.regions]
         self._pins = [region_pins(canvases, region, params) for region in canvases.regions]
         self._penalties = [
-            part_penalty(models, canvases.target, region.reference, params) for region in canvases.regions
+            part_penalty(models, canvases.target.picture, region.reference.picture, params)
+            for region in canvases.regions
         ]
 
     def saw(self, injections: Sequence[FeatureInjection], seen: Seen, timestep: int) -> None:
