@@ -22,7 +22,7 @@ from core.parts import PROMPT, read_places
 from lab.scenes import PARTS
 from lab.train.companion import Length, export_companion, run_companion, train_companion
 from lab.train.dataset import SceneSet
-from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch
+from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch, PlacedScenes
 from lab.train.surface import HELD_OUT
 from lab.train.tokens import caption_words, write_tokenizer
 
@@ -89,7 +89,8 @@ def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
         "image_size": PICTURE_SIZE,
         "patch_size": PATCH,
     }
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64))
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=64)
+    return CLIPModel._from_config(config, attn_implementation="eager")  # faster to train on a CPU
 
 
 @torch.no_grad()
@@ -128,7 +129,7 @@ def train_clip(folder: Path, scenes: SceneSet, length: Length, start_from: Path 
     reader = Reader(_tokenizer(folder))
     if start_from is not None:
         begin_as(reader.model, Dinov2Model.from_pretrained(start_from, dtype=torch.float32))
-    train_companion(folder / "clip.pt", reader, reader, scenes, length)
+    train_companion(folder / "clip.pt", reader, PlacedScenes.draw, scenes, length)
 
 
 def export_clip(folder: Path, target: Path) -> None:

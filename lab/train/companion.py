@@ -9,21 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.nn import Module
 from transformers import PreTrainedModel
 
 from lab.train.dataset import SceneSet, open_set
 from lab.train.descent import descend, follow, restore, save
-from lab.train.placed import PlacedBatch, PlacedScenes, describe_input
+from lab.train.placed import PlacedScenes, describe_input
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, next_time
 
 WARMUP_STEPS = 100
 AVERAGE_DECAY = 0.995
 SAVE_EVERY_S = 120.0
-
-Objective = Callable[[PlacedBatch, torch.Generator], tuple[Tensor, dict[str, float]]]
-"""The loss to descend and its parts for the log."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +32,14 @@ class Length:
     peak_rate: float = 1e-3
     schedule_steps: int | None = None
     """Steps that the learning rate is laid out for where the run stops earlier."""
+    bf16: bool = False
 
 
-def train_companion(path: Path, model: Module, objective: Objective, scenes: SceneSet, length: Length) -> None:
-    """Trains `model`, whose loss `objective` is; resumes from the state file `path` after any kill."""
+def train_companion(
+    path: Path, model: Module, draw: Callable[[PlacedScenes, int, int], object], scenes: SceneSet, length: Length
+) -> None:
+    """Trains `model`, which makes the loss, and its parts for the log, of the batch that `draw` gives for a step and a
+    number of scenes; resumes from the state file `path` after any kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=length.peak_rate, betas=(0.9, 0.98), weight_decay=0.02)
@@ -48,7 +48,8 @@ def train_companion(path: Path, model: Module, objective: Objective, scenes: Sce
     log = LossLog(path.with_suffix(".csv"), step, every=10)
     saved = time.monotonic()
     while step < length.steps and (share := budget.share(step)) < 1.0:
-        loss, values = objective(source.draw(step, length.batch), torch.Generator().manual_seed(step))
+        with torch.autocast("cpu", torch.bfloat16, enabled=length.bf16):
+            loss, values = model(draw(source, step, length.batch), torch.Generator().manual_seed(step))
         warm = min(1.0, (step + 1) / WARMUP_STEPS)
         rate = warm * learning_rate(round(share * 10_000), 10_000, length.peak_rate, warmup=0)
         descend(loss, model, optimizer, rate)
@@ -86,6 +87,7 @@ def run_companion(
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at its peak")
     parser.add_argument("--start-from", type=Path, help="a checkpoint folder to begin as, where the model can")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="compute in bfloat16, where the processor can")
     parser.add_argument("--export", type=Path, help="write the newest state as a checkpoint folder and stop")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -98,6 +100,6 @@ def run_companion(
     train(
         options.out,
         open_set(options.set),
-        Length(options.steps, ends_at, options.batch, options.rate),
+        Length(options.steps, ends_at, options.batch, options.rate, bf16=options.bf16),
         options.start_from,
     )

@@ -1,7 +1,7 @@
 """The rendered training set: memory-mapped arrays in a folder, written once, resumable.
 
-`images.npy` `[scenes, 128, 128, 3]` uint8; `parts.npy` `[scenes, 32, 32]` uint8, the part at the centre of each cell;
-`uv.npy` `[scenes, 32, 32, 2]` int8, canonical coordinates in hundredths; `captions.txt`, one line a scene.
+`images.npy` `[scenes, 128, 128, 3]` uint8; `parts.npy` `[scenes, 128, 128]` uint8, the part that each pixel shows;
+`uv.npy` `[scenes, 128, 128, 2]` int8, canonical coordinates in hundredths; `captions.txt`, one line a scene.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -13,9 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.scenes import Domain, render, sample_scene, stream, training_caption
-
-GRID = 32
-"""Cells along each side of the stored labels: the finest attention grid of a 128 px picture."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ def render_set(folder: Path, count: int, size: int, domain: Domain, processes: i
     """Renders scenes 0..count-1 of a domain into `folder`, or opens them where that is done already."""
     if not (folder / "captions.txt").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        shapes = {"images": (size, size, 3), "parts": (GRID, GRID), "uv": (GRID, GRID, 2)}
+        shapes = {"images": (size, size, 3), "parts": (size, size), "uv": (size, size, 2)}
         for name, shape in shapes.items():
             dtype = np.int8 if name == "uv" else np.uint8
             np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (count, *shape)).flush()
@@ -57,12 +54,11 @@ def _render_block(block: tuple[Path, int, int, int, Domain]) -> list[str]:
     folder, first, last, size, domain = block
     images, parts, uv = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("images", "parts", "uv"))
     captions = []
-    cells = (np.arange(GRID) * size + size // 2) // GRID
     for seed in range(first, last):
         scene = sample_scene(domain, seed)
         rendering = render(scene, size)
         images[seed] = rendering.image
-        parts[seed] = rendering.part[np.ix_(cells, cells)]
-        uv[seed] = np.clip(np.rint(rendering.uv[np.ix_(cells, cells)] * 100.0), -127, 127)
+        parts[seed] = rendering.part
+        uv[seed] = np.clip(np.rint(rendering.uv * 100.0), -127, 127)
         captions.append(training_caption(scene, stream(domain, seed, "caption")))
     return captions

@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from lab.train.architecture import Size, build_scheduler, build_text_encoders, build_unet
 from lab.train.autoencoder import halved, to_signed
-from lab.train.dataset import GRID, SceneSet
+from lab.train.dataset import SceneSet
 from lab.train.surface import SurfaceEmbedding, captured_tokens
 from lab.train.tokens import encode_captions
 
@@ -94,7 +94,7 @@ class BatchSource:
         images = halved(images) if half_size else images
         posterior = self._vae.encode(to_signed(images)).latent_dist
         latents = posterior.mean * self._vae.config.scaling_factor
-        stride = 4 * GRID // latents.shape[-1] // 2
+        stride = 2 * self._scenes.parts.shape[1] // latents.shape[-1]
         cells = slice(stride // 2, None, stride)
         parts = torch.from_numpy(self._scenes.parts[chosen][:, cells, cells].astype(np.int64))
         uv = torch.from_numpy(self._scenes.uv[chosen][:, cells, cells].astype(np.float32) / 100.0)

@@ -1,39 +1,59 @@
 """Scenes for models that look at a picture in patches: which part, and which place in it, every patch lies on.
 
-The category that stays out of the auxiliary losses is never drawn.
+Pictures are shown as the sampler shows them to its networks: mostly through a window that the figure fills
+(`core.frame`), moved, turned, sized and mirrored a little at random. The labels of the category that stays out of the
+auxiliary losses are never given; its pictures are drawn in two views each.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.affine import AffineMap
+from core.frame import AS_IT_IS, frame_around, look_through
+from core.grid import extent, token_places
 from lab.scenes import PART_ID
-from lab.train.dataset import GRID, SceneSet
+from lab.train.dataset import SceneSet
 from lab.train.surface import HELD_OUT
 
 PATCH = 8
 PICTURE_SIZE = 128
-TOKENS = PICTURE_SIZE // PATCH
+TOKENS = (PICTURE_SIZE // PATCH, PICTURE_SIZE // PATCH)
 MEAN, SPREAD = 0.5, 0.5
 """Pixel values 0..1 are shifted and divided by these."""
-RELATED_SHARE = 0.25
-"""Share of batches with two categories that have part names in common."""
+WHOLE_SHARE = 0.2
+"""Share of pictures that are shown whole: where no mask sets a figure apart there is no window around it."""
+TURN, ZOOM, SHIFT = 0.25, 0.1, 0.05
+"""How windows vary (standard deviations): radians, logarithm of their size, and share of their side."""
+GAIN, TINT = (0.5, 1.5), 0.2
+"""Range of the contrast and largest shift of every colour channel of a view."""
 
 
 @dataclass(frozen=True)
 class PlacedBatch:
-    """Pictures `[batch, 3, 128, 128]` normalised, part ids `[batch, 256]` and canonical coordinates
-    `[batch, 256, 2]` at the patches' centres, and a caption for each."""
+    """Pictures normalised, part ids and canonical coordinates at the patches' centres, and a caption for each."""
 
-    pictures: Tensor
-    parts: Tensor
-    uv: Tensor
+    pictures: Float[Tensor, "batch 3 side side"]
+    parts: Int[Tensor, "batch tokens"]
+    uv: Float[Tensor, "batch tokens 2"]
     captions: list[str]
+
+
+@dataclass(frozen=True)
+class Views:
+    """The same pictures seen through a window: normalised, where on its picture every patch's centre lies, in shares
+    of the picture's sides, and whether it shows the figure."""
+
+    pictures: Float[Tensor, "batch 3 side side"]
+    places: Float[Tensor, "batch tokens 2"]
+    figure: Bool[Tensor, "batch tokens"]
 
 
 class PlacedScenes:
@@ -42,50 +62,86 @@ class PlacedScenes:
     def __init__(self, scenes: SceneSet, seed: int) -> None:
         self._scenes = scenes
         self._seed = seed
-        categories = np.array([caption.split()[1] for caption in scenes.captions])
+        categories = np.array([category_of(caption) for caption in scenes.captions])
         groups = [np.flatnonzero(categories == category) for category in np.unique(categories)]
-        self._members = [group for group in groups if not self._held_out(group)]
-        named = [set(np.unique(scenes.parts[group[:200]])) - {0} for group in self._members]
-        count = len(named)
-        self._related = [(a, b) for a in range(count) for b in range(a + 1, count) if named[a] & named[b]]
+        self._labelled = [group for group in groups if not self._held_out(group)]
+        self._unlabelled = [group for group in groups if self._held_out(group)]
 
     def _held_out(self, group: NDArray[np.int64]) -> bool:
         held_out = {PART_ID[name] for name in HELD_OUT}
-        return bool(set(np.unique(self._scenes.parts[group[:200]])) & held_out)
+        return bool(set(np.unique(self._scenes.parts[group[:20]])) & held_out)
 
     def draw(self, step: int, count: int) -> PlacedBatch:
-        """`count` scenes of one category, or of two that share part names; moved by half a patch at random, so
-        that the model reads between its patches as well."""
+        """`count` scenes, every category equally often, but for the one that is held out."""
         rng = np.random.default_rng((self._seed, step))
-        if self._related and rng.uniform() < RELATED_SHARE:
-            pair = self._related[rng.integers(len(self._related))]
-            chosen = np.concatenate([_some(rng, self._members[i], count // 2) for i in pair])
-        else:
-            chosen = _some(rng, self._members[rng.integers(len(self._members))], count)
-        cell = PICTURE_SIZE // GRID
-        down, right = rng.integers(-1, 2, size=2)
-        rows = np.clip(np.arange(GRID) + down, 0, GRID - 1)
-        columns = np.clip(np.arange(GRID) + right, 0, GRID - 1)
-        y = np.clip(np.arange(PICTURE_SIZE) + down * cell, 0, PICTURE_SIZE - 1)
-        x = np.clip(np.arange(PICTURE_SIZE) + right * cell, 0, PICTURE_SIZE - 1)
-        images = np.stack([self._scenes.images[i] for i in chosen])[:, y][:, :, x]
-        per_patch = GRID // TOKENS
-        cells = np.ix_(rows[per_patch // 2 :: per_patch], columns[per_patch // 2 :: per_patch])
-        parts = np.stack([self._scenes.parts[i][cells] for i in chosen]).astype(np.int64)
-        uv = np.stack([self._scenes.uv[i][cells] for i in chosen]).astype(np.float32) / 100.0
-        pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
-        return PlacedBatch(
-            (pictures - MEAN) / SPREAD,
-            torch.from_numpy(parts).flatten(1),
-            torch.from_numpy(uv).flatten(1, 2),
-            [self._scenes.captions[i] for i in chosen],
-        )
+        chosen = _some(rng, self._labelled, count)
+        frames = [self._frame(scene, rng) for scene in chosen]
+        pictures, places = self._seen(chosen, frames)
+        parts, uv = zip(*(self._labels(scene, place) for scene, place in zip(chosen, places, strict=True)), strict=True)
+        captions = [self._scenes.captions[scene] for scene in chosen]
+        return PlacedBatch((pictures - MEAN) / SPREAD, torch.stack(parts), torch.stack(uv), captions)
+
+    def draw_twice(self, step: int, count: int) -> tuple[Views, Views] | None:
+        """`count` scenes of the category that is held out, each in two windows and in two colourings."""
+        if not self._unlabelled:
+            return None
+        rng = np.random.default_rng((self._seed, step, 2))
+        chosen = _some(rng, self._unlabelled, count)
+        return self._view(chosen, rng), self._view(chosen, rng)
+
+    def _view(self, chosen: list[int], rng: np.random.Generator) -> Views:
+        pictures, places = self._seen(chosen, [self._frame(scene, rng) for scene in chosen])
+        figure = [self._labels(scene, place)[0] > 0 for scene, place in zip(chosen, places, strict=True)]
+        recoloured = torch.stack([_recoloured(picture, rng) for picture in pictures])
+        return Views((recoloured - MEAN) / SPREAD, places, torch.stack(figure))
+
+    def _frame(self, scene: int, rng: np.random.Generator) -> AffineMap:
+        """A random window onto a scene."""
+        mask = torch.from_numpy((self._scenes.parts[scene] > 0).astype(np.float32))
+        frame = AS_IT_IS if rng.uniform() < WHOLE_SHARE or not bool(mask.any()) else frame_around(mask)
+        angle, zoom = rng.normal(0.0, TURN), math.exp(rng.normal(0.0, ZOOM))
+        turned = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        linear = zoom * turned @ torch.diag(torch.tensor([rng.choice([-1.0, 1.0]), 1.0], dtype=torch.float32))
+        middle = torch.tensor([0.5, 0.5])
+        shift = torch.from_numpy(rng.normal(0.0, SHIFT, 2)).float()
+        return frame.after(AffineMap(linear, middle - linear @ middle + shift))
+
+    def _seen(self, chosen: list[int], frames: list[AffineMap]) -> tuple[Tensor, Tensor]:
+        """Pictures `[batch, 3, side, side]` 0..1 behind the windows, and the places `[batch, tokens, 2]` of patches."""
+        pictures = [torch.from_numpy(self._scenes.images[scene]).permute(2, 0, 1).float() / 255.0 for scene in chosen]
+        size = (PICTURE_SIZE, PICTURE_SIZE)
+        seen = [look_through(of, canvas, size, beyond="border") for of, canvas in zip(frames, pictures, strict=True)]
+        tokens = token_places(TOKENS, seen[0]) / extent(TOKENS, seen[0])
+        return torch.stack(seen), torch.stack([frame(tokens) for frame in frames])
+
+    def _labels(self, scene: int, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Part ids and canonical coordinates at places; background beyond the picture."""
+        parts, uv = self._scenes.parts[scene], self._scenes.uv[scene]
+        column, row = (places * parts.shape[0]).floor().long().unbind(-1)
+        within = (column >= 0) & (row >= 0) & (column < parts.shape[1]) & (row < parts.shape[0])
+        row, column = row.clamp(0, parts.shape[0] - 1), column.clamp(0, parts.shape[1] - 1)
+        part = torch.from_numpy(parts[row, column].astype(np.int64)) * within
+        return part, torch.from_numpy(uv[row, column].astype(np.float32) / 100.0)
 
 
-def _some(rng: np.random.Generator, members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Random members; one may come twice where there are too few."""
-    chosen: NDArray[np.int64] = rng.choice(members, count, replace=count > len(members))
-    return chosen
+def category_of(caption: str) -> str:
+    """What a caption is a picture of: "a bird with ..." or "a photo of a bird"."""
+    words = caption.removeprefix("a photo of ").split()
+    return words[1]
+
+
+def _some(rng: np.random.Generator, groups: list[NDArray[np.int64]], count: int) -> list[int]:
+    """Random members of the groups, each group as often as the others but for one."""
+    order = rng.permutation(len(groups))
+    return [int(rng.choice(groups[order[number % len(groups)]])) for number in range(count)]
+
+
+def _recoloured(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    """The picture with its channels exchanged, and each of other contrast and brightness."""
+    gain = torch.from_numpy(rng.uniform(*GAIN, size=(3, 1, 1))).float()
+    tint = torch.from_numpy(rng.uniform(-TINT, TINT, size=(3, 1, 1))).float()
+    mixed = picture[torch.from_numpy(rng.permutation(3))]
+    return ((mixed - 0.5) * gain + 0.5 + tint).clamp(0.0, 1.0)
 
 
 def describe_input(folder: Path) -> None:

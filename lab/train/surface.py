@@ -45,13 +45,13 @@ def captured_tokens(unet: UNet2DConditionModel) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _places() -> tuple[Tensor, Tensor]:
+def _places(pitch: float) -> tuple[Tensor, Tensor]:
     """Part ids `[places]` and positions `[places, 2]` in figure units of all places."""
     parts, positions = [], []
     for index, kind in enumerate(PARTS):
         if index == 0 or kind.name in HELD_OUT:
             continue
-        counts = [max(1, round(2.0 * half / PITCH)) for half in kind.half_size]
+        counts = [max(1, round(2.0 * half / pitch)) for half in kind.half_size]
         axes = [(np.arange(n) + 0.5) / n * 2.0 - 1.0 for n in counts]
         across, down = np.meshgrid(axes[0] * kind.half_size[0], axes[1] * kind.half_size[1])
         positions.append(np.stack([across.ravel(), down.ravel()], axis=-1))
@@ -60,16 +60,18 @@ def _places() -> tuple[Tensor, Tensor]:
 
 
 class SurfaceEmbedding(nn.Module):
-    """One vector for every place on every part, for tokens of `channels` channels."""
+    """One vector for every place on every part, for tokens of `channels` channels; places lie `pitch` apart, and a
+    token's share spreads by `reach` around its own, both in figure units."""
 
     part: Tensor
     position: Tensor
     unused: Tensor
     scale: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, pitch: float = PITCH, reach: float = REACH) -> None:
         super().__init__()
-        part, position = _places()
+        self._reach = reach
+        part, position = _places(pitch)
         self.register_buffer("part", part, persistent=False)
         self.register_buffer("position", position, persistent=False)
         held_out = torch.tensor([0, *(PART_ID[name] for name in HELD_OUT)])
@@ -94,5 +96,30 @@ class SurfaceEmbedding(nn.Module):
         here = uv[counted] * self.scale[parts[counted]]
         squared = torch.cdist(here, self.position).square()
         other = parts[counted][:, None] != self.part[None, :]
-        share = functional.softmax((-squared / (2.0 * REACH**2)).masked_fill(other, -torch.inf), dim=-1)
+        share = functional.softmax((-squared / (2.0 * self._reach**2)).masked_fill(other, -torch.inf), dim=-1)
         return functional.cross_entropy(logits, share)
+
+
+def same_place(
+    tokens: tuple[Tensor, Tensor], places: tuple[Tensor, Tensor], figure: tuple[Tensor, Tensor], reach: float
+) -> Tensor:
+    """Cross-entropy of finding, by cosine, every place of a picture's figure in another view of the same picture.
+
+    No label is needed: dense contrastive learning within a picture (VADeR, Pinheiro et al. 2020, arXiv 2011.05499).
+    Each of a pair is one view: `tokens` `[pictures, tokens, channels]`, `places` `[pictures, tokens, 2]` and `figure`
+    `[pictures, tokens]` as `lab.train.placed.Views` has them. `reach` is the standard deviation of the share around
+    the true place, in shares of the picture's side.
+    """
+    terms = []
+    for here, there, at, to, mine, other in zip(*tokens, *places, *figure, strict=True):
+        distance = torch.cdist(at[mine], to[other])
+        if distance.numel() == 0:
+            continue
+        seen = distance.amin(1) < 2.0 * reach
+        own, others = (
+            functional.normalize(view[inside] - view[inside].mean(0), dim=-1)
+            for view, inside in ((here, mine), (there, other))
+        )
+        share = functional.softmax(-distance.square() / (2.0 * reach**2), dim=-1)
+        terms.append(functional.cross_entropy((own @ others.T / TEMPERATURE)[seen], share[seen], reduction="none"))
+    return torch.cat(terms).mean() if terms else tokens[0].sum() * 0.0

@@ -26,10 +26,9 @@ from lab.train.companion import Length
 from lab.train.dataset import SceneSet, open_set, render_set
 from lab.train.diffusion import BatchSource, build_networks
 from lab.train.loop import Recipe, train_networks
-from lab.train.placed import PlacedScenes
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_state
 from lab.train.run import Plan, train
-from lab.train.surface import HELD_OUT, SurfaceEmbedding, captured_tokens
+from lab.train.surface import SurfaceEmbedding, captured_tokens
 from lab.train.tokens import caption_words, encode_captions, learn_merges, write_tokenizers
 from lab.train.vision import export_vision, train_vision
 
@@ -236,12 +235,3 @@ def test_the_part_finder_trains_resumes_and_loads(smoke_run: Path, tmp_path: Pat
     shares = whole.shares(picture, ["wing", "front wheel"], (32, 32))
     assert shares.shape == (1024, 2)
     torch.testing.assert_close(shares, broken.shares(picture, ["wing", "front wheel"], (32, 32)), rtol=0, atol=0)
-
-
-def test_the_held_out_category_is_never_drawn_for_the_correspondence_model(smoke_run: Path) -> None:
-    held_out = torch.tensor([PART_ID[name] for name in HELD_OUT])
-    source = PlacedScenes(open_set(smoke_run / "set"), seed=1)
-    for step in range(20):
-        batch = source.draw(step, 4)
-        assert not torch.isin(batch.parts, held_out).any()
-        assert bool((batch.parts > 0).any())
