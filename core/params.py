@@ -78,7 +78,7 @@ class TransferParams(BaseModel):
     reference."""
 
     # --- correspondence -----------------------------------------------------------------------------------------
-    match_source: MatchSource = "one_shot"
+    match_source: MatchSource = "auto"
     """Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
     (the paper). `step`: one map for all layers, made anew at every step from what the network saw in `match_layers` at
     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as

@@ -45,9 +45,9 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
     "source": {
         "layer": Row({"match_source": "layer"}),
         "step": Row({"match_source": "step"}),
-        "one_shot (default)": Row({"match_source": "one_shot"}),
+        "one_shot": Row({"match_source": "one_shot"}),
         "vision": Row({"match_source": "vision"}, needs="correspondence"),
-        "fused": Row({"match_source": "fused"}, needs="correspondence"),
+        "fused (default)": Row({"match_source": "fused"}, needs="correspondence"),
         "true matches": Row(true_matches=True),
     },
     "match": {

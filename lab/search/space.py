@@ -47,7 +47,7 @@ TRIALS: Mapping[str, Sequence[Trial]] = {
         {"clean_latent_range": (0.7, 0.35), "reanchor_level": 0.4},
         {"reanchor_level": 0.0},
         {"match_source": "vision"},
-        {"match_source": "fused"},
+        {"match_source": "one_shot"},
         {"match_smoothness": 4.0},
         {"match_rigidity": 0.0},
         {"injection_range": (0.4, 0.0)},

@@ -1256,7 +1256,7 @@ export interface components {
              *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
              *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
              *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
-             * @default one_shot
+             * @default auto
              * @enum {string}
              */
             match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
@@ -1676,7 +1676,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "one_shot",
+         *         "match_source": "auto",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -1789,7 +1789,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "one_shot",
+         *         "match_source": "auto",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -2580,7 +2580,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "one_shot",
+         *         "match_source": "auto",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -2703,7 +2703,7 @@ export interface components {
          *           "invert": false
          *         },
          *         "regions": [],
-         *         "match_source": "one_shot",
+         *         "match_source": "auto",
          *         "match_map": [],
          *         "match_layers": null,
          *         "match_noise_level": 0.15,
@@ -3119,7 +3119,7 @@ export interface components {
              *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
              *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
              *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
-             * @default one_shot
+             * @default auto
              * @enum {string}
              */
             match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
