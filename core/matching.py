@@ -167,8 +167,8 @@ class Look:
 def latent_pair(target: Shown, reference: Shown) -> LatentPair:
     """Both pictures in the sampler's terms."""
     size, dtype = (target.latent.shape[2], target.latent.shape[3]), target.latent.dtype
-    masks = (shrink_mask(one.mask.to(dtype), size) for one in (target, reference))
-    return LatentPair(target.latent, reference.latent, *masks)
+    here, there = (shrink_mask(one.mask.to(dtype), size) for one in (target, reference))
+    return LatentPair(target.latent, reference.latent, here, there)
 
 
 def seen_moved(descriptors: Descriptors, onto: AffineMap) -> Descriptors:
