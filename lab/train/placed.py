@@ -108,7 +108,8 @@ class PlacedScenes:
 
     def _seen(self, chosen: list[int], frames: list[AffineMap]) -> tuple[Tensor, Tensor]:
         """Pictures `[batch, 3, side, side]` 0..1 behind the windows, and the places `[batch, tokens, 2]` of patches."""
-        pictures = [torch.from_numpy(self._scenes.images[scene]).permute(2, 0, 1).float() / 255.0 for scene in chosen]
+        images = (self._scenes.images[scene].astype(np.float32) / 255.0 for scene in chosen)
+        pictures = [torch.from_numpy(image).permute(2, 0, 1) for image in images]
         size = (PICTURE_SIZE, PICTURE_SIZE)
         seen = [look_through(of, canvas, size, beyond="border") for of, canvas in zip(frames, pictures, strict=True)]
         tokens = token_places(TOKENS, seen[0]) / extent(TOKENS, seen[0])
