@@ -51,8 +51,13 @@ def test_a_worker_holds_what_is_configured_and_says_so(tmp_path: Path, sam2: Pat
     assert loaded.models.segmenter is not None
     assert loaded.models.text_segmenter is not None
     box = (0.1, 0.2, 0.7, 0.8)
-    assert torch.equal(loaded.models.segmenter.outline(PICTURE, box=box), tiny_segmenter().outline(PICTURE, box=box))
-    assert torch.equal(loaded.models.text_segmenter.find(PICTURE, "wing"), tiny_text_segmenter().find(PICTURE, "wing"))
+    # To rounding: weights that lie elsewhere in memory may be multiplied in another order.
+    torch.testing.assert_close(
+        loaded.models.segmenter.outline(PICTURE, box=box), tiny_segmenter().outline(PICTURE, box=box)
+    )
+    torch.testing.assert_close(
+        loaded.models.text_segmenter.find(PICTURE, "wing"), tiny_text_segmenter().find(PICTURE, "wing")
+    )
 
 
 @pytest.mark.parametrize("make", [tiny_sam, tiny_sam_hq])
