@@ -1,4 +1,5 @@
-"""Coordinate ascent over a list of trials: a change that raises the score stays, and the next is tried on top of it."""
+"""Coordinate ascent over a list of trials: a change that raises the score by more than chance stays, and the next is
+tried on top of it."""
 
 import hashlib
 import json
@@ -10,14 +11,15 @@ from typing import Any
 from checkpoints.load import LoadedModels
 from core.params import TransferParams
 from lab.evaluation import Plan, describe_run, evaluate, summarise
+from lab.evaluation.run import Row
 from lab.pairs import PairSet
 from lab.scenes import Domain
-from lab.search.score import SCORE_WEIGHTS, score
+from lab.search.score import SCORE_WEIGHTS, score, standard_error
 from lab.search.space import Trial
 
 OURS = "ours"
 LEAST_GAIN = 1e-3
-"""A change that raises the score by less is no finding."""
+"""A change that raises the score by less, or by less than the standard error of the difference, is no finding."""
 OnTrial = Callable[[str, int, Mapping[str, Any]], None]
 
 
@@ -50,16 +52,17 @@ def find_settings(
     base = search.base
     for method in sorted(trials, key=lambda name: name != OURS):
         best: dict[str, Any] = {}
-        reached = -1.0
+        reached: tuple[float, Sequence[Row]] | None = None
         outcomes[method] = []
         for number, trial in enumerate([{}, *trials[method]]):
             changes = {**best, **trial}
-            figures = _try_settings(loaded, search, base, method, changes)
+            figures, rows = _try_settings(loaded, search, base, method, changes)
             value = score(figures)
-            kept = value > reached + LEAST_GAIN
+            error = 0.0 if reached is None else standard_error(method, reached[1], rows)
+            kept = reached is None or value - reached[0] > max(error, LEAST_GAIN)
             if kept:
-                best, reached = changes, value
-            outcome = {"change": dict(trial), "score": value, "kept": kept, "figures": _means(figures)}
+                best, reached = changes, (value, rows)
+            outcome = {"change": dict(trial), "score": value, "error": error, "kept": kept, "figures": _means(figures)}
             outcomes[method].append(outcome)
             on_trial(method, number, outcome)
         chosen[method] = best
@@ -72,8 +75,8 @@ def find_settings(
 
 def _try_settings(
     loaded: LoadedModels, search: Search, base: TransferParams, method: str, changes: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """The figures of one method with some changes, over all pairs."""
+) -> tuple[dict[str, dict[str, Any]], Sequence[Row]]:
+    """The figures of one method with some changes, over all pairs and of each."""
     params = _changed(base, changes) if method == OURS else base
     overrides = {} if method == OURS or not changes else {method: changes}
     plan = Plan(
@@ -83,7 +86,7 @@ def _try_settings(
     folder = search.folder / method / hashlib.sha256(named.encode()).hexdigest()[:16]
     rows = evaluate(loaded, plan, folder)
     figures: dict[str, dict[str, Any]] = summarise(describe_run(plan, loaded), rows)["methods"][method]
-    return figures
+    return figures, rows
 
 
 def _changed(params: TransferParams, changes: Mapping[str, Any]) -> TransferParams:

@@ -13,19 +13,20 @@ def table_of_trials(report: dict[str, Any]) -> str:
         f"{run['pairs']} tuning pairs from seed {run['first_seed']}, set {run['set']}, {run['size']} px, weights "
         f"{run['model']['id']} ({str(run['model']['revision'])[:12]}). Score: weighted mean of "
         + ", ".join(f"{name} {weight:+g}" for name, weight in report["score"].items())
-        + "; one minus the figure where the sign is negative. A change that raises it stays for the trials after it.",
+        + "; one minus the figure where the sign is negative. A change stays for the trials after "
+        "it (bold) where it raises the score by more than the standard error of the difference.",
     ]
     for method, outcomes in report["trials"].items():
         figures = list(outcomes[0]["figures"])
         lines += ["", f"## {method}", "", f"Chosen: `{json.dumps(report['chosen'][method])}`", ""]
-        lines += [f"| change | score | {' | '.join(figures)} |", "|---|--:|" + "--:|" * len(figures)]
+        lines += [f"| change | score | error | {' | '.join(figures)} |", "|---|--:|--:|" + "--:|" * len(figures)]
         for outcome in outcomes:
             change = (
                 ", ".join(f"{name} = {json.dumps(value)}" for name, value in outcome["change"].items()) or "as it is"
             )
             score = f"**{outcome['score']:.4f}**" if outcome["kept"] else f"{outcome['score']:.4f}"
             cells = " | ".join(_shown(outcome["figures"][figure]) for figure in figures)
-            lines.append(f"| {change} | {score} | {cells} |")
+            lines.append(f"| {change} | {score} | {outcome['error']:.4f} | {cells} |")
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from checkpoints.load import LoadedModels
@@ -10,6 +12,7 @@ from core.params import TransferParams
 from lab.baselines.settings import SETTINGS
 from lab.search import TRIALS, Search, find_settings, score
 from lab.search.report import table_of_trials
+from lab.search.score import standard_error
 from tests.tiny import tiny_models
 
 FIGURES = {name: {"mean": 0.5} for name in ("colour_accuracy", "structure_rate", "texture_rate", "markings_left")}
@@ -33,6 +36,23 @@ def test_the_score_is_a_weighted_mean_of_what_was_judged() -> None:
     assert score(best) == pytest.approx((2.0 + 1.0 + 0.5 + 1.0) / 6.0)
     assert score(best | {"texture_rate": {"mean": None}}) == pytest.approx((2.0 + 1.0 + 1.0) / 5.0)
     assert score({name: {"mean": None} for name in FIGURES}) == 0.0
+
+
+def judged(*colours: float) -> list[Any]:
+    """Pairs of which only the colours were judged."""
+    figures = [
+        {name: [colour if name == "colour_accuracy" else 0.0, float(name == "colour_accuracy")] for name in FIGURES}
+        for colour in colours
+    ]
+    return [{"methods": {"ours": of_pair}} for of_pair in figures]
+
+
+def test_a_gain_has_the_standard_error_of_its_mean() -> None:
+    gains = np.array([0.1, -0.1] * 50)
+    before = np.full(100, 0.5)
+    measured = standard_error("ours", judged(*before), judged(*(before + gains)))
+    assert measured == pytest.approx(0.01, rel=0.1), "deviation .1 over the root of 100 pairs"
+    assert standard_error("ours", judged(*before), judged(*(before + 0.1))) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_change_that_helps_stays_and_a_second_search_computes_nothing(tmp_path: Path) -> None:
