@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.evaluation.run import Row
 from lab.metrics import FIGURES
@@ -56,12 +57,20 @@ def mean_with_interval(scores: Sequence[Sequence[float]]) -> dict[str, Any]:
     values, weights = np.asarray(scores, np.float64).T
     if not weights.any():
         return {"mean": None, "ci95": None, "weight": 0.0}
-    drawn = np.random.Generator(np.random.PCG64(0)).integers(len(values), size=(RESAMPLES, len(values)))
-    totals = weights[drawn].sum(axis=1)
-    means = (values * weights)[drawn].sum(axis=1)[totals > 0] / totals[totals > 0]
+    sums, totals = resampled(scores)
+    means = sums[totals > 0] / totals[totals > 0]
     low, high = np.percentile(means, [2.5, 97.5])
     mean = float((values * weights).sum() / weights.sum())
     return {"mean": mean, "ci95": [float(low), float(high)], "weight": float(weights.sum())}
+
+
+def resampled(
+    scores: Sequence[Sequence[float]], resamples: int = RESAMPLES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of every resample of `(value, weight)` pairs: the sum of the weighted values, and that of the weights."""
+    values, weights = np.asarray(scores, np.float64).T
+    drawn = np.random.Generator(np.random.PCG64(0)).integers(len(values), size=(resamples, len(values)))
+    return (values * weights)[drawn].sum(axis=1), weights[drawn].sum(axis=1)
 
 
 def table(report: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.evaluation.run import Row
+from lab.evaluation.summary import resampled
 
 SCORE_WEIGHTS: Mapping[str, float] = {
     "colour_accuracy": 2.0,
@@ -15,6 +16,8 @@ SCORE_WEIGHTS: Mapping[str, float] = {
     "markings_left": -1.0,
 }
 """Negative: lower is better, so that one minus the figure counts."""
+RESAMPLES = 500
+"""Of the bootstrap that tells how far chance moves a score."""
 
 
 def score(figures: Mapping[str, Mapping[str, Any]]) -> float:
@@ -28,24 +31,15 @@ def score(figures: Mapping[str, Mapping[str, Any]]) -> float:
     return total / weights if weights else 0.0
 
 
-RESAMPLES = 500
-"""Of the bootstrap (Efron 1979): pairs drawn with replacement, always with the same draws."""
-
-
 def standard_error(method: str, before: Sequence[Row], after: Sequence[Row]) -> float:
     """Standard error of the difference between the scores of one method in two runs over the same pairs."""
-    drawn = np.random.Generator(np.random.PCG64(0)).integers(len(before), size=(RESAMPLES, len(before)))
-    return float(np.std(_resampled(method, after, drawn) - _resampled(method, before, drawn)))
+    return float(np.std(_resampled_scores(method, after) - _resampled_scores(method, before)))
 
 
-def _resampled(method: str, rows: Sequence[Row], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The score of every draw of pairs."""
-    judged = {name: np.asarray([row["methods"][method][name] for row in rows], np.float64).T for name in SCORE_WEIGHTS}
-    sums = {
-        name: ((values * weights)[drawn].sum(1), weights[drawn].sum(1)) for name, (values, weights) in judged.items()
+def _resampled_scores(method: str, rows: Sequence[Row]) -> NDArray[np.float64]:
+    """The score of every resample of pairs; the same draws for all runs over equally many."""
+    sums = {name: resampled([row["methods"][method][name] for row in rows], RESAMPLES) for name in SCORE_WEIGHTS}
+    means = {
+        name: [of / weight if weight else None for of, weight in zip(*both, strict=True)] for name, both in sums.items()
     }
-    scores = [
-        score({name: {"mean": total[k] / weight[k] if weight[k] else None} for name, (total, weight) in sums.items()})
-        for k in range(len(drawn))
-    ]
-    return np.asarray(scores)
+    return np.asarray([score({name: {"mean": means[name][draw]} for name in means}) for draw in range(RESAMPLES)])
