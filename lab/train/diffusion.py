@@ -141,7 +141,7 @@ class DenoisingLoss:
         denoising = (weight * squared).mean()
         clear = timesteps < SURFACE_BELOW
         terms = [
-            place(layer[clear], batch.parts[clear], batch.uv[clear])
+            place(layer[clear], batch.parts[clear], batch.uv[clear])[0]
             for layer, place in zip(tokens, networks.surface, strict=True)
         ]
         surface = torch.stack(terms).mean()

@@ -45,6 +45,14 @@ def captured_tokens(unet: UNet2DConditionModel) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
+def _opposite(name: str) -> str:
+    """The part at a figure's other end that looks like the part `name`, or the part itself."""
+    for one, other in (("front", "rear"), ("fore", "hind")):
+        if one in name or other in name:
+            return name.replace(one, other) if one in name else name.replace(other, one)
+    return name
+
+
 def _places(pitch: float) -> tuple[Tensor, Tensor]:
     """Part ids `[places]` and positions `[places, 2]` in figure units of all places."""
     parts, positions = [], []
@@ -65,6 +73,7 @@ class SurfaceEmbedding(nn.Module):
 
     part: Tensor
     position: Tensor
+    opposite: Tensor
     unused: Tensor
     scale: Tensor
 
@@ -74,13 +83,19 @@ class SurfaceEmbedding(nn.Module):
         part, position = _places(pitch)
         self.register_buffer("part", part, persistent=False)
         self.register_buffer("position", position, persistent=False)
+        counterpart = torch.tensor([PART_ID[_opposite(kind.name)] for kind in PARTS])[part]
+        apart = torch.cdist(position * torch.tensor([-1.0, 1.0]), position)
+        apart = apart.masked_fill(counterpart[:, None] != part, torch.inf)
+        self.register_buffer("opposite", apart.argmin(dim=1), persistent=False)
         held_out = torch.tensor([0, *(PART_ID[name] for name in HELD_OUT)])
         self.register_buffer("unused", held_out, persistent=False)
         self.register_buffer("scale", torch.tensor([kind.half_size for kind in PARTS]), persistent=False)
         self.vectors = nn.Parameter(torch.randn(len(part), channels) / channels**0.5)
 
-    def forward(self, tokens: Tensor, parts: Tensor, uv: Tensor) -> Tensor:
-        """Cross-entropy of the tokens' places, a number.
+    def forward(self, tokens: Tensor, parts: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
+        """Two numbers: the cross-entropy of the tokens' places among all places, and that between each token's place
+        and its opposite alone: the other end of the part or of its counterpart, as the front wheel for the rear one.
+        The second asks which way round the figure is.
 
         `tokens` `[pictures, tokens, channels]`, `parts` `[pictures, tokens]` part ids with 0 for the background, `uv`
         `[pictures, tokens, 2]`. As in the sampler, the mean over a picture's figure is taken off first.
@@ -88,16 +103,18 @@ class SurfaceEmbedding(nn.Module):
         figure = parts > 0
         counted = figure & ~torch.isin(parts, self.unused)
         if not bool(counted.any()):
-            return tokens.sum() * 0.0
+            return tokens.sum() * 0.0, tokens.sum() * 0.0
         weight = figure.to(tokens.dtype)[..., None]
         mean = (tokens * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1.0)
         features = functional.normalize((tokens - mean)[counted], dim=-1)
         logits = features @ functional.normalize(self.vectors, dim=-1).T / TEMPERATURE
         here = uv[counted] * self.scale[parts[counted]]
-        squared = torch.cdist(here, self.position).square()
         other = parts[counted][:, None] != self.part[None, :]
-        share = functional.softmax((-squared / (2.0 * self._reach**2)).masked_fill(other, -torch.inf), dim=-1)
-        return functional.cross_entropy(logits, share)
+        squared = torch.cdist(here, self.position).square().masked_fill(other, torch.inf)
+        share = functional.softmax(-squared / (2.0 * self._reach**2), dim=-1)
+        own = squared.argmin(dim=1, keepdim=True)
+        lead = logits.gather(1, own) - logits.gather(1, self.opposite[own])
+        return functional.cross_entropy(logits, share), functional.softplus(-lead).mean()
 
 
 def same_place(

@@ -25,6 +25,9 @@ from lab.train.surface import SurfaceEmbedding, same_place
 
 PITCH, REACH = 0.1, 0.08
 """Of places on a part, in figure units (`lab.train.surface`)."""
+END_WEIGHT = 3.0
+"""Of telling a figure's ends apart: what a token says of that is little beside what it says of its place, so that
+pictures may agree in places and yet be matched the wrong way round."""
 VIEW_REACH = 0.04
 """Of places in a picture, in shares of its side."""
 VIEWED_SHARE = 0.2
@@ -60,7 +63,8 @@ class Reader(nn.Module):
         pictures = torch.cat([labelled.pictures, *(view.pictures for view in views)])
         tokens = self.model(pixel_values=pictures).last_hidden_state[:, 1:].float()
         part = functional.cross_entropy(self.part(tokens[:count]).flatten(0, 1).float(), labelled.parts.flatten())
-        values = {"part": part, "surface": self.surface(tokens[:count], labelled.parts, labelled.uv)}
+        surface, ends = self.surface(tokens[:count], labelled.parts, labelled.uv)
+        values = {"part": part, "surface": surface, "ends": END_WEIGHT * ends}
         if batch.views is not None:
             here, there = batch.views
             first, second = tokens[count:].chunk(2)

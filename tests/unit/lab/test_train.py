@@ -14,6 +14,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from checkpoints.correspondence import load_correspondence
 from checkpoints.parts import load_part_finder
@@ -136,25 +137,51 @@ def test_the_words_alone_decide_on_the_merges(words: list[str]) -> None:
     assert {word + "</w>" for word in words} <= tokens
 
 
-@torch.no_grad()
-def test_the_surface_loss_asks_for_part_and_place_of_what_is_not_held_out() -> None:
-    torch.manual_seed(0)
+@pytest.fixture
+def told_surface() -> tuple[SurfaceEmbedding, Tensor, Tensor, Tensor]:
+    """A surface whose vectors spell out part and place; of some of its places the tokens that say them, the parts and
+    the canonical coordinates."""
     surface = SurfaceEmbedding(len(PARTS) + 2)
-    surface.vectors.copy_(torch.cat([torch.eye(len(PARTS))[surface.part], 2.0 * surface.position], dim=1))
+    with torch.no_grad():
+        surface.vectors.copy_(torch.cat([torch.eye(len(PARTS))[surface.part], 2.0 * surface.position], dim=1))
     places = torch.arange(0, len(surface.vectors), 7)
     parts = surface.part[places][None]
     uv = (surface.position[places] / surface.scale[parts[0]])[None]
-    told = surface.vectors[places][None]
-    good, turned = surface(told, parts, uv), surface(told, parts, -uv)
-    blind = surface(torch.randn(told.shape), parts, uv)
+    return surface, surface.vectors[places][None].detach(), parts, uv
+
+
+@torch.no_grad()
+def test_the_surface_loss_asks_for_part_and_place_of_what_is_not_held_out(
+    told_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
+) -> None:
+    torch.manual_seed(0)
+    surface, told, parts, uv = told_surface
+    good, turned = surface(told, parts, uv)[0], surface(told, parts, -uv)[0]
+    blind = surface(torch.randn(told.shape), parts, uv)[0]
     assert float(good) < float(turned)
     assert float(good) < float(blind) / 2
     flowers = torch.full_like(parts, PART_ID["petals"])
-    assert float(surface(told, flowers, uv)) == 0.0
+    assert [float(loss) for loss in surface(told, flowers, uv)] == [0.0, 0.0]
     background = torch.zeros_like(parts)
     assert float(
-        surface(torch.cat([told, told * 9], 1), torch.cat([parts, background], 1), uv.repeat(1, 2, 1))
+        surface(torch.cat([told, told * 9], 1), torch.cat([parts, background], 1), uv.repeat(1, 2, 1))[0]
     ) == float(good), "the background has no say"
+
+
+@torch.no_grad()
+def test_the_ends_of_a_figure_are_told_apart(
+    told_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
+) -> None:
+    surface, told, parts, uv = told_surface
+    places = torch.arange(len(surface.part))
+    assert torch.equal(surface.opposite[surface.opposite], places), "the opposite's opposite is the place itself"
+    wheel, door = (surface.part == PART_ID[name] for name in ("front wheel", "door"))
+    assert set(surface.part[surface.opposite[wheel]].tolist()) == {PART_ID["rear wheel"]}
+    assert set(surface.part[surface.opposite[door]].tolist()) == {PART_ID["door"]}
+    right = surface(told, parts, uv)[1]
+    wrong = surface(told, parts, uv * torch.tensor([-1.0, 1.0]))[1]
+    same = surface(torch.ones_like(told), parts, uv)[1]
+    assert float(right) < float(same) < float(wrong)
 
 
 def test_captured_tokens_are_the_last_two_decoder_self_attentions() -> None:
