@@ -6,7 +6,7 @@ model can speak instead, or beside it (arXiv 2305.15347).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,10 +54,12 @@ class Descriptors:
     features: Float[Tensor, "pictures tokens channels"]
     """Of the target, then of the reference, where both were read."""
     grid: tuple[int, int]
+    say: float = 1.0
+    """Beside others: what its cosines weigh."""
 
     def beside(self, reference: "Descriptors") -> "Descriptors":
         """This target beside another view of the reference."""
-        return Descriptors(torch.cat([self.features[:1], reference.features]), self.grid)
+        return replace(self, features=torch.cat([self.features[:1], reference.features]))
 
 
 def read_unet(
@@ -70,13 +72,14 @@ def read_unet(
     draws: int,
     seed: int,
 ) -> list[Descriptors]:
-    """Inputs of `layers` for every picture at `noise_level` (t / 1000), averaged over `draws` noise draws. One call of
-    the UNet per draw, a row for each picture."""
+    """Inputs of `layers` for every picture at `noise_level` (t / 1000), averaged over `draws` noise draws, all
+    together with the say of one network. One call of the UNet per draw, a row for each picture."""
     read = read_layers(
         models, predict_noise, clean, layers, noise_level=noise_level, draws=draws, noise=NoiseDraws(seed, row=2)
     )
     size = (clean.shape[2], clean.shape[3])
-    return [Descriptors(features, token_grid(size, features.shape[1])) for features in read.values()]
+    share = 1.0 / len(read)
+    return [Descriptors(features, token_grid(size, features.shape[1]), share) for features in read.values()]
 
 
 def read_vision(
@@ -132,9 +135,9 @@ def figure_map(descriptors: list[Descriptors], pair: LatentPair) -> AffineMap:
 
 def _combined(descriptors: list[Descriptors], pair: LatentPair) -> tuple[Tensor, Tensor, tuple[int, int]]:
     """One descriptor `[tokens, channels]` per token of the target and of the reference, and their grid."""
-    grids = [of.grid for of in descriptors]
-    target, grid = combine_features([of.features[0] for of in descriptors], grids, pair.target_mask)
-    reference, _ = combine_features([of.features[1] for of in descriptors], grids, pair.reference_mask)
+    grids, says = [of.grid for of in descriptors], [of.say for of in descriptors]
+    target, grid = combine_features([of.features[0] for of in descriptors], grids, pair.target_mask, says)
+    reference, _ = combine_features([of.features[1] for of in descriptors], grids, pair.reference_mask, says)
     return target, reference, grid
 
 

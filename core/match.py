@@ -4,6 +4,7 @@ The paper's section 3.1 (`argmax_q cos(F_out(p), F_ref(q))`), as one masked matr
 tokens. Features of diffusion networks as descriptors: DIFT (Tang et al., arXiv 2306.03881).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -188,18 +189,19 @@ def combine_features(
     features: list[Float[Tensor, "_tokens _channels"]],
     grids: list[tuple[int, int]],
     mask: Float[Tensor, "height width"],
+    says: Sequence[float] | None = None,
 ) -> tuple[Float[Tensor, "tokens channels"], tuple[int, int]]:
     """One descriptor per token from several layers: each without its mean over the mask, of unit length, brought to
-    the finest grid and set side by side.
+    the finest grid and set side by side. `says` are the weights of their cosines, equal ones unless told.
 
     The mean carries what all tokens share (high-norm and position components), which attracts wrong matches.
     """
     finest = max(grids, key=lambda grid: grid[0] * grid[1])
     columns = []
-    for feature, grid in zip(features, grids, strict=True):
+    for feature, grid, say in zip(features, grids, says or [1.0] * len(grids), strict=True):
         weight = token_weights(mask, grid)[:, None].to(feature.dtype)
         mean = (feature * weight).sum(0, keepdim=True) / weight.sum()
-        unit = F.normalize(feature - mean, dim=-1)
+        unit = say**0.5 * F.normalize(feature - mean, dim=-1)
         picture = unit.T.unflatten(1, grid)[None]
         if grid != finest:
             picture = F.interpolate(picture, size=finest, mode="bilinear", align_corners=False)

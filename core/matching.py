@@ -5,7 +5,7 @@ together from what the network saw at the step before.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -175,7 +175,7 @@ def seen_moved(descriptors: Descriptors, onto: AffineMap) -> Descriptors:
     """The reference's features where its figure is moved onto the target's."""
     target, reference = descriptors.features
     plane = look_through(onto, reference.T.unflatten(1, descriptors.grid), descriptors.grid, beyond="border")
-    return Descriptors(torch.stack([target, plane.flatten(1).T]), descriptors.grid)
+    return replace(descriptors, features=torch.stack([target, plane.flatten(1).T]))
 
 
 def matched(
