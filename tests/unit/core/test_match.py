@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.match import combine_features, match_tokens, token_mask
+from core.match import combine_features, cosines, match_tokens, token_mask
 from core.token_map import TokenMap
 
 
@@ -102,3 +102,13 @@ def test_layers_of_two_grids_meet_on_the_finer_one() -> None:
     combined, grid = combine_features([torch.randn(4, 3), torch.randn(16, 2)], [(2, 2), (4, 4)], torch.ones(8, 8))
     assert grid == (4, 4)
     assert combined.shape == (16, 5)
+
+
+def test_the_cosine_of_combined_features_is_the_mean_by_their_says() -> None:
+    generator = torch.Generator().manual_seed(2)
+    grids, says, mask = [(4, 4)] * 3, [0.5, 0.5, 1.0], torch.ones(8, 8)
+    layers = [torch.randn(2, 16, channels, generator=generator) for channels in (5, 7, 3)]
+    here, there = (combine_features([layer[row] for layer in layers], grids, mask, says)[0] for row in (0, 1))
+    alone = [cosines(*(layer - layer.mean(1, keepdim=True))) for layer in layers]
+    mean = 0.25 * alone[0] + 0.25 * alone[1] + 0.5 * alone[2]
+    torch.testing.assert_close(cosines(here, there), mean, rtol=0, atol=1e-5)

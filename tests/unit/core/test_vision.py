@@ -4,10 +4,14 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel, PreTrainedModel
 
+from core.correspond import read_unet, read_vision
 from core.errors import ModelMissingError
+from core.guidance import make_predictor
 from core.models import Models
 from core.params import TransferParams
+from core.patch import select_layers
 from core.pipeline import match, transfer
+from core.text import encode_prompt
 from core.vision import VisionModel, place_features
 
 GREY = (0.5, 0.5, 0.5)
@@ -65,6 +69,17 @@ def test_a_transfer_by_the_correspondence_model(
     assert result.matches.positions.shape == by_unet.matches.positions.shape
     assert not torch.equal(result.matches.positions, by_unet.matches.positions)
     assert torch.equal(result.matches.positions, match(with_model, *pictures, params, seed=1).matches.positions)
+
+
+def test_a_network_has_the_same_say_however_many_layers_are_read_of_it(models: Models) -> None:
+    with_model = replace(models, correspondence=tiny_vision())
+    predict = make_predictor(models.unet, encode_prompt(models, "", height=64, width=64), None, 1.0)
+    names = select_layers(models.unet, models.backbone.match_layers)
+    assert len(names) > 1
+    for layers in (names, names[:1]):
+        read = read_unet(models, predict, torch.randn(2, 4, 32, 32), layers, noise_level=0.2, draws=1, seed=1)
+        assert len(read) == len(layers)
+        assert sum(one.say for one in read) == read_vision(with_model, torch.rand(2, 3, 64, 64), (8, 8)).say
 
 
 def test_without_the_model_the_setting_is_named(models: Models, pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
