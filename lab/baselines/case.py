@@ -101,9 +101,17 @@ class Case:
 
     @cached_property
     def own_map(self) -> TokenMap:
-        """The correspondence that the network finds, in one look at both pictures."""
+        """The correspondence that the networks find, in one look at both pictures."""
+        return self._look(self.params)
+
+    @cached_property
+    def unet_map(self) -> TokenMap:
+        """The same by the UNet's features alone."""
+        return self._look(self.params.model_copy(update={"match_source": "one_shot"}))
+
+    def _look(self, params: TransferParams) -> TokenMap:
         pairs, predict = self._encoded
-        (found,) = look_once(self.models, self.canvases, pairs, predict, self.params, self.seed)
+        (found,) = look_once(self.models, self.canvases, pairs, predict, params, self.seed)
         return found
 
     @cached_property

@@ -99,7 +99,8 @@ def evaluation_page(report: dict[str, Any], columns: Sequence[str], strips: Iter
     sections = [("All pairs", _both_tables(report))]
     if apart["only"] and apart["without"]:
         sections.append((f"Without {apart['category']}", _both_tables(apart["without"])))
-        sections.append((f"{apart['category']} alone, held out of the auxiliary loss", _both_tables(apart["only"])))
+        title = f"{apart['category']} alone, held out of the UNet's auxiliary loss"
+        sections.append((title, _both_tables(apart["only"])))
     categories = "".join(folded(name, _both_tables(part)) for name, part in report["categories"].items())
     sections += [("By category", categories), ("Pairs, unselected", picture_rows(columns, strips))]
     sections.append(("Parameters", folded("all", _parameters(run))))

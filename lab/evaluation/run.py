@@ -63,8 +63,14 @@ def judge_pair(case: Case, results: dict[str, Any], pitch_px: int, seed: int) ->
 
 
 def judge_matches(case: Case) -> dict[str, dict[str, list[float]]]:
-    """Shares of tokens matched rightly: by our map, block outputs, the nearest position, and the truth."""
-    maps = {"sampler": case.own_map, "dift_block_output": block_output_map(case), "oracle": case.true_map}
+    """Shares of tokens matched rightly: by our map, the UNet's alone, its block outputs, the nearest position, and the
+    truth."""
+    maps = {
+        "sampler": case.own_map,
+        "unet": case.unet_map,
+        "dift_block_output": block_output_map(case),
+        "oracle": case.true_map,
+    }
     places = {name: found.positions().cpu().numpy() for name, found in maps.items()}
     scores = {name: score_places(case.rendered, found, maps[name].grid) for name, found in places.items()}
     grid = case.own_map.grid

@@ -28,7 +28,8 @@ def summarise(run: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _apart(rows: Sequence[Row]) -> dict[str, Any]:
-    """The same of the category that the auxiliary loss of the shipped weights never saw, and of all the others."""
+    """The same of the category that the auxiliary loss of the shipped UNet never saw, and of all the others. The
+    correspondence model beside it has seen all: what the loss is worth elsewhere is in the matches of `unet`."""
     of_it = [row for row in rows if row["category"] == HELD_OUT]
     others = [row for row in rows if row["category"] != HELD_OUT]
     return {

@@ -22,7 +22,7 @@ from core.parts import PROMPT, read_places
 from lab.scenes import PARTS
 from lab.train.companion import Length, export_companion, run_companion, train_companion
 from lab.train.dataset import SceneSet
-from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch, PlacedScenes
+from lab.train.placed import HEADS, LAYERS, PATCH, PICTURE_SIZE, WIDTH, PlacedBatch, PlacedScenes
 from lab.train.surface import HELD_OUT
 from lab.train.tokens import caption_words, write_tokenizer
 
@@ -69,7 +69,7 @@ class Reader(nn.Module):
 
 
 def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A freshly initialised model of 1.2 M parameters: patches of 8 px, 16 x 16 of them in a 128 px picture."""
+    """A freshly initialised model of 1.6 M parameters: patches of 8 px, 16 x 16 of them in a 128 px picture."""
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": 64,
@@ -81,10 +81,10 @@ def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
         "pad_token_id": tokenizer.pad_token_id,
     }
     vision = {
-        "hidden_size": 128,
-        "intermediate_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
+        "hidden_size": WIDTH,
+        "intermediate_size": 3 * WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
         "hidden_act": "gelu",
         "image_size": PICTURE_SIZE,
         "patch_size": PATCH,
@@ -129,7 +129,7 @@ def train_clip(folder: Path, scenes: SceneSet, length: Length, start_from: Path 
     reader = Reader(_tokenizer(folder))
     if start_from is not None:
         begin_as(reader.model, Dinov2Model.from_pretrained(start_from, dtype=torch.float32))
-    train_companion(folder / "clip.pt", reader, PlacedScenes.draw, scenes, length)
+    train_companion(folder / "clip.pt", reader, PlacedScenes(scenes, held_out=HELD_OUT).draw, length)
 
 
 def export_clip(folder: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from lab.train.dataset import SceneSet, open_set
 from lab.train.descent import descend, follow, restore, save
-from lab.train.placed import PlacedScenes, describe_input
+from lab.train.placed import describe_input
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, next_time
 
 WARMUP_STEPS = 100
@@ -35,21 +35,19 @@ class Length:
     bf16: bool = False
 
 
-def train_companion(
-    path: Path, model: Module, draw: Callable[[PlacedScenes, int, int], object], scenes: SceneSet, length: Length
-) -> None:
+def train_companion(path: Path, model: Module, draw: Callable[[int, int], object], length: Length) -> None:
     """Trains `model`, which makes the loss, and its parts for the log, of the batch that `draw` gives for a step and a
     number of scenes; resumes from the state file `path` after any kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=length.peak_rate, betas=(0.9, 0.98), weight_decay=0.02)
     step, started_at = restore(path, model, average, optimizer)
-    budget, source = Budget(length.schedule_steps or length.steps, length.ends_at, started_at), PlacedScenes(scenes, 7)
+    budget = Budget(length.schedule_steps or length.steps, length.ends_at, started_at)
     log = LossLog(path.with_suffix(".csv"), step, every=10)
     saved = time.monotonic()
     while step < length.steps and (share := budget.share(step)) < 1.0:
         with torch.autocast("cpu", torch.bfloat16, enabled=length.bf16):
-            loss, values = model(draw(source, step, length.batch), torch.Generator().manual_seed(step))
+            loss, values = model(draw(step, length.batch), torch.Generator().manual_seed(step))
         warm = min(1.0, (step + 1) / WARMUP_STEPS)
         rate = warm * learning_rate(round(share * 10_000), 10_000, length.peak_rate, warmup=0)
         descend(loss, model, optimizer, rate)

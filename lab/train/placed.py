@@ -1,18 +1,18 @@
 """Scenes for models that look at a picture in patches: which part, and which place in it, every patch lies on.
 
 Pictures are shown as the sampler shows them to its networks: mostly through a window that the figure fills
-(`core.frame`), moved, turned, sized and mirrored a little at random. The labels of the category that stays out of the
-auxiliary losses are never given; its pictures are drawn in two views each.
+(`core.frame`), moved, turned, sized, stretched and mirrored a little at random.
 """
 
 import json
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,10 +21,12 @@ from core.frame import AS_IT_IS, frame_around, look_through
 from core.grid import extent, token_places
 from lab.scenes import PART_ID
 from lab.train.dataset import SceneSet
-from lab.train.surface import HELD_OUT
 
 PATCH = 8
 PICTURE_SIZE = 128
+WIDTH, LAYERS, HEADS = 128, 9, 4
+"""Of the vision transformers that look at them."""
+BATCH_SEED = 7
 TOKENS = (PICTURE_SIZE // PATCH, PICTURE_SIZE // PATCH)
 MEAN, SPREAD = 0.5, 0.5
 """Pixel values 0..1 are shifted and divided by these."""
@@ -32,8 +34,8 @@ WHOLE_SHARE = 0.2
 """Share of pictures that are shown whole: where no mask sets a figure apart there is no window around it."""
 TURN, ZOOM, SHIFT = 0.25, 0.1, 0.05
 """How windows vary (standard deviations): radians, logarithm of their size, and share of their side."""
-GAIN, TINT = (0.5, 1.5), 0.2
-"""Range of the contrast and largest shift of every colour channel of a view."""
+STRETCH = 0.08
+"""Standard deviation of what stretches and shears windows: the second look sees figures moved by an affine map."""
 
 
 @dataclass(frozen=True)
@@ -46,54 +48,27 @@ class PlacedBatch:
     captions: list[str]
 
 
-@dataclass(frozen=True)
-class Views:
-    """The same pictures seen through a window: normalised, where on its picture every patch's centre lies, in shares
-    of the picture's sides, and whether it shows the figure."""
-
-    pictures: Float[Tensor, "batch 3 side side"]
-    places: Float[Tensor, "batch tokens 2"]
-    figure: Bool[Tensor, "batch tokens"]
-
-
 class PlacedScenes:
     """Draws batches from a rendered set; the batch of a step depends on `(seed, step)` only."""
 
-    def __init__(self, scenes: SceneSet, seed: int) -> None:
+    def __init__(self, scenes: SceneSet, seed: int = BATCH_SEED, held_out: Collection[str] = ()) -> None:
+        """Scenes with a part that is `held_out` are never drawn."""
         self._scenes = scenes
         self._seed = seed
+        unseen = {PART_ID[name] for name in held_out}
         categories = np.array([category_of(caption) for caption in scenes.captions])
         groups = [np.flatnonzero(categories == category) for category in np.unique(categories)]
-        self._labelled = [group for group in groups if not self._held_out(group)]
-        self._unlabelled = [group for group in groups if self._held_out(group)]
-
-    def _held_out(self, group: NDArray[np.int64]) -> bool:
-        held_out = {PART_ID[name] for name in HELD_OUT}
-        return bool(set(np.unique(self._scenes.parts[group[:20]])) & held_out)
+        self._groups = [group for group in groups if not unseen & set(np.unique(scenes.parts[group[:20]]).tolist())]
 
     def draw(self, step: int, count: int) -> PlacedBatch:
-        """`count` scenes, every category equally often, but for the one that is held out."""
+        """`count` scenes, every category equally often."""
         rng = np.random.default_rng((self._seed, step))
-        chosen = _some(rng, self._labelled, count)
+        chosen = _some(rng, self._groups, count)
         frames = [self._frame(scene, rng) for scene in chosen]
         pictures, places = self._seen(chosen, frames)
         parts, uv = zip(*(self._labels(scene, place) for scene, place in zip(chosen, places, strict=True)), strict=True)
         captions = [self._scenes.captions[scene] for scene in chosen]
         return PlacedBatch((pictures - MEAN) / SPREAD, torch.stack(parts), torch.stack(uv), captions)
-
-    def draw_twice(self, step: int, count: int) -> tuple[Views, Views] | None:
-        """`count` scenes of the category that is held out, each in two windows and in two colourings."""
-        if not self._unlabelled:
-            return None
-        rng = np.random.default_rng((self._seed, step, 2))
-        chosen = _some(rng, self._unlabelled, count)
-        return self._view(chosen, rng), self._view(chosen, rng)
-
-    def _view(self, chosen: list[int], rng: np.random.Generator) -> Views:
-        pictures, places = self._seen(chosen, [self._frame(scene, rng) for scene in chosen])
-        figure = [self._labels(scene, place)[0] > 0 for scene, place in zip(chosen, places, strict=True)]
-        recoloured = torch.stack([_recoloured(picture, rng) for picture in pictures])
-        return Views((recoloured - MEAN) / SPREAD, places, torch.stack(figure))
 
     def _frame(self, scene: int, rng: np.random.Generator) -> AffineMap:
         """A random window onto a scene."""
@@ -101,7 +76,9 @@ class PlacedScenes:
         frame = AS_IT_IS if rng.uniform() < WHOLE_SHARE or not bool(mask.any()) else frame_around(mask)
         angle, zoom = rng.normal(0.0, TURN), math.exp(rng.normal(0.0, ZOOM))
         turned = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        linear = zoom * turned @ torch.diag(torch.tensor([rng.choice([-1.0, 1.0]), 1.0], dtype=torch.float32))
+        stretched = torch.eye(2) + torch.from_numpy(rng.normal(0.0, STRETCH, (2, 2))).float()
+        flipped = torch.diag(torch.tensor([rng.choice([-1.0, 1.0]), 1.0], dtype=torch.float32))
+        linear = zoom * turned @ stretched @ flipped
         middle = torch.tensor([0.5, 0.5])
         shift = torch.from_numpy(rng.normal(0.0, SHIFT, 2)).float()
         return frame.after(AffineMap(linear, middle - linear @ middle + shift))
@@ -135,14 +112,6 @@ def _some(rng: np.random.Generator, groups: list[NDArray[np.int64]], count: int)
     """Random members of the groups, each group as often as the others but for one."""
     order = rng.permutation(len(groups))
     return [int(rng.choice(groups[order[number % len(groups)]])) for number in range(count)]
-
-
-def _recoloured(picture: Tensor, rng: np.random.Generator) -> Tensor:
-    """The picture with its channels exchanged, and each of other contrast and brightness."""
-    gain = torch.from_numpy(rng.uniform(*GAIN, size=(3, 1, 1))).float()
-    tint = torch.from_numpy(rng.uniform(-TINT, TINT, size=(3, 1, 1))).float()
-    mixed = picture[torch.from_numpy(rng.permutation(3))]
-    return ((mixed - 0.5) * gain + 0.5 + tint).clamp(0.0, 1.0)
 
 
 def describe_input(folder: Path) -> None:

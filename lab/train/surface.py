@@ -6,7 +6,7 @@ on the tokens that enter the decoder's last two self-attentions, with no project
 compares exactly those tokens by cosine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,9 @@ from torch.nn import functional
 from lab.scenes import PART_ID, PARTS
 
 HELD_OUT = ("petals", "centre", "stem", "near leaf", "far leaf", "pot")
-"""Flowers stay out of the loss, so that matching can be reported on a category that it never saw."""
+"""Flowers stay out of the UNet's loss, so that matching can be reported on a category that it never saw."""
+UPRIGHT = ("leg", "leaf", "stem", "pot", "chimney")
+"""Parts whose first canonical axis runs up or down, or away from a stem: a mirror turns their second one over."""
 PITCH = 0.15
 """Distance of neighbouring places on a part, in figure units: about three tokens of the finest grid."""
 REACH = 0.1
@@ -47,17 +49,24 @@ def captured_tokens(unet: UNet2DConditionModel) -> Iterator[list[Tensor]]:
 
 def _opposite(name: str) -> str:
     """The part at a figure's other end that looks like the part `name`, or the part itself."""
-    for one, other in (("front", "rear"), ("fore", "hind")):
+    for one, other in (("front", "rear"), ("fore", "hind"), ("near leaf", "far leaf")):
         if one in name or other in name:
             return name.replace(one, other) if one in name else name.replace(other, one)
     return name
 
 
-def _places(pitch: float) -> tuple[Tensor, Tensor]:
-    """Part ids `[places]` and positions `[places, 2]` in figure units of all places."""
+def _mirrored(parts: Tensor, positions: Tensor) -> Tensor:
+    """Positions `[places, 2]` on parts `[places]` as they are on the opposite part, seen from left to right."""
+    upright = torch.tensor([any(word in kind.name for word in UPRIGHT) for kind in PARTS])[parts]
+    along, across = torch.tensor([-1.0, 1.0]), torch.tensor([1.0, -1.0])
+    return positions * torch.where(upright[:, None], across, along)
+
+
+def _places(pitch: float, held_out: Collection[str]) -> tuple[Tensor, Tensor]:
+    """Part ids `[places]` and positions `[places, 2]` in figure units of all places but those that are held out."""
     parts, positions = [], []
     for index, kind in enumerate(PARTS):
-        if index == 0 or kind.name in HELD_OUT:
+        if index == 0 or kind.name in held_out:
             continue
         counts = [max(1, round(2.0 * half / pitch)) for half in kind.half_size]
         axes = [(np.arange(n) + 0.5) / n * 2.0 - 1.0 for n in counts]
@@ -68,8 +77,8 @@ def _places(pitch: float) -> tuple[Tensor, Tensor]:
 
 
 class SurfaceEmbedding(nn.Module):
-    """One vector for every place on every part, for tokens of `channels` channels; places lie `pitch` apart, and a
-    token's share spreads by `reach` around its own, both in figure units."""
+    """One vector for every place on every part but those `held_out`, for tokens of `channels` channels; places lie
+    `pitch` apart, and a token's share spreads by `reach` around its own, both in figure units."""
 
     part: Tensor
     position: Tensor
@@ -77,18 +86,19 @@ class SurfaceEmbedding(nn.Module):
     unused: Tensor
     scale: Tensor
 
-    def __init__(self, channels: int, pitch: float = PITCH, reach: float = REACH) -> None:
+    def __init__(
+        self, channels: int, pitch: float = PITCH, reach: float = REACH, held_out: Collection[str] = HELD_OUT
+    ) -> None:
         super().__init__()
         self._reach = reach
-        part, position = _places(pitch)
+        part, position = _places(pitch, held_out)
         self.register_buffer("part", part, persistent=False)
         self.register_buffer("position", position, persistent=False)
         counterpart = torch.tensor([PART_ID[_opposite(kind.name)] for kind in PARTS])[part]
-        apart = torch.cdist(position * torch.tensor([-1.0, 1.0]), position)
+        apart = torch.cdist(_mirrored(part, position), position)
         apart = apart.masked_fill(counterpart[:, None] != part, torch.inf)
         self.register_buffer("opposite", apart.argmin(dim=1), persistent=False)
-        held_out = torch.tensor([0, *(PART_ID[name] for name in HELD_OUT)])
-        self.register_buffer("unused", held_out, persistent=False)
+        self.register_buffer("unused", torch.tensor([0, *(PART_ID[name] for name in held_out)]), persistent=False)
         self.register_buffer("scale", torch.tensor([kind.half_size for kind in PARTS]), persistent=False)
         self.vectors = nn.Parameter(torch.randn(len(part), channels) / channels**0.5)
 
@@ -100,43 +110,33 @@ class SurfaceEmbedding(nn.Module):
         `tokens` `[pictures, tokens, channels]`, `parts` `[pictures, tokens]` part ids with 0 for the background, `uv`
         `[pictures, tokens, 2]`. As in the sampler, the mean over a picture's figure is taken off first.
         """
-        figure = parts > 0
-        counted = figure & ~torch.isin(parts, self.unused)
-        if not bool(counted.any()):
+        features, squared = self._asked(tokens, parts, uv)
+        if len(features) == 0:
             return tokens.sum() * 0.0, tokens.sum() * 0.0
-        weight = figure.to(tokens.dtype)[..., None]
-        mean = (tokens * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1.0)
-        features = functional.normalize((tokens - mean)[counted], dim=-1)
         logits = features @ functional.normalize(self.vectors, dim=-1).T / TEMPERATURE
-        here = uv[counted] * self.scale[parts[counted]]
-        other = parts[counted][:, None] != self.part[None, :]
-        squared = torch.cdist(here, self.position).square().masked_fill(other, torch.inf)
         share = functional.softmax(-squared / (2.0 * self._reach**2), dim=-1)
         own = squared.argmin(dim=1, keepdim=True)
         lead = logits.gather(1, own) - logits.gather(1, self.opposite[own])
         return functional.cross_entropy(logits, share), functional.softplus(-lead).mean()
 
+    @torch.no_grad()
+    def begin_with(self, seen: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Gives every place the mean of what tokens, as `forward` takes them, already say there."""
+        total = torch.zeros_like(self.vectors)
+        for tokens, parts, uv in seen:
+            features, squared = self._asked(tokens, parts, uv)
+            total.index_add_(0, squared.argmin(dim=1), features)
+        known = total.norm(dim=1) > 0.0
+        self.vectors[known] = functional.normalize(total[known], dim=-1)
 
-def same_place(
-    tokens: tuple[Tensor, Tensor], places: tuple[Tensor, Tensor], figure: tuple[Tensor, Tensor], reach: float
-) -> Tensor:
-    """Cross-entropy of finding, by cosine, every place of a picture's figure in another view of the same picture.
-
-    No label is needed: dense contrastive learning within a picture (VADeR, Pinheiro et al. 2020, arXiv 2011.05499).
-    Each of a pair is one view: `tokens` `[pictures, tokens, channels]`, `places` `[pictures, tokens, 2]` and `figure`
-    `[pictures, tokens]` as `lab.train.placed.Views` has them. `reach` is the standard deviation of the share around
-    the true place, in shares of the picture's side.
-    """
-    terms = []
-    for here, there, at, to, mine, other in zip(*tokens, *places, *figure, strict=True):
-        distance = torch.cdist(at[mine], to[other])
-        if distance.numel() == 0:
-            continue
-        seen = distance.amin(1) < 2.0 * reach
-        own, others = (
-            functional.normalize(view[inside] - view[inside].mean(0), dim=-1)
-            for view, inside in ((here, mine), (there, other))
-        )
-        share = functional.softmax(-distance.square() / (2.0 * reach**2), dim=-1)
-        terms.append(functional.cross_entropy((own @ others.T / TEMPERATURE)[seen], share[seen], reduction="none"))
-    return torch.cat(terms).mean() if terms else tokens[0].sum() * 0.0
+    def _asked(self, tokens: Tensor, parts: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
+        """Features `[asked, channels]` of the tokens that count, and their squared distance to every place `[asked,
+        places]`, infinite to those on other parts."""
+        figure = parts > 0
+        counted = figure & ~torch.isin(parts, self.unused)
+        weight = figure.to(tokens.dtype)[..., None]
+        mean = (tokens * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1.0)
+        features = functional.normalize((tokens - mean)[counted], dim=-1)
+        here = uv[counted] * self.scale[parts[counted]]
+        other = parts[counted][:, None] != self.part[None, :]
+        return features, torch.cdist(here, self.position).square().masked_fill(other, torch.inf)

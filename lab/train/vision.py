@@ -2,14 +2,13 @@
 
 A vision transformer in DINOv2's layout (transformers' `Dinov2Model`) on rendered scenes: what DINOv2 is to SDXL, at
 the mini's size. Every token is asked for its place on the figure, as the UNet's are (`lab.train.surface`), and by a
-linear head for its part; both are dropped afterwards. The category that is held out from these is seen as photographs
-would be, without labels: each of its figure's places is asked for in another view of the same picture.
+linear head for its part; both are dropped afterwards. It sees all categories, also the one that the UNet's loss never
+saw, as DINOv2 has seen what SDXL is asked for.
 
     python -m lab.train.vision --out runs/vision --set runs/mini/set --until 01:30
     python -m lab.train.vision --out runs/vision --export models/mini/correspondence
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,30 +19,16 @@ from transformers import Dinov2Config, Dinov2Model
 from lab.scenes import PARTS
 from lab.train.companion import Length, export_companion, run_companion, train_companion
 from lab.train.dataset import SceneSet
-from lab.train.placed import PATCH, PICTURE_SIZE, PlacedBatch, PlacedScenes, Views
-from lab.train.surface import SurfaceEmbedding, same_place
+from lab.train.placed import HEADS, LAYERS, PATCH, PICTURE_SIZE, WIDTH, PlacedBatch, PlacedScenes
+from lab.train.surface import SurfaceEmbedding
 
-PITCH, REACH = 0.1, 0.08
+PITCH, REACH = 0.08, 0.06
 """Of places on a part, in figure units (`lab.train.surface`)."""
 END_WEIGHT = 3.0
 """Of telling a figure's ends apart: what a token says of that is little beside what it says of its place, so that
 pictures may agree in places and yet be matched the wrong way round."""
-VIEW_REACH = 0.04
-"""Of places in a picture, in shares of its side."""
-VIEWED_SHARE = 0.2
-"""Scenes in two views, as a share of the labelled ones of a batch."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step is made of."""
-
-    labelled: PlacedBatch
-    views: tuple[Views, Views] | None
-
-    @classmethod
-    def draw(cls, scenes: PlacedScenes, step: int, count: int) -> "Batch":
-        return cls(scenes.draw(step, count), scenes.draw_twice(step, max(1, round(VIEWED_SHARE * count))))
+FIRST_BATCHES = 60
+"""Over which places take their first vectors from a model that training starts from."""
 
 
 class Reader(nn.Module):
@@ -52,49 +37,67 @@ class Reader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.model = build_vision()
-        width = self.model.config.hidden_size
-        self.part = nn.Linear(width, len(PARTS))
-        self.surface = SurfaceEmbedding(width, PITCH, REACH)
+        self.part = nn.Linear(WIDTH, len(PARTS))
+        self.surface = SurfaceEmbedding(WIDTH, PITCH, REACH, held_out=())
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, batch: PlacedBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss to descend and its parts for the log."""
-        labelled, views = batch.labelled, batch.views or ()
-        count = len(labelled.pictures)
-        pictures = torch.cat([labelled.pictures, *(view.pictures for view in views)])
-        tokens = self.model(pixel_values=pictures).last_hidden_state[:, 1:].float()
-        part = functional.cross_entropy(self.part(tokens[:count]).flatten(0, 1).float(), labelled.parts.flatten())
-        surface, ends = self.surface(tokens[:count], labelled.parts, labelled.uv)
+        tokens = self._tokens(batch)
+        part = functional.cross_entropy(self.part(tokens).flatten(0, 1).float(), batch.parts.flatten())
+        surface, ends = self.surface(tokens, batch.parts, batch.uv)
         values = {"part": part, "surface": surface, "ends": END_WEIGHT * ends}
-        if batch.views is not None:
-            here, there = batch.views
-            first, second = tokens[count:].chunk(2)
-            places, figure = (here.places, there.places), (here.figure, there.figure)
-            values["views"] = same_place((first, second), places, figure, VIEW_REACH)
         return torch.stack(list(values.values())).sum(), {name: float(v.detach()) for name, v in values.items()}
+
+    @torch.no_grad()
+    def begin_as(self, folder: Path, scenes: PlacedScenes) -> None:
+        """Takes the weights of a checkpoint of as many layers or fewer, and asks as it answers already."""
+        begin_as(self.model, Dinov2Model.from_pretrained(folder, dtype=torch.float32))
+        batches = (scenes.draw(step, Length.batch) for step in range(FIRST_BATCHES))
+        self.surface.begin_with((self._tokens(batch), batch.parts, batch.uv) for batch in batches)
+
+    def _tokens(self, batch: PlacedBatch) -> Tensor:
+        tokens: Tensor = self.model(pixel_values=batch.pictures).last_hidden_state[:, 1:].float()
+        return tokens
 
 
 def build_vision() -> Dinov2Model:
-    """A freshly initialised model of 1.0 M parameters: patches of 8 px, 16 x 16 of them in a 128 px picture."""
+    """A freshly initialised model of 1.5 M parameters: patches of 8 px, 16 x 16 of them in a 128 px picture."""
     config = Dinov2Config(
-        hidden_size=128,
-        num_hidden_layers=6,
-        num_attention_heads=4,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
         mlp_ratio=3,
         image_size=PICTURE_SIZE,
         patch_size=PATCH,
         layerscale_value=1.0,
     )
-    # Written out, attention is twice as fast to train on a CPU as torch's own.
-    return Dinov2Model._from_config(config, attn_implementation="eager")
+    return Dinov2Model(config)
+
+
+@torch.no_grad()
+def begin_as(model: Dinov2Model, smaller: Dinov2Model) -> None:
+    """Gives a model the weights of one with as many layers or fewer; layers between those add nothing at first (as in
+    Net2Net, Chen et al., arXiv 1511.05641)."""
+    model.embeddings.load_state_dict(smaller.embeddings.state_dict())
+    model.layernorm.load_state_dict(smaller.layernorm.state_dict())
+    layers, given = model.encoder.layer, smaller.encoder.layer
+    begun = {(number + 1) * len(layers) // len(given) - 1: layer for number, layer in enumerate(given)}
+    for number, layer in enumerate(layers):
+        if number in begun:
+            layer.load_state_dict(begun[number].state_dict())
+            continue
+        for last in (layer.attention.o_proj, layer.mlp.fc2):
+            last.weight.zero_()
+            last.bias.zero_()
 
 
 def train_vision(folder: Path, scenes: SceneSet, length: Length, start_from: Path | None = None) -> None:
     """Trains in `folder`; resumes there after any kill."""
     torch.manual_seed(0)
-    reader = Reader()
-    if start_from is not None:
-        reader.model.load_state_dict(Dinov2Model.from_pretrained(start_from, dtype=torch.float32).state_dict())
-    train_companion(folder / "vision.pt", reader, Batch.draw, scenes, length)
+    reader, placed, state = Reader(), PlacedScenes(scenes), folder / "vision.pt"
+    if start_from is not None and not state.exists():
+        reader.begin_as(start_from, placed)
+    train_companion(state, reader, placed.draw, length)
 
 
 def export_vision(folder: Path, target: Path) -> None:

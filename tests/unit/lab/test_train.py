@@ -1,5 +1,6 @@
 """Training: the smoke run makes a checkpoint that SDXL's own pipeline loads, and a killed run goes on where it was."""
 
+import copy
 import csv
 import json
 import subprocess
@@ -15,6 +16,7 @@ from diffusers import StableDiffusionXLPipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import Dinov2Model
 
 from checkpoints.correspondence import load_correspondence
 from checkpoints.parts import load_part_finder
@@ -31,7 +33,7 @@ from lab.train.progress import Budget, LossLog, learning_rate, load_state, save_
 from lab.train.run import Plan, train
 from lab.train.surface import SurfaceEmbedding, captured_tokens
 from lab.train.tokens import caption_words, encode_captions, learn_merges, write_tokenizers
-from lab.train.vision import export_vision, train_vision
+from lab.train.vision import begin_as, build_vision, export_vision, train_vision
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,10 @@ def test_the_ends_of_a_figure_are_told_apart(
 ) -> None:
     surface, told, parts, uv = told_surface
     places = torch.arange(len(surface.part))
+    leg = surface.part == PART_ID["near foreleg"]
+    counterpart = surface.opposite[leg]
+    assert set(surface.part[counterpart].tolist()) == {PART_ID["near hindleg"]}
+    torch.testing.assert_close(surface.position[counterpart], surface.position[leg] * torch.tensor([1.0, -1.0]))
     assert torch.equal(surface.opposite[surface.opposite], places), "the opposite's opposite is the place itself"
     wheel, door = (surface.part == PART_ID[name] for name in ("front wheel", "door"))
     assert set(surface.part[surface.opposite[wheel]].tolist()) == {PART_ID["rear wheel"]}
@@ -182,6 +188,36 @@ def test_the_ends_of_a_figure_are_told_apart(
     wrong = surface(told, parts, uv * torch.tensor([-1.0, 1.0]))[1]
     same = surface(torch.ones_like(told), parts, uv)[1]
     assert float(right) < float(same) < float(wrong)
+
+
+@torch.no_grad()
+def test_places_begin_with_what_tokens_say_already(
+    told_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
+) -> None:
+    _, tokens, parts, uv = told_surface
+    fresh = SurfaceEmbedding(tokens.shape[2])
+    before = fresh.vectors.clone()
+    fresh.begin_with([(tokens, parts, uv)])
+    asked = torch.zeros(len(before), dtype=torch.bool)
+    asked[::7] = True
+    assert torch.equal(fresh.vectors[~asked], before[~asked]), "what nobody saw stays"
+    said = torch.nn.functional.normalize(tokens[0] - tokens[0].mean(0), dim=-1)
+    torch.testing.assert_close(fresh.vectors[asked], said)
+
+
+@torch.no_grad()
+def test_a_deeper_correspondence_model_begins_as_the_one_it_goes_on_from() -> None:
+    torch.manual_seed(0)
+    deeper = build_vision()
+    config = copy.deepcopy(deeper.config)
+    config.num_hidden_layers = 6
+    smaller = Dinov2Model(config)
+    pictures = torch.rand(2, 3, 128, 128)
+    before = deeper(pixel_values=pictures).last_hidden_state
+    begin_as(deeper, smaller)
+    after = deeper(pixel_values=pictures).last_hidden_state
+    torch.testing.assert_close(after, smaller(pixel_values=pictures).last_hidden_state)
+    assert not torch.allclose(after, before, atol=0.1)
 
 
 def test_captured_tokens_are_the_last_two_decoder_self_attentions() -> None:
