@@ -30,6 +30,10 @@ from core.token_map import TokenMap
 from core.trust import PLAIN, MatchRule
 from core.vision import place_features
 
+VISION_SAY = 2.5
+"""Of the correspondence model's cosines beside the UNet's, found on tuning pairs (ADR 27); published fusions weigh both
+alike (arXiv 2305.15347)."""
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -88,7 +92,7 @@ def read_vision(
     """What the correspondence model says of pictures. Raises ModelMissingError where none is held."""
     if models.correspondence is None:
         raise ModelMissingError("correspondence")
-    return Descriptors(place_features(models.correspondence, pictures, grid), grid)
+    return Descriptors(place_features(models.correspondence, pictures, grid), grid, VISION_SAY)
 
 
 def match_pictures(
@@ -103,7 +107,7 @@ def match_pictures(
     refinement: float = 0.0,
     guide: Float[Tensor, "3 height width"] | None = None,
 ) -> TokenMap:
-    """Match the target's tokens to the reference's, every network having the same say. `penalty` gives for a grid what
+    """Match the target's tokens to the reference's, every network having its say. `penalty` gives for a grid what
     every match loses; `guide` is the target's picture."""
     target, reference, grid = _combined(descriptors, pair)
     return match_consistently(

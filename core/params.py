@@ -102,7 +102,7 @@ class TransferParams(BaseModel):
     match_smoothness: float = Field(default=2.0, ge=0.0, le=100.0)
     """Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does."""
 
-    match_rigidity: float = Field(default=1.0, ge=0.0, le=10.0)
+    match_rigidity: float = Field(default=0.25, ge=0.0, le=10.0)
     """Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way."""
 
     match_framing: bool = True
