@@ -10,7 +10,7 @@ from torch import Tensor
 from core.denoise import LatentPair, Trajectory, denoise
 from core.freeu import FreeU, freeu
 from core.guidance import NoisePredictor
-from core.latents import encode_picture
+from core.latents import encode_closely
 from core.matching import layer_matcher
 from core.models import Models
 from core.modes import injecting
@@ -124,6 +124,6 @@ class Rearranged:
             moved = rearrange_picture(placed.reference.picture, matches, mask, guide=target.picture)
             # Encoded amid the target's surroundings: a latent depends on what lies around it.
             picture = torch.lerp(target.picture, moved, mask)
-            return encode_picture(self._models.vae, picture, pair.reference.dtype)
+            return encode_closely(self._models.vae, picture, pair.reference.dtype)
 
         return rearrange
