@@ -27,9 +27,9 @@ def encode_picture(vae: AutoencoderKL, picture: Picture, dtype: torch.dtype) -> 
 
 
 def encode_closely(vae: AutoencoderKL, picture: Picture, dtype: torch.dtype) -> Latent:
-    """A latent that decodes closer to the picture than `encode_picture`'s, which serves to be noised: what is lost on the
-    way there and back is added before the picture goes there again (one fixed-point iteration). Two encodings and a
-    decoding. Raises NonFiniteError."""
+    """A latent that decodes closer to the picture than that of `encode_picture`: what is lost on the way there and back
+    is added before the picture goes there again (one fixed-point iteration). Two encodings and a decoding. Raises
+    NonFiniteError."""
     lost = picture - decode_latent(vae, encode_picture(vae, picture, dtype)).to(picture)
     return encode_picture(vae, picture + lost, dtype)
 

@@ -115,8 +115,7 @@ class TransferParams(BaseModel):
     """Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0."""
 
     match_mirrored: bool = False
-    """Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept. No gain
-    was measured on the mini checkpoint."""
+    """Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept."""
 
     match_every: int = Field(default=1, ge=1, le=200)
     """With `match_source` `layer` or `step`: matches are made anew at every n-th injected step only."""
@@ -182,6 +181,9 @@ class TransferParams(BaseModel):
 
     clean_latent_range: NoiseRange = (0.7, 0.2)
     """Noise levels at which the predicted clean latent is rearranged."""
+
+    shading_strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    """How far it is put under the target's light and shade; not with maps that are made while sampling."""
 
     reanchor_level: NoiseLevel = 0.25
     """Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
@@ -294,7 +296,5 @@ class TransferParams(BaseModel):
         for name in ("injection_range", "reinjection_range", "clean_latent_range", "noise_range", "adain_range"):
             start, stop = getattr(self, name)
             if start < stop:
-                raise ValueError(
-                    f"{name}: sampling runs from noise to image, so start ({start}) must be >= stop ({stop})"
-                )
+                raise ValueError(f"{name}: sampling runs downwards, so start ({start}) must be >= stop ({stop})")
         return self

@@ -24,6 +24,7 @@ _PAPER: Mapping[str, Any] = {
     # i = 49 to 67.
     "adain_range": (0.181, 0.0),
     "clean_latent_strength": 0.0,
+    "shading_strength": 0.0,
     "reanchor_level": 0.0,
 }
 """Go, Choi, Shin, Uh, arXiv 2406.07008, as their public code runs."""

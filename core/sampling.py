@@ -21,6 +21,7 @@ from core.rearrange import FeatureInjection, InjectedRegion, rearrange_picture
 from core.regions import Canvases
 from core.rematch import StepMatches
 from core.schedule import make_steps
+from core.shading import keep_shading
 from core.token_map import TokenMap
 from core.watch import Watcher, watched
 
@@ -66,7 +67,7 @@ def sample(
     if params.match_source == "step":
         watchers = [StepMatches(models, canvases, pairs, params), *watchers]
     plan = plan_steps(steps, params, inject=bool(layers or watchers))
-    rearranged = Rearranged(models, canvases, pairs)
+    rearranged = Rearranged(models, canvases, pairs, params.shading_strength)
     trajectories = [
         Trajectory(
             pairs,
@@ -106,10 +107,13 @@ def _injected(pairs: Sequence[LatentPair], start: Start, params: TransferParams)
 class Rearranged:
     """References rearranged by maps, as clean latents."""
 
-    def __init__(self, models: Models, canvases: Canvases, pairs: Sequence[LatentPair]) -> None:
+    def __init__(
+        self, models: Models, canvases: Canvases, pairs: Sequence[LatentPair], shading_strength: float
+    ) -> None:
         self._models = models
         self._canvases = canvases
         self._pairs = pairs
+        self._shading_strength = shading_strength
 
     def by(self, start: Start) -> Callable[[int, TokenMap], Tensor]:
         """A region's reference rearranged by a map. One that serves all steps moves the picture; one of a single step
@@ -122,6 +126,7 @@ class Rearranged:
             target, placed = self._canvases.target, self._canvases.regions[region]
             mask = placed.target_mask
             moved = rearrange_picture(placed.reference.picture, matches, mask, guide=target.picture)
+            moved = keep_shading(moved, target.picture, mask, strength=self._shading_strength)
             # Encoded amid the target's surroundings: a latent depends on what lies around it.
             picture = torch.lerp(target.picture, moved, mask)
             return encode_closely(self._models.vae, picture, pair.reference.dtype)

@@ -73,6 +73,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "clean latent": Row({"injection_layers": (), "reanchor_level": 0.0}),
         "latent, anchored": Row({"injection_layers": ()}),
         "no anchor": Row({"reanchor_level": 0.0}),
+        "reference's shading": Row({"shading_strength": 0.0}),
         "half strength": Row({"appearance_strength": 0.5}),
         "colour only": Row({"colour_only": True}),
     },

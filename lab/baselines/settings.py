@@ -16,6 +16,7 @@ NEUTRAL: Changes = {
     "injection_guidance": 1.0,
     "attention_contrast": 1.0,
     "clean_latent_strength": 0.0,
+    "shading_strength": 0.0,
     "reanchor_level": 0.0,
     "noise_mode": "structure",
     "structure_strength": 1.0,

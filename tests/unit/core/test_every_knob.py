@@ -145,6 +145,7 @@ COMBINATIONS: tuple[dict[str, Any], ...] = (
         "mask_mode": "none",
         "reanchor_level": 0.6,
         "clean_latent_strength": 0.3,
+        "shading_strength": 0.5,
         "clean_latent_range": (1.0, 0.0),
         "injection_range": (1.0, 0.0),
         "injection_layers": ["mid_block", "up_blocks.0"],

@@ -1,10 +1,13 @@
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
+from checkpoints.settings import MINI
 from core.errors import NonFiniteError
 from core.footprint import small_footprint
-from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
+from core.latents import decode_latent, encode_closely, encode_picture, fit_latent_to_rgb, preview_picture
 from core.models import Models
+from lab.scenes import Domain, render, sample_scene
 from tests.tiny import tiny_models
 
 
@@ -85,3 +88,13 @@ def test_the_preview_finds_a_linear_decoder(models: Models) -> None:
     expected = pictures[0].permute(1, 2, 0).clamp(0, 1) * 255
     assert preview.dtype == torch.uint8
     assert (preview.float() - expected).abs().max() <= 2.0
+
+
+def test_a_picture_encoded_closely_decodes_closer() -> None:
+    vae = AutoencoderKL.from_pretrained(MINI, subfolder="vae", dtype=torch.float32)
+    picture = torch.from_numpy(render(sample_scene(Domain.TUNING, 1), 128).image.copy()).permute(2, 0, 1) / 255.0
+    once, closely = (
+        decode_latent(vae, encode(vae, picture, torch.float32)) for encode in (encode_picture, encode_closely)
+    )
+    lost, left = (float((decoded - picture).square().mean()) for decoded in (once, closely))
+    assert left < 0.85 * lost
