@@ -17,7 +17,7 @@ Picture = Float[Tensor, "3 height width"]
 
 AREA = 128 * 128
 """Pixels at most among which shading is compared; it is smooth, and read between them where a picture has more."""
-VOICES = 4096
+VOICES = 2048
 """Places at most that every place is compared with."""
 NEAR = 0.4
 """Distance at which a place has 0.61 of its say, as a share of the picture's side."""
