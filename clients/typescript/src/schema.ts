@@ -1298,7 +1298,7 @@ export interface components {
             /**
              * Match Rigidity
              * @description Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way.
-             * @default 1
+             * @default 0.25
              */
             match_rigidity: number;
             /**
@@ -1321,8 +1321,7 @@ export interface components {
             match_refinement: number;
             /**
              * Match Mirrored
-             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept. No gain
-             *     was measured on the mini checkpoint.
+             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept.
              * @default false
              */
             match_mirrored: boolean;
@@ -1464,6 +1463,12 @@ export interface components {
                 number,
                 number
             ];
+            /**
+             * Shading Strength
+             * @description How far it is put under the target's light and shade; not with maps that are made while sampling.
+             * @default 1
+             */
+            shading_strength: number;
             /**
              * Reanchor Level
              * @description Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
@@ -1714,6 +1719,7 @@ export interface components {
          *           0.7,
          *           0.2
          *         ],
+         *         "shading_strength": 1,
          *         "reanchor_level": 0.25,
          *         "noise_mode": "structure",
          *         "noise_range": [
@@ -1827,6 +1833,7 @@ export interface components {
          *           0.7,
          *           0.2
          *         ],
+         *         "shading_strength": 1,
          *         "reanchor_level": 0.25,
          *         "noise_mode": "structure",
          *         "noise_range": [
@@ -2618,6 +2625,7 @@ export interface components {
          *           0.7,
          *           0.2
          *         ],
+         *         "shading_strength": 1,
          *         "reanchor_level": 0.25,
          *         "noise_mode": "structure",
          *         "noise_range": [
@@ -2741,6 +2749,7 @@ export interface components {
          *           0.7,
          *           0.2
          *         ],
+         *         "shading_strength": 1,
          *         "reanchor_level": 0.25,
          *         "noise_mode": "structure",
          *         "noise_range": [
@@ -3161,7 +3170,7 @@ export interface components {
             /**
              * Match Rigidity
              * @description Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way.
-             * @default 1
+             * @default 0.25
              */
             match_rigidity: number;
             /**
@@ -3184,8 +3193,7 @@ export interface components {
             match_refinement: number;
             /**
              * Match Mirrored
-             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept. No gain
-             *     was measured on the mini checkpoint.
+             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept.
              * @default false
              */
             match_mirrored: boolean;
@@ -3327,6 +3335,12 @@ export interface components {
                 number,
                 number
             ];
+            /**
+             * Shading Strength
+             * @description How far it is put under the target's light and shade; not with maps that are made while sampling.
+             * @default 1
+             */
+            shading_strength: number;
             /**
              * Reanchor Level
              * @description Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
