@@ -183,7 +183,7 @@ class TransferParams(BaseModel):
     """Noise levels at which the predicted clean latent is rearranged."""
 
     shading_strength: float = Field(default=1.0, ge=0.0, le=1.0)
-    """How far it is put under the target's light and shade; not with maps that are made while sampling."""
+    """How far the moved reference takes the target's light and shade; not with maps made while sampling."""
 
     reanchor_level: NoiseLevel = 0.25
     """Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges

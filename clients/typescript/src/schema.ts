@@ -1465,7 +1465,7 @@ export interface components {
             ];
             /**
              * Shading Strength
-             * @description How far it is put under the target's light and shade; not with maps that are made while sampling.
+             * @description How far the moved reference takes the target's light and shade; not with maps made while sampling.
              * @default 1
              */
             shading_strength: number;
@@ -3337,7 +3337,7 @@ export interface components {
             ];
             /**
              * Shading Strength
-             * @description How far it is put under the target's light and shade; not with maps that are made while sampling.
+             * @description How far the moved reference takes the target's light and shade; not with maps made while sampling.
              * @default 1
              */
             shading_strength: number;
