@@ -62,11 +62,11 @@ def test_only_the_masked_is_changed_and_only_by_the_masked() -> None:
 
 
 def test_a_large_picture_is_shaded_as_a_small_one() -> None:
-    large = [
-        torch.nn.functional.interpolate(p[None], scale_factor=8, mode="bilinear")[0]
-        for p in (lit(BLUE, FROM_ABOVE), lit(ORANGE, FROM_LEFT))
-    ]
-    gain = shading_gain(*large, torch.ones(8 * SIDE, 8 * SIDE))
+    moved, target = (
+        torch.nn.functional.interpolate(picture[None], scale_factor=8, mode="bilinear")[0]
+        for picture in (lit(BLUE, FROM_ABOVE), lit(ORANGE, FROM_LEFT))
+    )
+    gain = shading_gain(moved, target, torch.ones(8 * SIDE, 8 * SIDE))
     small = shading_gain(lit(BLUE, FROM_ABOVE), lit(ORANGE, FROM_LEFT), EVERYWHERE)
     shrunk = torch.nn.functional.avg_pool2d(gain[None], 8)[0]
     torch.testing.assert_close(shrunk, small, rtol=0.0, atol=0.03)
