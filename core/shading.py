@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from core.match import token_mask
+
 Picture = Float[Tensor, "3 height width"]
 """sRGB, 0 to 1."""
 
@@ -48,9 +50,8 @@ def shading_gain(moved: Picture, target: Picture, mask: Float[Tensor, "height wi
     height, width = mask.shape
     shrink = min(1.0, (AREA / (height * width)) ** 0.5)
     size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-    small = F.interpolate(torch.cat([moved, target, mask[None]])[None], size=size, mode="area")[0]
-    inside = small[6] >= small[6].max().clamp(max=0.5)
-    row, column = torch.nonzero(inside, as_tuple=True)
+    small = F.interpolate(torch.cat([moved, target])[None], size=size, mode="area")[0]
+    row, column = torch.nonzero(token_mask(mask, size).unflatten(0, size), as_tuple=True)
     place = torch.stack([row, column], dim=1).to(small) / (NEAR * (size[0] * size[1]) ** 0.5)
     sides = [_hue_and_lightness(small[first : first + 3, row, column].T) for first in (0, 3)]
     scaled = [part for hue, lightness in sides for part in (hue / SAME_HUE, lightness[:, None] / SAME_LIGHTNESS)]
