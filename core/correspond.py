@@ -105,6 +105,7 @@ def match_pictures(
     penalty: Callable[[tuple[int, int]], Tensor] | None = None,
     rule: MatchRule = PLAIN,
     refinement: float = 0.0,
+    pieces: int = 0,
     guide: Float[Tensor, "3 height width"] | None = None,
 ) -> TokenMap:
     """Match the target's tokens to the reference's, every network having its say. `penalty` gives for a grid what
@@ -122,6 +123,7 @@ def match_pictures(
         penalty=None if penalty is None else penalty(grid),
         rule=rule,
         refinement=refinement,
+        pieces=pieces,
         colours=None if guide is None else token_colours(guide, grid),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.affine import distance_from_affine
 from core.consensus import TEMPERATURE, agree_with_neighbours
+from core.pieces import follow_pieces
 from core.pins import CanvasPins
 from core.refine import fit_locally, places_between
 from core.token_map import LocalMaps, TokenMap, hold_pins, place_tokens
@@ -63,12 +64,13 @@ def match_consistently(
     penalty: Float[Tensor, "tokens tokens"] | None = None,
     rule: MatchRule = PLAIN,
     refinement: float = 0.0,
+    pieces: int = 0,
     colours: Float[Tensor, "tokens 3"] | None = None,
 ) -> TokenMap:
     """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`, to one affine map of the
     whole figure with weight `rigidity`, and near `pins` to them. `penalty` is taken from the cosines first. With
-    `refinement`, matches lie between tokens and are smoothed over about so many. `colours` of the target's tokens (RGB,
-    0 to 1) tell which neighbours are of one surface.
+    `refinement`, matches lie between tokens, are smoothed over about so many, and follow at most so many `pieces` of
+    the target. `colours` of the target's tokens (RGB, 0 to 1) tell which neighbours are of one surface.
 
     A figure is what masks set apart: where they cover everything, no affine map is asked. Holds a few matrices of
     tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neither neighbours nor figure are heard.
@@ -93,9 +95,7 @@ def match_consistently(
     if pins is not None:
         near, drawn = _drawn_to_pins(likeness, grid, pins)
         belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask, colours), free)
-        pinned, counterparts = pins.tokens(grid)
-        belief[pinned] = -torch.inf
-        belief[pinned, counterparts] = 0.0
+        _believe_pins(belief, pins, grid)
     index = belief.argmax(dim=-1)
     backward = weigh(likeness.T, reference_mask, target_mask, None).argmax(dim=-1) if rule.mutual else None
     confidence = _confidence(index, backward, cosine, grid, reference_mask, rule)
@@ -104,10 +104,11 @@ def match_consistently(
     found = settle_doubts(found, target_mask, reference_mask) if rule.borrow else found
     if refinement == 0.0:
         return found
-    refined = refine(found, belief, target_mask, colours, reach=refinement)
+    refined = refine(found, belief, cosine, target_mask, colours, reach=refinement, pieces=0 if pins else pieces)
     if pins is not None:
         unpinned = replace(found, index=torch.where(near, free.argmax(dim=-1), found.index))
-        refined = refined.where(near, refine(unpinned, free, target_mask, colours, reach=refinement))
+        elsewhere = refine(unpinned, free, cosine, target_mask, colours, reach=refinement, pieces=pieces)
+        refined = refined.where(near, elsewhere)
     found = _settled(found, refined, cosine, reference_mask)
     return found if pins is None else hold_pins(found, pins)
 
@@ -119,6 +120,13 @@ def cosines(
     dtype = torch.promote_types(target.dtype, torch.float32)
     similarity: Tensor = F.normalize(target.to(dtype), dim=-1) @ F.normalize(reference.to(dtype), dim=-1).T
     return similarity
+
+
+def _believe_pins(belief: Float[Tensor, "tokens tokens"], pins: CanvasPins, grid: tuple[int, int]) -> None:
+    """Makes pinned tokens sure of their counterparts, in place."""
+    pinned, counterparts = pins.tokens(grid)
+    belief[pinned] = -torch.inf
+    belief[pinned, counterparts] = 0.0
 
 
 def _settled(
@@ -161,17 +169,20 @@ def _drawn_to_pins(
 def refine(
     found: TokenMap,
     belief: Float[Tensor, "tokens tokens"],
+    cosine: Float[Tensor, "tokens tokens"],
     target_mask: Bool[Tensor, " tokens"],
     colours: Float[Tensor, "tokens 3"] | None,
     *,
     reach: float,
+    pieces: int,
 ) -> LocalMaps:
-    """Matches between tokens, by what is believed around the best of them; a match that is not the most believed one
-    any more stays where it is."""
+    """Matches between tokens, by what is believed around the best of them, smoothed, and following pieces; a match that
+    is not the most believed one any more stays where it is before that."""
     moved = found.index != belief.argmax(dim=-1)
     between = places_between(belief, found.grid)
     places = torch.where(moved[:, None], found.local_maps.places.to(between), between)
-    return LocalMaps(found.grid, *fit_locally(places, found.grid, target_mask, colours, reach=reach))
+    local = LocalMaps(found.grid, *fit_locally(places, found.grid, target_mask, colours, reach=reach))
+    return follow_pieces(local, places, cosine, target_mask, colours, most=pieces)
 
 
 def settle_doubts(token_map: TokenMap, inside: Bool[Tensor, " tokens"], there: Bool[Tensor, " tokens"]) -> TokenMap:

@@ -197,6 +197,7 @@ def matched(
         penalty=penalty,
         rule=match_rule(params),
         refinement=params.match_refinement,
+        pieces=params.match_pieces,
         guide=guide,
     )
 

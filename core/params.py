@@ -35,9 +35,8 @@ class TransferParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     preset: Preset | None = None
-    """Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
-    `few-steps`: for distilled networks (Turbo, Lightning, LCM). `paper`: the published settings on SDXL; `paper-sd15`:
-    those on Stable Diffusion 1.5, for which they were published."""
+    """Values for several knobs at once; those given beside it win. `balanced`: the defaults. `fast`: half the steps.
+    `few-steps`: for Turbo, Lightning, LCM. `paper`, `paper-sd15`: as published, on SDXL and on Stable Diffusion 1.5."""
 
     # --- schedule -----------------------------------------------------------------------------------------------
     num_steps: int = Field(default=20, ge=2, le=200)
@@ -73,9 +72,8 @@ class TransferParams(BaseModel):
     """Where in the reference appearance may come from."""
 
     regions: tuple[Region, ...] = Field(default=(), max_length=REGIONS_MAX)
-    """Parts of the target with a reference each, in one run. Where they overlap the later one lies on top. Outside of
-    all of them nothing changes; the two selections above restrict them further. Empty: the whole target from the
-    reference."""
+    """Parts of the target with a reference each, in one run; of overlapping ones the later lies on top. Outside of them
+    nothing changes; both selections above restrict them further. Empty: the whole target from the reference."""
 
     # --- correspondence -----------------------------------------------------------------------------------------
     match_source: MatchSource = "auto"
@@ -113,6 +111,9 @@ class TransferParams(BaseModel):
 
     match_refinement: float = Field(default=1.5, ge=0.0, le=4.0)
     """Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0."""
+
+    match_pieces: int = Field(default=12, ge=0, le=32)
+    """At most so many pieces of the target keep their shape in the refined matches, each moved by an affine map."""
 
     match_mirrored: bool = False
     """Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept."""
@@ -176,7 +177,7 @@ class TransferParams(BaseModel):
     """Distance in steps between two such injections; 0 switches them off. The paper: steps 11, 16, ..., 36 of 68."""
 
     # --- rearrangement of the predicted clean latent ------------------------------------------------------------
-    clean_latent_strength: float = Field(default=0.6, ge=0.0, le=1.0)
+    clean_latent_strength: float = Field(default=1.0, ge=0.0, le=1.0)
     """How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`."""
 
     clean_latent_range: NoiseRange = (0.7, 0.2)
@@ -191,10 +192,9 @@ class TransferParams(BaseModel):
 
     # --- noise --------------------------------------------------------------------------------------------------
     noise_mode: Literal["structure", "forward", "blend"] = "structure"
-    """What is added at a step inside `noise_range`, where `s` is `structure_strength`. `structure`: the structure row's
-    noise map times s; at s = 0 the step is deterministic. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map
-    times s and fresh noise times sqrt(1 - s^2). The level of noise is the same in all. Outside the range, and at s = 1,
-    the map is replayed whole, and the target's own structure with it."""
+    """What is added at a step inside `noise_range`, `s` being `structure_strength`. `structure`: the structure row's
+    noise map times s. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map times s and fresh noise times
+    sqrt(1 - s^2). Outside the range, and at s = 1, the map is replayed whole, and the target's structure with it."""
 
     noise_range: NoiseRange = (1.0, 0.0)
     """Noise levels at which `noise_mode` and `structure_strength` hold."""

@@ -15,6 +15,7 @@ _PAPER: Mapping[str, Any] = {
     "match_smoothness": 0.0,
     "match_rigidity": 0.0,
     "match_refinement": 0.0,
+    "match_pieces": 0,
     "injection_mode": "feature",
     "injection_strength": 1.0,
     # i = 11 to 67, and the structure again at i = 11, 16, ..., 36.

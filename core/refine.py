@@ -55,8 +55,7 @@ def fit_locally(
         * around(inside[:, None].to(places), grid, radius)[..., 0]
     )
     if colours is not None:
-        apart = (around(colours.to(places), grid, radius) - colours.to(places)).square().sum(-1)
-        weight = weight * torch.exp(-0.5 * apart / SAME_COLOUR**2)
+        weight = weight * alike(colours.to(places), grid, radius)
     near = around(places, grid, radius)
     design = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
     stiff = torch.tensor([HELD, STIFFNESS, STIFFNESS], device=places.device, dtype=places.dtype) * reach**2
@@ -82,6 +81,25 @@ def figure_slope(
     plain = torch.eye(2, device=places.device, dtype=places.dtype)
     slope: Tensor = torch.linalg.solve(own.T @ own + plain, own.T @ other + plain).T
     return slope
+
+
+def mean_around(
+    values: Float[Tensor, " tokens"],
+    grid: tuple[int, int],
+    inside: Bool[Tensor, " tokens"],
+    colours: Float[Tensor, "tokens 3"] | None,
+) -> Float[Tensor, " tokens"]:
+    """Of the 3 x 3 tokens around every one inside, those of its colour most."""
+    weight = around(inside[:, None].to(values), grid, 1)[..., 0]
+    if colours is not None:
+        weight = weight * alike(colours.to(values), grid, 1)
+    return (weight * around(values[:, None], grid, 1)[..., 0]).sum(0) / weight.sum(0).clamp(min=1e-6)
+
+
+def alike(colours: Float[Tensor, "tokens 3"], grid: tuple[int, int], radius: int) -> Float[Tensor, "neighbours tokens"]:
+    """How far the tokens around every one share its colour, 0 to 1."""
+    apart = (around(colours, grid, radius) - colours).square().sum(-1)
+    return torch.exp(-0.5 * apart / SAME_COLOUR**2)
 
 
 def token_colours(picture: Float[Tensor, "3 height width"], grid: tuple[int, int]) -> Float[Tensor, "tokens 3"]:

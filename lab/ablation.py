@@ -56,6 +56,7 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "not framed": Row({"match_framing": False, "match_looks": 1}),
         "one look": Row({"match_looks": 1}),
         "not refined": Row({"match_refinement": 0.0}),
+        "no pieces": Row({"match_pieces": 0}),
         "mirrored": Row({"match_mirrored": True}),
         "top 4": Row({"match_top_k": 4}),
         "mutual, keep": Row({"match_confidence": "mutual"}),

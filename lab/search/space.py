@@ -42,7 +42,7 @@ _ATTENTION: tuple[Trial, ...] = (
 
 TRIALS: Mapping[str, Sequence[Trial]] = {
     "ours": (
-        {"clean_latent_strength": 0.8},
+        {"clean_latent_strength": 0.6},
         {"shading_strength": 0.5},
         {"clean_latent_range": (0.7, 0.35), "reanchor_level": 0.4},
         {"reanchor_level": 0.0},

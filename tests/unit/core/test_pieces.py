@@ -1,0 +1,119 @@
+"""Matches that follow the affine maps of pieces, on fields made of pieces that are known."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from core.grid import token_places
+from core.match import match_consistently
+from core.pieces import FARTHEST, follow_pieces
+from core.pins import CanvasPins
+from core.refine import fit_locally
+from core.token_map import LocalMaps
+
+GRID = (12, 20)
+COUNT = GRID[0] * GRID[1]
+PLACES = token_places(GRID, torch.zeros(()))
+ALL = torch.ones(COUNT, dtype=torch.bool)
+LEFT = PLACES[:, 0] < 10.0
+TURN = torch.tensor([[0.6, -0.5], [0.5, 0.6]])
+SQUEEZE = torch.tensor([[1.1, 0.0], [0.2, 0.7]])
+JOINTED = torch.where(LEFT[:, None], (PLACES - 5.0) @ TURN.T + 5.0, (PLACES - 15.0) @ SQUEEZE.T + 14.0)
+"""Two pieces, each with a map of its own."""
+SLOPES = torch.where(LEFT[:, None, None], TURN, SQUEEZE)
+SAME = torch.zeros(COUNT, COUNT)
+"""Cosines of features that tell nothing."""
+
+
+def noisy(deviation: float, seed: int = 0) -> Tensor:
+    return JOINTED + deviation * torch.randn(COUNT, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def locally(places: Tensor, inside: Tensor = ALL) -> LocalMaps:
+    return LocalMaps(GRID, *fit_locally(places, GRID, inside, None, reach=1.5))
+
+
+def follow(places: Tensor, cosine: Tensor = SAME, inside: Tensor = ALL, most: int = 12) -> LocalMaps:
+    return follow_pieces(locally(places, inside), places, cosine, inside, None, most=most)
+
+
+def error(places: Tensor) -> float:
+    return float((places - JOINTED).norm(dim=1).mean())
+
+
+def test_two_pieces_are_told_apart_and_their_maps_found() -> None:
+    places = noisy(0.5)
+    before, after = locally(places), follow(places)
+    assert error(after.places) < 0.8 * error(before.places)
+    off, was = ((of.slopes - SLOPES).flatten(1).norm(dim=1) for of in (after, before))
+    assert off.median() < 0.5 * was.median()
+    joint = (PLACES[:, 0] - 10.0).abs() < 2.0
+    at_joint, was_there = ((of.places - JOINTED)[joint].norm(dim=1).mean() for of in (after, before))
+    assert at_joint < 0.7 * was_there
+
+
+def test_one_piece_alone_cannot_follow_a_joint() -> None:
+    one, two = (follow(noisy(0.3), most=most) for most in (1, 12))
+    assert error(two.places) < error(one.places)
+
+
+def test_wrong_matches_do_not_draw_a_piece_and_stay_where_they_were() -> None:
+    places, wrong = noisy(0.2), torch.arange(COUNT) % 7 == 0
+    places[wrong] = torch.tensor([18.0, 1.0])
+    before = LocalMaps(GRID, places, SLOPES.clone())
+    after = follow_pieces(before, places, SAME, ALL, None, most=12)
+    assert float((after.places - JOINTED)[~wrong].norm(dim=1).mean()) < 0.2
+    astray = wrong & ((JOINTED - places).norm(dim=1) > FARTHEST + 0.5)
+    assert astray.any()
+    assert torch.equal(after.places[astray], places[astray])
+    assert torch.equal(after.slopes[astray], before.slopes[astray])
+
+
+def test_a_token_stays_where_features_say_that_its_piece_leads_to_a_worse_place() -> None:
+    places, centre = JOINTED.clone(), torch.tensor([5.0, 6.0])
+    bent = (PLACES - centre).norm(dim=1) < 1.6
+    places[bent] += torch.tensor([2.0, 0.0])
+    before = LocalMaps(GRID, places, SLOPES.clone())
+    telling = -0.2 * torch.cdist(places, PLACES)
+    followed, kept = (follow_pieces(before, places, cosine, ALL, None, most=12) for cosine in (SAME, telling))
+    assert (followed.places - places)[bent].norm(dim=1).min() > 1.0
+    middle = int((PLACES - centre).norm(dim=1).argmin())
+    assert torch.equal(kept.places[middle], places[middle])
+
+
+def test_what_is_outside_has_no_say_and_no_pieces_are_no_change() -> None:
+    places = noisy(0.3)
+    places[~LEFT] = 100.0 * torch.rand(int((~LEFT).sum()), 2, generator=torch.Generator().manual_seed(1))
+    before, after = locally(places, LEFT), follow(places, inside=LEFT)
+    assert torch.equal(after.places[~LEFT], before.places[~LEFT])
+    assert torch.equal(after.slopes[~LEFT], before.slopes[~LEFT])
+    assert float((after.places - JOINTED)[LEFT].norm(dim=1).mean()) < 0.2
+    assert follow_pieces(before, places, SAME, LEFT, None, most=0) is before
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 32), st.booleans(), st.integers(0, 2**31))
+def test_the_smallest_and_the_wildest_figures_give_numbers(count: int, most: int, all_equal: bool, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    inside = torch.zeros(COUNT, dtype=torch.bool)
+    inside[torch.randperm(COUNT, generator=generator)[:count]] = True
+    places = torch.full((COUNT, 2), 3.0) if all_equal else 12.0 * torch.rand(COUNT, 2, generator=generator)
+    colours = torch.rand(COUNT, 3, generator=generator)
+    after = follow_pieces(locally(places, inside), places, SAME, inside, colours, most=most)
+    assert bool(torch.isfinite(after.places).all() and torch.isfinite(after.slopes).all())
+
+
+def test_matching_follows_pieces_but_near_a_pin_it_follows_the_pin() -> None:
+    generator = torch.Generator().manual_seed(3)
+    features = torch.nn.functional.normalize(torch.randn(COUNT, 24, generator=generator), dim=-1)
+    pins = CanvasPins(torch.tensor([[0.25, 0.5]]), torch.tensor([[0.3, 0.4]]), 0.15)
+    found, free = (
+        match_consistently(features, features, GRID, ALL, ALL, smoothness=2.0, refinement=1.5, pieces=pieces, pins=pins)
+        for pieces in (12, 0)
+    )
+    near, _ = pins.penalty(GRID)
+    assert found.refined is not None
+    assert free.refined is not None
+    torch.testing.assert_close(found.refined.places[near], free.refined.places[near])
+    assert not torch.equal(found.refined.places[~near], free.refined.places[~near])
