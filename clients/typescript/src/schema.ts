@@ -1165,9 +1165,8 @@ export interface components {
         EffectiveParams: {
             /**
              * Preset
-             * @description Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
-             *     `few-steps`: for distilled networks (Turbo, Lightning, LCM). `paper`: the published settings on SDXL; `paper-sd15`:
-             *     those on Stable Diffusion 1.5, for which they were published.
+             * @description Values for several knobs at once; those given beside it win. `balanced`: the defaults. `fast`: half the steps.
+             *     `few-steps`: for Turbo, Lightning, LCM. `paper`, `paper-sd15`: as published, on SDXL and on Stable Diffusion 1.5.
              * @default null
              */
             preset: ("balanced" | "fast" | "few-steps" | "paper" | "paper-sd15") | null;
@@ -1243,9 +1242,8 @@ export interface components {
             reference_selection: components["schemas"]["Selection"];
             /**
              * Regions
-             * @description Parts of the target with a reference each, in one run. Where they overlap the later one lies on top. Outside of
-             *     all of them nothing changes; the two selections above restrict them further. Empty: the whole target from the
-             *     reference.
+             * @description Parts of the target with a reference each, in one run; of overlapping ones the later lies on top. Outside of them
+             *     nothing changes; both selections above restrict them further. Empty: the whole target from the reference.
              * @default []
              */
             regions: components["schemas"]["Region"][];
@@ -1319,6 +1317,12 @@ export interface components {
              * @default 1.5
              */
             match_refinement: number;
+            /**
+             * Match Pieces
+             * @description At most so many pieces of the target keep their shape in the refined matches, each moved by an affine map.
+             * @default 12
+             */
+            match_pieces: number;
             /**
              * Match Mirrored
              * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept.
@@ -1448,7 +1452,7 @@ export interface components {
             /**
              * Clean Latent Strength
              * @description How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`.
-             * @default 0.6
+             * @default 1
              */
             clean_latent_strength: number;
             /**
@@ -1478,10 +1482,9 @@ export interface components {
             reanchor_level: number;
             /**
              * Noise Mode
-             * @description What is added at a step inside `noise_range`, where `s` is `structure_strength`. `structure`: the structure row's
-             *     noise map times s; at s = 0 the step is deterministic. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map
-             *     times s and fresh noise times sqrt(1 - s^2). The level of noise is the same in all. Outside the range, and at s = 1,
-             *     the map is replayed whole, and the target's own structure with it.
+             * @description What is added at a step inside `noise_range`, `s` being `structure_strength`. `structure`: the structure row's
+             *     noise map times s. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map times s and fresh noise times
+             *     sqrt(1 - s^2). Outside the range, and at s = 1, the map is replayed whole, and the target's structure with it.
              * @default structure
              * @enum {string}
              */
@@ -1691,6 +1694,7 @@ export interface components {
          *         "match_framing": true,
          *         "match_looks": 2,
          *         "match_refinement": 1.5,
+         *         "match_pieces": 12,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -1714,7 +1718,7 @@ export interface components {
          *           0.3
          *         ],
          *         "reinjection_every": 5,
-         *         "clean_latent_strength": 0.6,
+         *         "clean_latent_strength": 1,
          *         "clean_latent_range": [
          *           0.7,
          *           0.2
@@ -1805,6 +1809,7 @@ export interface components {
          *         "match_framing": true,
          *         "match_looks": 2,
          *         "match_refinement": 1.5,
+         *         "match_pieces": 12,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -1828,7 +1833,7 @@ export interface components {
          *           0.3
          *         ],
          *         "reinjection_every": 5,
-         *         "clean_latent_strength": 0.6,
+         *         "clean_latent_strength": 1,
          *         "clean_latent_range": [
          *           0.7,
          *           0.2
@@ -2597,6 +2602,7 @@ export interface components {
          *         "match_framing": true,
          *         "match_looks": 2,
          *         "match_refinement": 1.5,
+         *         "match_pieces": 12,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -2620,7 +2626,7 @@ export interface components {
          *           0.3
          *         ],
          *         "reinjection_every": 5,
-         *         "clean_latent_strength": 0.6,
+         *         "clean_latent_strength": 1,
          *         "clean_latent_range": [
          *           0.7,
          *           0.2
@@ -2721,6 +2727,7 @@ export interface components {
          *         "match_framing": true,
          *         "match_looks": 2,
          *         "match_refinement": 1.5,
+         *         "match_pieces": 12,
          *         "match_mirrored": false,
          *         "match_every": 1,
          *         "match_top_k": 1,
@@ -2744,7 +2751,7 @@ export interface components {
          *           0.3
          *         ],
          *         "reinjection_every": 5,
-         *         "clean_latent_strength": 0.6,
+         *         "clean_latent_strength": 1,
          *         "clean_latent_range": [
          *           0.7,
          *           0.2
@@ -3037,9 +3044,8 @@ export interface components {
         TransferParams: {
             /**
              * Preset
-             * @description Values for several knobs at once; what is given beside it wins. `balanced`: the defaults. `fast`: half the steps.
-             *     `few-steps`: for distilled networks (Turbo, Lightning, LCM). `paper`: the published settings on SDXL; `paper-sd15`:
-             *     those on Stable Diffusion 1.5, for which they were published.
+             * @description Values for several knobs at once; those given beside it win. `balanced`: the defaults. `fast`: half the steps.
+             *     `few-steps`: for Turbo, Lightning, LCM. `paper`, `paper-sd15`: as published, on SDXL and on Stable Diffusion 1.5.
              * @default null
              */
             preset: ("balanced" | "fast" | "few-steps" | "paper" | "paper-sd15") | null;
@@ -3115,9 +3121,8 @@ export interface components {
             reference_selection: components["schemas"]["Selection"];
             /**
              * Regions
-             * @description Parts of the target with a reference each, in one run. Where they overlap the later one lies on top. Outside of
-             *     all of them nothing changes; the two selections above restrict them further. Empty: the whole target from the
-             *     reference.
+             * @description Parts of the target with a reference each, in one run; of overlapping ones the later lies on top. Outside of them
+             *     nothing changes; both selections above restrict them further. Empty: the whole target from the reference.
              * @default []
              */
             regions: components["schemas"]["Region"][];
@@ -3191,6 +3196,12 @@ export interface components {
              * @default 1.5
              */
             match_refinement: number;
+            /**
+             * Match Pieces
+             * @description At most so many pieces of the target keep their shape in the refined matches, each moved by an affine map.
+             * @default 12
+             */
+            match_pieces: number;
             /**
              * Match Mirrored
              * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept.
@@ -3320,7 +3331,7 @@ export interface components {
             /**
              * Clean Latent Strength
              * @description How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`.
-             * @default 0.6
+             * @default 1
              */
             clean_latent_strength: number;
             /**
@@ -3350,10 +3361,9 @@ export interface components {
             reanchor_level: number;
             /**
              * Noise Mode
-             * @description What is added at a step inside `noise_range`, where `s` is `structure_strength`. `structure`: the structure row's
-             *     noise map times s; at s = 0 the step is deterministic. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map
-             *     times s and fresh noise times sqrt(1 - s^2). The level of noise is the same in all. Outside the range, and at s = 1,
-             *     the map is replayed whole, and the target's own structure with it.
+             * @description What is added at a step inside `noise_range`, `s` being `structure_strength`. `structure`: the structure row's
+             *     noise map times s. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map times s and fresh noise times
+             *     sqrt(1 - s^2). Outside the range, and at s = 1, the map is replayed whole, and the target's structure with it.
              * @default structure
              * @enum {string}
              */
