@@ -112,6 +112,7 @@ COMBINATIONS: tuple[dict[str, Any], ...] = (
     {
         "part_names": ["wing", "head"],
         "part_weight": 2.0,
+        "match_pieces": 3,
         "match_layers": ["up_blocks.0.attentions.0.transformer_blocks.6"],
         "match_noise_level": 0.4,
     },
