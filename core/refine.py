@@ -24,6 +24,8 @@ ASTRAY = 1.5
 ITERATIONS = 5
 STIFFNESS = 0.1
 """Weight of the whole figure's slope in a token's, in neighbours."""
+LEAST_REACH = 0.1
+"""Tokens. A neighbour weighs nothing by then, and the squares of much smaller ones are 0 in float32."""
 HELD = 1e-5
 """Weight of a token's own place beside what its neighbours say of it."""
 
@@ -48,6 +50,7 @@ def fit_locally(
 
     Tokens that are not `inside` have no say.
     """
+    reach = max(reach, LEAST_REACH)
     radius = math.ceil(3.0 * reach)
     offsets = steps_around(radius, places)
     weight = (

@@ -61,6 +61,7 @@ def test_every_knob_has_values_that_are_allowed_and_values_that_are_not() -> Non
 )
 @given(values=st.fixed_dictionaries({}, optional=dict(VALID)), seed=st.integers(0, 2**63 - 1))
 @example(values={"preset": "paper", "match_source": "layer", "appearance_strength": 0.0}, seed=0)
+@example(values={"match_refinement": 1e-310}, seed=0)
 def test_whatever_is_allowed_runs(values: dict[str, Any], seed: int) -> None:
     asked = agreeing({"match_draws": 1, "resolution": 64, **values, "num_steps": 2})
     try:
