@@ -69,16 +69,15 @@ def match_consistently(
 ) -> TokenMap:
     """As `match_tokens`, but every token listens to its neighbours with weight `smoothness`, to one affine map of the
     whole figure with weight `rigidity`, and near `pins` to them. `penalty` is taken from the cosines first. With
-    `refinement`, matches lie between tokens, are smoothed over about so many, and follow at most so many `pieces` of
-    the target. `colours` of the target's tokens (RGB, 0 to 1) tell which neighbours are of one surface.
+    `refinement`, matches lie between tokens, are smoothed over about so many, and follow at most so many `pieces`.
+    `colours` of the target's tokens (RGB, 0 to 1) tell which neighbours are of one surface.
 
     A figure is what masks set apart: where they cover everything, no affine map is asked. Holds a few matrices of
-    tokens squared; beyond CHUNK_ELEMENTS of them (8192 tokens) neither neighbours nor figure are heard.
+    tokens squared; of more than CHUNK_ELEMENTS (8192 tokens) neither neighbours nor figure are heard.
     """
     if len(target) * len(reference) > CHUNK_ELEMENTS:
         smoothness = rigidity = refinement = 0.0
-    plain = smoothness == rigidity == refinement == 0.0
-    if plain and pins is None and penalty is None and rule == PLAIN:
+    if smoothness == rigidity == refinement == 0.0 and pins is None and penalty is None and rule == PLAIN:
         return TokenMap(grid, *match_tokens(target, reference, reference_mask))
     cosine = cosines(target, reference)
     likeness = cosine if penalty is None else cosine - penalty.to(cosine.dtype)
@@ -97,17 +96,18 @@ def match_consistently(
         belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask, colours), free)
         _believe_pins(belief, pins, grid)
     index = belief.argmax(dim=-1)
-    backward = weigh(likeness.T, reference_mask, target_mask, None).argmax(dim=-1) if rule.mutual else None
+    backward = weigh(likeness.T, reference_mask, target_mask, None) if rule.mutual or pieces > 0 else None
     confidence = _confidence(index, backward, cosine, grid, reference_mask, rule)
     ranked, shares = rank(belief, rule.ranks) if rule.ranks > 1 else (None, None)
     found = TokenMap(grid, index, cosine.gather(1, index[:, None])[:, 0], confidence, ranked, shares)
     found = settle_doubts(found, target_mask, reference_mask) if rule.borrow else found
     if refinement == 0.0:
         return found
-    refined = refine(found, belief, cosine, target_mask, colours, reach=refinement, pieces=0 if pins else pieces)
+    masks = (target_mask, reference_mask)
+    refined = refine(found, belief, backward, cosine, masks, colours, reach=refinement, pieces=0 if pins else pieces)
     if pins is not None:
         unpinned = replace(found, index=torch.where(near, free.argmax(dim=-1), found.index))
-        elsewhere = refine(unpinned, free, cosine, target_mask, colours, reach=refinement, pieces=pieces)
+        elsewhere = refine(unpinned, free, backward, cosine, masks, colours, reach=refinement, pieces=pieces)
         refined = refined.where(near, elsewhere)
     found = _settled(found, refined, cosine, reference_mask)
     return found if pins is None else hold_pins(found, pins)
@@ -143,14 +143,14 @@ def _settled(
 
 def _confidence(
     index: Int[Tensor, " tokens"],
-    backward: Int[Tensor, " tokens"] | None,
+    backward: Float[Tensor, "tokens tokens"] | None,
     cosine: Float[Tensor, "tokens tokens"],
     grid: tuple[int, int],
     reference_mask: Bool[Tensor, " tokens"],
     rule: MatchRule,
 ) -> Float[Tensor, " tokens"] | None:
-    """How far matches are to be believed by a rule; `backward` are the reference's matches in the target."""
-    tests = [] if backward is None else [far_from_mutual(index, backward, grid)]
+    """How far matches are to be believed by a rule; `backward` is what the reference's tokens believe."""
+    tests = [far_from_mutual(index, backward.argmax(dim=-1), grid)] if rule.mutual and backward is not None else []
     if rule.ratio:
         tests.append(ratio_test(cosine, index, grid, reference_mask))
     return torch.stack(tests).amin(dim=0) if tests else None
@@ -169,20 +169,25 @@ def _drawn_to_pins(
 def refine(
     found: TokenMap,
     belief: Float[Tensor, "tokens tokens"],
+    backward: Float[Tensor, "tokens tokens"] | None,
     cosine: Float[Tensor, "tokens tokens"],
-    target_mask: Bool[Tensor, " tokens"],
+    masks: tuple[Bool[Tensor, " tokens"], Bool[Tensor, " tokens"]],
     colours: Float[Tensor, "tokens 3"] | None,
     *,
     reach: float,
     pieces: int,
 ) -> LocalMaps:
-    """Matches between tokens, by what is believed around the best of them, smoothed, and following pieces; a match that
-    is not the most believed one any more stays where it is before that."""
+    """Matches between tokens, by what is believed around the best of them, smoothed, and following pieces, which also
+    hear what the reference's tokens believe; a match that is not the most believed one any more stays where it is
+    before that. `masks` of target and reference."""
     moved = found.index != belief.argmax(dim=-1)
     between = places_between(belief, found.grid)
     places = torch.where(moved[:, None], found.local_maps.places.to(between), between)
-    local = LocalMaps(found.grid, *fit_locally(places, found.grid, target_mask, colours, reach=reach))
-    return follow_pieces(local, places, cosine, target_mask, colours, most=pieces)
+    local = LocalMaps(found.grid, *fit_locally(places, found.grid, masks[0], colours, reach=reach))
+    if pieces == 0 or backward is None:
+        return local
+    back = places_between(backward, found.grid)
+    return follow_pieces(local, places, back, cosine, *masks, colours, most=pieces)
 
 
 def settle_doubts(token_map: TokenMap, inside: Bool[Tensor, " tokens"], there: Bool[Tensor, " tokens"]) -> TokenMap:

@@ -129,7 +129,7 @@ def train_clip(folder: Path, scenes: SceneSet, length: Length, start_from: Path 
     reader = Reader(_tokenizer(folder))
     if start_from is not None:
         begin_as(reader.model, Dinov2Model.from_pretrained(start_from, dtype=torch.float32))
-    train_companion(folder / "clip.pt", reader, PlacedScenes(scenes, held_out=HELD_OUT).draw, length)
+    train_companion(folder / "clip.pt", reader, PlacedScenes(scenes, length.batch_seed, held_out=HELD_OUT).draw, length)
 
 
 def export_clip(folder: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from lab.train.dataset import SceneSet, open_set
 from lab.train.descent import descend, follow, restore, save
-from lab.train.placed import describe_input
+from lab.train.placed import BATCH_SEED, describe_input
 from lab.train.progress import Budget, LossLog, learning_rate, load_state, next_time
 
 WARMUP_STEPS = 100
@@ -33,6 +33,8 @@ class Length:
     schedule_steps: int | None = None
     """Steps that the learning rate is laid out for where the run stops earlier."""
     bf16: bool = False
+    batch_seed: int = BATCH_SEED
+    """Which batches are drawn; another one goes on with scenes as they were not seen yet."""
 
 
 def train_companion(path: Path, model: Module, draw: Callable[[int, int], object], length: Length) -> None:
@@ -82,6 +84,7 @@ def run_companion(
     parser.add_argument("--steps", type=int, default=4_000)
     parser.add_argument("--until", help="end of the training, HH:MM in UTC; the schedule then follows the clock")
     parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--batch-seed", type=int, default=BATCH_SEED, help="which batches are drawn")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate at its peak")
     parser.add_argument("--start-from", type=Path, help="a checkpoint folder to begin as, where the model can")
     parser.add_argument("--threads", type=int, default=1)
@@ -98,6 +101,6 @@ def run_companion(
     train(
         options.out,
         open_set(options.set),
-        Length(options.steps, ends_at, options.batch, options.rate, bf16=options.bf16),
+        Length(options.steps, ends_at, options.batch, options.rate, bf16=options.bf16, batch_seed=options.batch_seed),
         options.start_from,
     )

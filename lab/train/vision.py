@@ -94,7 +94,7 @@ def begin_as(model: Dinov2Model, smaller: Dinov2Model) -> None:
 def train_vision(folder: Path, scenes: SceneSet, length: Length, start_from: Path | None = None) -> None:
     """Trains in `folder`; resumes there after any kill."""
     torch.manual_seed(0)
-    reader, placed, state = Reader(), PlacedScenes(scenes), folder / "vision.pt"
+    reader, placed, state = Reader(), PlacedScenes(scenes, length.batch_seed), folder / "vision.pt"
     if start_from is not None and not state.exists():
         reader.begin_as(start_from, placed)
     train_companion(state, reader, placed.draw, length)

@@ -24,6 +24,8 @@ JOINTED = torch.where(LEFT[:, None], (PLACES - 5.0) @ TURN.T + 5.0, (PLACES - 15
 SLOPES = torch.where(LEFT[:, None, None], TURN, SQUEEZE)
 SAME = torch.zeros(COUNT, COUNT)
 """Cosines of features that tell nothing."""
+NONE = torch.zeros(COUNT, dtype=torch.bool)
+"""No token of the reference that says where it matches."""
 
 
 def noisy(deviation: float, seed: int = 0) -> Tensor:
@@ -35,7 +37,7 @@ def locally(places: Tensor, inside: Tensor = ALL) -> LocalMaps:
 
 
 def follow(places: Tensor, cosine: Tensor = SAME, inside: Tensor = ALL, most: int = 12) -> LocalMaps:
-    return follow_pieces(locally(places, inside), places, cosine, inside, None, most=most)
+    return follow_pieces(locally(places, inside), places, PLACES, cosine, inside, NONE, None, most=most)
 
 
 def error(places: Tensor) -> float:
@@ -62,7 +64,7 @@ def test_wrong_matches_do_not_draw_a_piece_and_stay_where_they_were() -> None:
     places, wrong = noisy(0.2), torch.arange(COUNT) % 7 == 0
     places[wrong] = torch.tensor([18.0, 1.0])
     before = LocalMaps(GRID, places, SLOPES.clone())
-    after = follow_pieces(before, places, SAME, ALL, None, most=12)
+    after = follow_pieces(before, places, PLACES, SAME, ALL, NONE, None, most=12)
     assert float((after.places - JOINTED)[~wrong].norm(dim=1).mean()) < 0.2
     astray = wrong & ((JOINTED - places).norm(dim=1) > FARTHEST + 0.5)
     assert astray.any()
@@ -76,20 +78,35 @@ def test_a_token_stays_where_features_say_that_its_piece_leads_to_a_worse_place(
     places[bent] += torch.tensor([2.0, 0.0])
     before = LocalMaps(GRID, places, SLOPES.clone())
     telling = -0.2 * torch.cdist(places, PLACES)
-    followed, kept = (follow_pieces(before, places, cosine, ALL, None, most=12) for cosine in (SAME, telling))
+    followed, kept = (follow_pieces(before, places, PLACES, cosine, ALL, NONE, None, most=12) for cosine in (SAME, telling))
     assert (followed.places - places)[bent].norm(dim=1).min() > 1.0
     middle = int((PLACES - centre).norm(dim=1).argmin())
     assert torch.equal(kept.places[middle], places[middle])
 
 
-def test_what_is_outside_has_no_say_and_no_pieces_are_no_change() -> None:
+def test_matches_drawn_to_the_middle_both_ways_give_the_size_that_things_have() -> None:
+    generator = torch.Generator().manual_seed(0)
+    middle, there = torch.tensor([10.0, 6.0]), (PLACES - torch.tensor([10.0, 6.0])).abs().amax(dim=1) < 5.0
+    wide = torch.diag(torch.tensor([1.4, 1.2]))
+    inside = ((PLACES - middle) @ wide).abs().amax(dim=1) < 5.0
+    noise = 0.2 * torch.randn(2, COUNT, 2, generator=generator)
+    places = middle + 0.8 * (PLACES - middle) @ wide + noise[0]
+    back = middle + 0.8 * (PLACES - middle) @ wide.inverse() + noise[1]
+    one_way, both_ways = (
+        follow_pieces(locally(places, inside), places, back, SAME, inside, heard, None, most=4).slopes[inside]
+        for heard in (NONE, there)
+    )
+    assert one_way.det().mean() < 0.7 * wide.det()
+    assert 0.9 * wide.det() < both_ways.det().mean() < 1.1 * wide.det()
+
+
+def test_what_is_outside_has_no_say() -> None:
     places = noisy(0.3)
     places[~LEFT] = 100.0 * torch.rand(int((~LEFT).sum()), 2, generator=torch.Generator().manual_seed(1))
     before, after = locally(places, LEFT), follow(places, inside=LEFT)
     assert torch.equal(after.places[~LEFT], before.places[~LEFT])
     assert torch.equal(after.slopes[~LEFT], before.slopes[~LEFT])
     assert float((after.places - JOINTED)[LEFT].norm(dim=1).mean()) < 0.2
-    assert follow_pieces(before, places, SAME, LEFT, None, most=0) is before
 
 
 @settings(max_examples=20, deadline=None)
@@ -100,7 +117,7 @@ def test_the_smallest_and_the_wildest_figures_give_numbers(count: int, most: int
     inside[torch.randperm(COUNT, generator=generator)[:count]] = True
     places = torch.full((COUNT, 2), 3.0) if all_equal else 12.0 * torch.rand(COUNT, 2, generator=generator)
     colours = torch.rand(COUNT, 3, generator=generator)
-    after = follow_pieces(locally(places, inside), places, SAME, inside, colours, most=most)
+    after = follow_pieces(locally(places, inside), places, PLACES, SAME, inside, inside, colours, most=most)
     assert bool(torch.isfinite(after.places).all() and torch.isfinite(after.slopes).all())
 
 
