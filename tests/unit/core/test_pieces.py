@@ -78,7 +78,9 @@ def test_a_token_stays_where_features_say_that_its_piece_leads_to_a_worse_place(
     places[bent] += torch.tensor([2.0, 0.0])
     before = LocalMaps(GRID, places, SLOPES.clone())
     telling = -0.2 * torch.cdist(places, PLACES)
-    followed, kept = (follow_pieces(before, places, PLACES, cosine, ALL, NONE, None, most=12) for cosine in (SAME, telling))
+    followed, kept = (
+        follow_pieces(before, places, PLACES, cosine, ALL, NONE, None, most=12) for cosine in (SAME, telling)
+    )
     assert (followed.places - places)[bent].norm(dim=1).min() > 1.0
     middle = int((PLACES - centre).norm(dim=1).argmin())
     assert torch.equal(kept.places[middle], places[middle])
