@@ -96,14 +96,14 @@ def match_consistently(
         belief = torch.where(near[:, None], weigh(drawn, target_mask, reference_mask, colours), free)
         _believe_pins(belief, pins, grid)
     index = belief.argmax(dim=-1)
-    backward = weigh(likeness.T, reference_mask, target_mask, None) if rule.mutual or pieces > 0 else None
+    backward = weigh(likeness.T, reference_mask, target_mask, None) if rule.mutual or pieces * refinement > 0 else None
     confidence = _confidence(index, backward, cosine, grid, reference_mask, rule)
     ranked, shares = rank(belief, rule.ranks) if rule.ranks > 1 else (None, None)
     found = TokenMap(grid, index, cosine.gather(1, index[:, None])[:, 0], confidence, ranked, shares)
-    found = settle_doubts(found, target_mask, reference_mask) if rule.borrow else found
+    masks = (target_mask, reference_mask)
+    found = settle_doubts(found, *masks) if rule.borrow else found
     if refinement == 0.0:
         return found
-    masks = (target_mask, reference_mask)
     refined = refine(found, belief, backward, cosine, masks, colours, reach=refinement, pieces=0 if pins else pieces)
     if pins is not None:
         unpinned = replace(found, index=torch.where(near, free.argmax(dim=-1), found.index))
@@ -184,7 +184,7 @@ def refine(
     between = places_between(belief, found.grid)
     places = torch.where(moved[:, None], found.local_maps.places.to(between), between)
     local = LocalMaps(found.grid, *fit_locally(places, found.grid, masks[0], colours, reach=reach))
-    if pieces == 0 or backward is None:
+    if backward is None:
         return local
     back = places_between(backward, found.grid)
     return follow_pieces(local, places, back, cosine, *masks, colours, most=pieces)

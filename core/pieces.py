@@ -57,6 +57,8 @@ def follow_pieces(
     of the target that the reference's tokens `there` matched `back`. `colours` of the target's tokens (RGB, 0 to 1)
     tell surfaces apart.
     """
+    if most == 0:
+        return local
     grid = local.grid
     centres = token_places(grid, places)
     own, before = centres[inside], local.places[inside]

@@ -102,13 +102,14 @@ def test_matches_drawn_to_the_middle_both_ways_give_the_size_that_things_have() 
     assert 0.9 * wide.det() < both_ways.det().mean() < 1.1 * wide.det()
 
 
-def test_what_is_outside_has_no_say() -> None:
+def test_what_is_outside_has_no_say_and_no_pieces_are_no_change() -> None:
     places = noisy(0.3)
     places[~LEFT] = 100.0 * torch.rand(int((~LEFT).sum()), 2, generator=torch.Generator().manual_seed(1))
     before, after = locally(places, LEFT), follow(places, inside=LEFT)
     assert torch.equal(after.places[~LEFT], before.places[~LEFT])
     assert torch.equal(after.slopes[~LEFT], before.slopes[~LEFT])
     assert float((after.places - JOINTED)[LEFT].norm(dim=1).mean()) < 0.2
+    assert follow_pieces(before, places, PLACES, SAME, LEFT, NONE, None, most=0) is before
 
 
 @settings(max_examples=20, deadline=None)
