@@ -30,8 +30,8 @@ from core.token_map import TokenMap
 from core.trust import PLAIN, MatchRule
 from core.vision import place_features
 
-VISION_SAY = 2.5
-"""Of the correspondence model's cosines beside the UNet's, found on tuning pairs (ADR 27); published fusions weigh both
+VISION_SAY = 6.0
+"""Of the correspondence model's cosines beside the UNet's, found on tuning pairs (ADR 31); published fusions weigh both
 alike (arXiv 2305.15347)."""
 
 

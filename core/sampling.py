@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from core.denoise import LatentPair, Trajectory, denoise
+from core.fill import continue_beyond
 from core.freeu import FreeU, freeu
 from core.guidance import NoisePredictor
 from core.latents import encode_closely
@@ -125,7 +126,8 @@ class Rearranged:
                 return rearrange_picture(pair.reference[0], matches, pair.target_mask)[None]
             target, placed = self._canvases.target, self._canvases.regions[region]
             mask = placed.target_mask
-            moved = rearrange_picture(placed.reference.picture, matches, mask, guide=target.picture)
+            source = continue_beyond(placed.reference.picture, placed.reference.mask)
+            moved = rearrange_picture(source, matches, mask, guide=target.picture)
             moved = keep_shading(moved, target.picture, mask, strength=self._shading_strength)
             # Encoded amid the target's surroundings: a latent depends on what lies around it.
             picture = torch.lerp(target.picture, moved, mask)

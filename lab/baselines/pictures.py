@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from core.fill import continue_beyond
 from core.rearrange import rearrange_picture
 from core.token_map import TokenMap
 from lab.baselines.case import Bytes, Case
@@ -32,7 +33,8 @@ def warp(case: Case) -> Bytes:
 def warped(case: Case, token_map: TokenMap) -> Bytes:
     """As `warp`, by any map."""
     target, reference = case.canvases.target, case.canvases.reference
-    moved = rearrange_picture(reference.picture, token_map, target.mask, guide=target.picture)
+    source = continue_beyond(reference.picture, reference.mask)
+    moved = rearrange_picture(source, token_map, target.mask, guide=target.picture)
     radius = max(1, round(GUIDE_RADIUS * len(target.mask)))
     filtered = guided_filter(moved, target.picture, target.mask, radius=radius, epsilon=GUIDE_EPSILON)
     return case.finish(torch.where(target.mask > 0.0, filtered, target.picture).clamp(0.0, 1.0))
