@@ -30,10 +30,6 @@ from core.token_map import TokenMap
 from core.trust import PLAIN, MatchRule
 from core.vision import place_features
 
-VISION_SAY = 6.0
-"""Of the correspondence model's cosines beside the UNet's, found on tuning pairs (ADR 31); published fusions weigh both
-alike (arXiv 2305.15347)."""
-
 
 @dataclass(frozen=True)
 class Matches:
@@ -90,9 +86,10 @@ def read_vision(
     models: Models, pictures: Float[Tensor, "pictures 3 height width"], grid: tuple[int, int]
 ) -> Descriptors:
     """What the correspondence model says of pictures. Raises ModelMissingError where none is held."""
-    if models.correspondence is None:
+    model = models.correspondence
+    if model is None:
         raise ModelMissingError("correspondence")
-    return Descriptors(place_features(models.correspondence, pictures, grid), grid, VISION_SAY)
+    return Descriptors(place_features(model, pictures, grid), grid, model.fusion_weight)
 
 
 def match_pictures(

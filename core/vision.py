@@ -26,6 +26,9 @@ class VisionModel:
     std: tuple[float, float, float]
     side_px: int
     """Side of the square picture that it reads best; other shapes get the same area."""
+    fusion_weight: float = 1.0
+    """Over 0: of its cosines beside the UNet's, where both are heard. Published fusions weigh both alike (arXiv
+    2305.15347)."""
 
     @property
     def patch_px(self) -> int:

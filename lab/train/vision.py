@@ -27,6 +27,8 @@ PITCH, REACH = 0.08, 0.06
 END_WEIGHT = 3.0
 """Of telling a figure's ends apart: what a token says of that is little beside what it says of its place, so that
 pictures may agree in places and yet be matched the wrong way round."""
+FUSION_WEIGHT = 6.0
+"""Of its cosines beside those of the mini's UNet, as found on tuning pairs (ADR 31)."""
 FIRST_BATCHES = 60
 """Over which places take their first vectors from a model that training starts from."""
 
@@ -70,6 +72,7 @@ def build_vision() -> Dinov2Model:
         image_size=PICTURE_SIZE,
         patch_size=PATCH,
         layerscale_value=1.0,
+        fusion_weight=FUSION_WEIGHT,
     )
     return Dinov2Model(config)
 

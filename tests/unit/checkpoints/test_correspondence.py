@@ -39,6 +39,17 @@ def test_the_side_is_read_in_every_spelling(folder: Path, size: object) -> None:
     assert load_correspondence(str(folder), None, CPU).side_px == 64
 
 
+def test_the_configuration_says_what_it_weighs_beside_the_unet(folder: Path) -> None:
+    assert load_correspondence(str(folder), None, CPU).fusion_weight == 1.0
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "fusion_weight": 2.5}))
+    assert load_correspondence(str(folder), None, CPU).fusion_weight == 2.5
+    for wrong in (0.0, -1.0, 1e999, "much", None):
+        (folder / "config.json").write_text(json.dumps({**config, "fusion_weight": wrong}))
+        with pytest.raises(CheckpointUnsupported, match="PLUMAGE_CORRESPONDENCE"):
+            load_correspondence(str(folder), None, CPU)
+
+
 def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RevisionNotPinned, match="PLUMAGE_CORRESPONDENCE_REVISION"):
         load_correspondence("owner/name", None, CPU)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel, PreTrainedModel
 
-from core.correspond import VISION_SAY, read_unet, read_vision
+from core.correspond import read_unet, read_vision
 from core.errors import ModelMissingError
 from core.guidance import make_predictor
 from core.models import Models
@@ -26,7 +26,7 @@ def tiny_vision(registers: int = 0) -> VisionModel:
         if registers
         else Dinov2Model(Dinov2Config(**SIZES))
     )
-    return VisionModel(network.eval().requires_grad_(False), GREY, GREY, side_px=32)
+    return VisionModel(network.eval().requires_grad_(False), GREY, GREY, side_px=32, fusion_weight=3.0)
 
 
 @pytest.mark.parametrize("registers", [0, 3])
@@ -80,7 +80,7 @@ def test_a_network_has_the_same_say_however_many_layers_are_read_of_it(models: M
         read = read_unet(models, predict, torch.randn(2, 4, 32, 32), layers, noise_level=0.2, draws=1, seed=1)
         assert len(read) == len(layers)
         assert sum(one.say for one in read) == 1.0
-    assert read_vision(with_model, torch.rand(2, 3, 64, 64), (8, 8)).say == VISION_SAY
+    assert read_vision(with_model, torch.rand(2, 3, 64, 64), (8, 8)).say == 3.0
 
 
 def test_without_the_model_the_setting_is_named(models: Models, pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
