@@ -21,6 +21,7 @@ RUN pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r
 COPY pyproject.toml README.md LICENSE ./
 COPY core core
 COPY jobs jobs
+COPY uploads uploads
 COPY service service
 COPY cli cli
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
@@ -35,6 +36,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY core core
 COPY checkpoints checkpoints
 COPY jobs jobs
+COPY uploads uploads
 COPY worker worker
 COPY cli cli
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.random_sdxl import random_sdxl
-from core.params import TransferParams
+from core.images.canvas import to_pil
+from core.params.transfer import TransferParams
 from core.pipeline import TransferResult, transfer
-from core.pixels import to_pil
 
 SETTINGS = {
     "default": TransferParams(),

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from core.models import Models
+from core.models.models import Models
 
 
 def random_sdxl(device: torch.device, dtype: torch.dtype) -> Models:

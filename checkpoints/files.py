@@ -8,8 +8,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from checkpoints.errors import CheckpointUnsupported
-from checkpoints.sources import is_folder, pinned
-from core.backbones import BACKBONES, Backbone
+from checkpoints.hub import is_folder, pinned
+from core.models.models import BACKBONES, Backbone
 
 GIB = 1 << 30
 

@@ -17,20 +17,16 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
-from checkpoints.correspondence import load_correspondence
 from checkpoints.devices import choose_device, choose_dtype
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported
 from checkpoints.files import find_backbone, require_parts
+from checkpoints.hub import Source, download_network, is_folder, source_of, verified
 from checkpoints.lora import DEFAULT_FILE, fuse_lora
 from checkpoints.manifest import digest_of, fingerprints
-from checkpoints.obtain import Source, download_network, source_of, verified
-from checkpoints.parts import load_part_finder
-from checkpoints.segmenters import load_segmenter, load_text_segmenter
+from checkpoints.optional import load_correspondence, load_part_finder, load_segmenter, load_text_segmenter
 from checkpoints.settings import ModelSettings
-from checkpoints.sources import is_folder
-from core.backbones import SD15, SDXL, Backbone
-from core.models import Models
-from core.optional import OptionalModel
+from core.models.models import SD15, SDXL, Backbone, Models
+from core.params.optional_models import OptionalModel
 
 _PIPELINES = {SDXL: StableDiffusionXLPipeline, SD15: StableDiffusionPipeline}
 _LEFT_OUT: dict[Backbone, dict[str, Any]] = {
@@ -59,7 +55,7 @@ class LoadedModels:
 
 
 def load(settings: ModelSettings) -> LoadedModels:
-    """Load a checkpoint of one of `core.backbones`, and the optional models that are configured.
+    """Load a checkpoint of one of `core.models.models`, and the optional models that are configured.
 
     The VAE runs in float32 where its configuration says `force_upcast` (SDXL's own overflows in float16), else in the
     UNet's precision. Raises the errors of `checkpoints.errors`.

@@ -13,17 +13,17 @@ from checkpoints.errors import CheckpointError
 from checkpoints.load import LoadedModels, load
 from checkpoints.settings import ModelSettings
 from cli.errors import BadInput, Failed
-from cli.progress import progress_bar
+from cli.io import progress_bar
 from cli.settings import explained
 from core.errors import CoreError
-from core.params import TransferParams
+from core.images.canvas import from_pil, to_pil
+from core.masks.regions import Masks
+from core.params.transfer import TransferParams
 from core.pipeline import Preview, transfer_variants
-from core.pixels import from_pil, to_pil
-from core.regions import Masks
 from jobs.errors import InvalidImage
-from jobs.images import CheckedPicture, PictureLimits, check_mask, check_picture
-from jobs.named import MASK, PART_PATTERN, PICTURE, Expected
+from jobs.inputs import MASK, PART_PATTERN, PICTURE, Expected
 from jobs.schema import Output
+from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
 from worker.pictures import Pictures as Tensors
 from worker.pictures import decode_named, encode_image, encode_masks
 

@@ -6,22 +6,22 @@ from importlib.metadata import version
 
 import click
 
-from cli.children import PARENT_VARIABLE
-from cli.deliver import deliver
-from cli.demo import demo
-from cli.doctor import doctor
-from cli.evaluate import evaluate
-from cli.explain import explain
-from cli.faults import faults
-from cli.keys import keys
-from cli.match import match
-from cli.models import models
-from cli.openapi import openapi
-from cli.serve import serve
-from cli.transfer import transfer
-from cli.up import up
-from cli.webhook_secrets import webhook_secrets
-from cli.worker import worker
+from cli.commands.deliver import deliver
+from cli.commands.demo import demo
+from cli.commands.doctor import doctor
+from cli.commands.evaluate import evaluate
+from cli.commands.explain import explain
+from cli.commands.faults import faults
+from cli.commands.keys import keys
+from cli.commands.match import match
+from cli.commands.models import models
+from cli.commands.openapi import openapi
+from cli.commands.serve import serve
+from cli.commands.transfer import transfer
+from cli.commands.up import up
+from cli.commands.webhook_secrets import webhook_secrets
+from cli.commands.worker import worker
+from cli.stack.children import PARENT_VARIABLE
 from jobs.lifeline import die_with_parent
 
 

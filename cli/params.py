@@ -1,4 +1,4 @@
-"""`--param key=value`: knobs by name, checked by the one declaration in `core.params`."""
+"""`--param key=value`: knobs by name, checked by the one declaration in `core.params.transfer`."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cli.errors import BadInput
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 
 
 def read_params(assignments: Sequence[str], preset: str | None = None) -> TransferParams:

@@ -12,7 +12,7 @@ CoreError
 
 from typing import ClassVar
 
-from core.optional import OptionalModel, how_to_configure
+from core.params.optional_models import OptionalModel, how_to_configure
 
 
 class CoreError(Exception):

@@ -7,20 +7,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.correspond import describe
 from core.errors import EmptyMaskError
-from core.grid import token_at
-from core.match import match_tokens, token_mask
-from core.matching import correspond, look_once
-from core.models import Models
-from core.params import TransferParams
-from core.patch import select_layers
+from core.images.geometry import token_at, token_mask
+from core.injection.injection import FeatureInjection, Seen, injection_rows
+from core.masks.regions import NONE_NAMED, UNMASKED, CanvasRegion, Masks, Named, inside
+from core.matching.correspondence import describe
+from core.matching.one_shot import correspond, look_once
+from core.matching.solver import match_tokens
+from core.models.models import Models
+from core.models.unet import select_layers
+from core.params.selection import Place
+from core.params.transfer import TransferParams
 from core.pipeline import encode, prepare, select
-from core.rearrange import FeatureInjection
-from core.regions import NONE_NAMED, UNMASKED, CanvasRegion, Masks, Named, inside
-from core.sampling import Start, sample
-from core.selection import Place
-from core.watch import Seen, injection_rows
+from core.sampling.sampler import Start, sample
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Explanation:
 
 
 class _Witness:
-    """A `core.watch.Watcher` that looks at one token."""
+    """A `core.injection.injection.Watcher` that looks at one token."""
 
     def __init__(self, layers: list[str], place: Place, number: int, region: CanvasRegion, total: int) -> None:
         self.layers = layers

@@ -1,4 +1,6 @@
-"""One transfer, from two pictures to one: the whole story in six verbs.
+"""Time per phase, measured when the device has finished the work.
+
+One transfer, from two pictures to one: the whole story in six verbs.
 
     select      masks, from files, places and words
     prepare     sizes, alpha, masks: all pictures on one canvas
@@ -7,29 +9,25 @@
     sample      output, references and structure as rows of one call of the network per step
     finish      decode, and set the result into the target at its own size
 
-Verbs take knobs out of `TransferParams`, here, in `core.matching`, `core.sampling` and `core.plan`; below them,
+Verbs take knobs out of `TransferParams`, here, in `core.matching.one_shot`, `core.sampling.sampler` and
+`core.sampling.sampler`; below them,
 functions receive plain values.
 Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; where we differ is said at each stage.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.canvas import compose, shrink_mask, working_size
-from core.colour import keep_lightness
-from core.correspond import Matches, describe
-from core.denoise import LatentPair
-from core.guidance import NoisePredictor, make_predictor
-from core.latents import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
-from core.masking import choose_mask
-from core.matching import correspond, look_once
-from core.models import Models
-from core.params import TransferParams
-from core.regions import (
+from core.images.canvas import compose, working_size
+from core.images.color import keep_lightness
+from core.images.geometry import shrink_mask
+from core.masks.regions import (
     NONE_NAMED,
     UNMASKED,
     Canvases,
@@ -37,12 +35,42 @@ from core.regions import (
     Masks,
     Named,
     all_of,
+    choose_mask,
     choose_regions,
     place_regions,
 )
-from core.sampling import Sampled, Start, sample
-from core.text import encode_prompt
-from core.timing import Clock, Stopwatch
+from core.matching.correspondence import Matches, describe
+from core.matching.one_shot import correspond, look_once
+from core.models.models import Models
+from core.models.text_encoder import encode_prompt
+from core.models.unet import NoisePredictor, make_predictor
+from core.models.vae import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
+from core.params.transfer import TransferParams
+from core.sampling.sampler import Sampled, Start, sample
+from core.types import LatentPair
+
+Clock = Callable[[], float]
+"""Seconds from any fixed point, monotonic."""
+
+
+class Stopwatch:
+    """`with stopwatch("sample"): ...` adds the milliseconds spent to `milliseconds["sample"]`."""
+
+    def __init__(self, clock: Clock, device: torch.device) -> None:
+        self._clock = clock
+        self._device = device
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        started = self._clock()
+        try:
+            yield
+        finally:
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            self.milliseconds[phase] = round((self._clock() - started) * 1000.0, 3)
+
 
 Preview = Callable[[], UInt8[Tensor, "rows columns 3"]]
 OnStep = Callable[[int, int, Preview], None]

@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from core.optional import OptionalModel
-from core.params import TransferParams
-from jobs.carried import Carried
-from jobs.named import InputKeys
+from core.params.optional_models import OptionalModel
+from core.params.transfer import TransferParams
+from jobs.base import Carried
+from jobs.inputs import InputKeys
 from jobs.webhooks import Delivery, Webhook
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

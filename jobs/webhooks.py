@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from jobs.carried import Carried
+from jobs.base import Carried
 
 Event = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 """What a webhook may tell of: the state that a job has come to."""

@@ -13,8 +13,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from checkpoints.load import LoadedModels
-from core.models import Models
-from core.params import TransferParams
+from core.models.models import Models
+from core.params.transfer import TransferParams
 from lab.baselines.case import Bytes, Case
 from lab.baselines.methods import oracle, ours
 from lab.evaluation.plan import Plan, claim_folder, describe_run, token_pitch_px

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from core.match import match_tokens
-from core.patch import recorded, select_layers
+from core.matching.solver import match_tokens
+from core.models.unet import recorded, select_layers
 from lab.pairs import Pair, PairSet, sample_pair
 from lab.scenes import PARTS, Domain, Rendering
 from lab.train.autoencoder import to_signed

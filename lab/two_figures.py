@@ -21,15 +21,15 @@ from torch import Tensor
 
 from checkpoints.load import load
 from checkpoints.settings import ModelSettings
-from core.canvas import compose
-from core.latents import decode_latent
-from core.matching import look_once
-from core.models import Models
-from core.params import TransferParams
+from core.images.canvas import compose
+from core.masks.regions import Masks, Named
+from core.matching.correspondence import TokenMap
+from core.matching.one_shot import look_once
+from core.models.models import Models
+from core.models.vae import decode_latent
+from core.params.transfer import TransferParams
 from core.pipeline import encode, prepare, select
-from core.regions import Masks, Named
-from core.sampling import Start, sample
-from core.token_map import TokenMap
+from core.sampling.sampler import Start, sample
 from lab.baselines.case import Bytes, figure, picture
 from lab.evaluation.plan import token_pitch_px
 from lab.matching import Grid, at_tokens

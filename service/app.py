@@ -8,19 +8,19 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
-from jobs.decoders import Decoders
 from jobs.objects import ObjectStore
-from jobs.outbound import Outbound
-from jobs.store import JobStore
+from jobs.stores.job_store import JobStore
 from service import errors
-from service.access import Access
-from service.gate import Gate, Guard
-from service.links import links_of
-from service.openapi import describe
+from service.middleware.auth import Gate, Guard
+from service.middleware.request_log import Access
+from service.openapi.document import describe
+from service.outbound import Outbound
 from service.routes import assets, batches, events, files, health, matches, pages, pictures, transfers, trials, webhooks
 from service.settings import ServiceSettings
-from service.sources import FETCHES_AT_ONCE
-from service.webhooks import webhook_outbound
+from service.signed_urls import links_of
+from service.submissions.inputs import FETCHES_AT_ONCE
+from service.webhooks.payload import webhook_outbound
+from uploads.decoder_pool import Decoders
 
 API_VERSION = "0.1.0"
 DESCRIPTION = """\

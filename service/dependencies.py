@@ -11,16 +11,16 @@ from pydantic import AfterValidator
 
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore
-from jobs.outbound import Outbound
 from jobs.schema import JobKind, Page, Record, Status
-from jobs.store import JobStore
+from jobs.stores.job_store import JobStore
 from jobs.webhooks import Webhook
-from service.links import Links
+from service.outbound import Outbound
 from service.polling import preferred_wait_s, settled
-from service.schemas import Matching, Transfer
+from service.schemas.job import Matching, Transfer
+from service.schemas.submission import never_null
 from service.settings import ServiceSettings
-from service.terms import never_null
-from service.webhooks import require_deliverable
+from service.signed_urls import Links
+from service.webhooks.payload import require_deliverable
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from jobs.errors import JobsError, QueueFull
-from service.schemas import FieldError, ProblemDetails
+from service.schemas.job import FieldError, ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5

@@ -9,16 +9,15 @@ import uvicorn
 from fastapi import FastAPI
 from redis import Redis
 
-from jobs.connect import connect_redis
-from jobs.keys import ApiKeys
 from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
-from jobs.store import JobStore
+from jobs.stores.api_keys import ApiKeys
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore
 from service.app import create_app
-from service.gate import Guard, KeyGuard, LocalGuard
-from service.pace import protocol
-from service.rates import Rates
+from service.middleware.auth import Guard, KeyGuard, LocalGuard, Rates
+from service.middleware.slow_clients import protocol
 from service.settings import ServiceSettings
 
 DRAIN_S = 10

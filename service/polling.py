@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
 from jobs.schema import Record
-from service.results import Answer
+from service.schemas.job import Answer
 
 LOOK_EVERY_S = 0.3
 WAIT_MAX_S = 60

@@ -9,8 +9,8 @@ from limits import parse
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from jobs.images import PictureLimits
-from service.pace import Pace
+from service.middleware.slow_clients import Pace
+from uploads.images import PictureLimits
 
 
 class ServiceSettings(BaseSettings):

@@ -9,10 +9,10 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from jobs.errors import BatchGone, BatchNotFound, JobGone, JobNotFound, ObjectsUnavailable, StoreUnavailable
-from service.batches import Batch
 from service.dependencies import Caller
 from service.polling import LOOK_EVERY_S, version
-from service.schemas import Job
+from service.schemas.batch import Batch
+from service.schemas.job import Job
 
 HEARTBEAT_S = 10.0
 RECONNECT_MS = 1000

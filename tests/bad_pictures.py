@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from jobs.images import PictureLimits
 from tests.pictures import LINEAR_GRAY, SWAPPED_RGB, chunk, encoded, gradient, raw_png
+from uploads.images import PictureLimits
 
 MARK = b"SMUGGLED"
 PNG_END = chunk(b"IEND", b"")

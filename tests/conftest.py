@@ -7,11 +7,11 @@ import pytest
 import structlog
 from redis import Redis
 
-from jobs.connect import connect_redis
-from jobs.embedded import EmbeddedRedis, start_redis
+from cli.stack.embedded import EmbeddedRedis, start_redis
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
-from jobs.store import JobStore
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore
 from tests.roles import UNDER_ACL, acl_options, as_role
 
 # The default one renders every local variable of a traceback, tensors included, which takes a minute.

@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from jobs.connect import connect_redis
-from jobs.embedded import start_redis
-from jobs.keys import ApiKeys, Scope
+from cli.stack.embedded import start_redis
 from jobs.settings import JobSettings
-from jobs.store import JobStore
+from jobs.stores.api_keys import ApiKeys, Scope
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore
 from tests.faults.stack import PROGRAM as WORKER
 
 API = (

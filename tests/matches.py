@@ -2,7 +2,7 @@
 
 import torch
 
-from core.correspond import Matches
+from core.matching.correspondence import Matches
 
 
 def believed_matches(places: torch.Tensor) -> Matches:

@@ -3,8 +3,8 @@
 import json
 from functools import cache
 
-from core.params import TransferParams
-from jobs.named import InputKeys
+from core.params.transfer import TransferParams
+from jobs.inputs import InputKeys
 from jobs.objects import ObjectStore, input_key
 from jobs.schema import JobKind, JobResult, JobSpec, ModelIdentity, StoredFile
 from tests.pictures import encoded, gradient

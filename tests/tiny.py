@@ -13,8 +13,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from core.backbones import SD15
-from core.models import Models
+from core.models.models import SD15, Models
 
 TEXT_CHANNELS = 16
 

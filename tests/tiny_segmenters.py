@@ -17,8 +17,8 @@ from transformers import (
     SamModel,
 )
 
-from checkpoints.segmenters import parse_recipe
-from core.segment import Segmenter, TextSegmenter
+from checkpoints.optional import parse_recipe
+from core.models.segmenters import Segmenter, TextSegmenter
 from tests.tiny import TEXT_CHANNELS, tiny_tokenizer
 
 SIDE = 64

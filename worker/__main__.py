@@ -21,7 +21,7 @@ def main(**stand_ins: Any) -> int:
     from jobs.logs import configure_logs
     from jobs.settings import JobSettings
     from worker.process import run
-    from worker.vitals import Vitals
+    from worker.supervisor_pipe import Vitals
 
     configure_logs()
     return run(JobSettings(), options.id, Vitals(options.vitals), **stand_ins)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from core.correspond import Matches
-from core.pixels import to_pil
+from core.images.canvas import to_pil
+from core.matching.correspondence import Matches
 
 PANEL_HEIGHT_PX = 512
 PANEL_WIDTH_MAX_PX = 1024

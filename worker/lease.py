@@ -13,8 +13,8 @@ import structlog
 
 from jobs.errors import StoreUnavailable
 from jobs.schema import Claim, Lease
-from jobs.store import JobStore
-from worker.vitals import Vitals
+from jobs.stores.job_store import JobStore
+from worker.supervisor_pipe import Vitals
 
 log = structlog.get_logger()
 

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.correspond import Matches
+from core.images.canvas import from_pil, to_pil
+from core.masks.regions import NONE_NAMED, Masks, Named
+from core.matching.correspondence import Matches
 from core.pipeline import MatchResult, TransferResult
-from core.pixels import from_pil, to_pil
-from core.regions import NONE_NAMED, Masks, Named
-from jobs.named import MASK, PICTURE
+from jobs.inputs import MASK, PICTURE
 from jobs.schema import Output
 from worker.drawing import draw_matches
 

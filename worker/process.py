@@ -14,20 +14,20 @@ from rq.exceptions import StopRequested
 from checkpoints.errors import CheckpointError
 from checkpoints.settings import ModelSettings
 from core.pipeline import transfer_variants
-from jobs.connect import connect_redis
 from jobs.objects import ObjectStore
-from jobs.queue import TASK_NAME
 from jobs.schema import WorkerState
 from jobs.settings import JobSettings
-from jobs.store import JobStore
-from worker.bench import Bench
-from worker.drain import Drain
-from worker.presence import Presence
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore
+from jobs.stores.ticket_queue import TASK_NAME
+from worker.context import Bench
+from worker.heartbeat import Presence
+from worker.recycling import Wear
+from worker.rq_worker import make_worker, stop_signals
+from worker.sequential_fallback import Transfer
+from worker.shutdown import Drain
+from worker.supervisor_pipe import EX_CONFIG, EX_RETIRED, Vitals
 from worker.tasks import run_next
-from worker.tickets import make_worker, stop_signals
-from worker.variants import Transfer
-from worker.vitals import EX_CONFIG, EX_RETIRED, Vitals
-from worker.wear import Wear
 
 _REJOIN_PAUSE_S = 0.5
 
@@ -41,7 +41,7 @@ def load_warm() -> "LoadedModels":
     """Reads ModelSettings from the environment. Raises CheckpointError, and what the warm-up transfer raises."""
     # Diffusers takes seconds to import, which a worker without a checkpoint of its own need not spend.
     from checkpoints.load import load
-    from checkpoints.warm import warm_up
+    from worker.warm import warm_up
 
     settings = ModelSettings()
     if settings.threads is not None:

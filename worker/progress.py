@@ -14,10 +14,10 @@ from torch import Tensor
 from jobs.errors import ObjectsUnavailable, StoreUnavailable
 from jobs.objects import ObjectStore, preview_key
 from jobs.schema import Claim
-from jobs.store import JobStore
-from worker.drain import Drain
+from jobs.stores.job_store import JobStore
 from worker.lease import LeaseKeeper
 from worker.pictures import encode_preview
+from worker.shutdown import Drain
 
 SHOW_EVERY_S = 0.25
 

@@ -18,17 +18,17 @@ from types import FrameType
 
 import structlog
 
-from jobs.collect import Collector
-from jobs.connect import connect_redis
 from jobs.errors import ObjectsUnavailable, StoreUnavailable
+from jobs.garbage_collector import Collector
 from jobs.lifeline import die_with_parent
 from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
 from jobs.schema import Claim, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
-from jobs.store import JobStore
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore
 from worker.identity import new_worker_id
-from worker.vitals import EX_CONFIG, EX_RETIRED, VitalsReader
+from worker.supervisor_pipe import EX_CONFIG, EX_RETIRED, VitalsReader
 from worker.watchdog import TIMED_OUT, Overdue, Watchdog
 
 WORKER_COMMAND = (sys.executable, "-m", "worker")

@@ -14,18 +14,18 @@ from typing import TypeVar
 import structlog
 
 from core.errors import CoreError
-from core.footprint import small_footprint
+from core.models.vae import small_footprint
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes
 from jobs.schema import Claim, JobError, JobKind, WorkerState
-from worker.bench import Bench
+from worker.context import Bench
 from worker.delivery import Delivery, Results
 from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
 from worker.pictures import Pictures, decode_inputs
 from worker.progress import Reason, Showcase, StepWatch, Stopped
-from worker.variants import one_by_one
-from worker.vitals import EX_DEVICE
+from worker.sequential_fallback import one_by_one
+from worker.supervisor_pipe import EX_DEVICE
 from worker.watchdog import TIMED_OUT
 
 _FIRST_PAUSE_S = 0.1

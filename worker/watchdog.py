@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from jobs.schema import Claim, JobError
 from jobs.settings import JobSettings
-from worker.vitals import Vital
+from worker.supervisor_pipe import Vital
 
 TIMED_OUT = JobError(code="timeout", message="The job took longer than this service allows.")
 

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from core.canvas import compose
-from core.denoise import LatentPair
-from core.guidance import NoisePredictor
-from core.matching import look_once
-from core.models import Models
-from core.params import TransferParams
+from core.images.canvas import compose
+from core.masks.regions import Canvases, Masks
+from core.matching.correspondence import TokenMap
+from core.matching.one_shot import look_once
+from core.models.models import Models
+from core.models.unet import NoisePredictor
+from core.params.transfer import TransferParams
 from core.pipeline import encode, finish, prepare, select
-from core.regions import Canvases, Masks
-from core.sampling import Start, sample
-from core.token_map import TokenMap
+from core.sampling.sampler import Start, sample
+from core.types import LatentPair
 from lab.baselines.settings import Changes
 from lab.matching import Grid, at_tokens
 from lab.pairs import Pair

@@ -7,9 +7,10 @@ Diffusion's four has two latent positions to a token; in SDXL's layout that is t
 import torch
 from torch import Tensor
 
-from core.match import match_tokens, token_mask
-from core.schedule import NoiseDraws, add_noise
-from core.token_map import TokenMap
+from core.images.geometry import token_mask
+from core.matching.correspondence import TokenMap
+from core.matching.solver import match_tokens
+from core.models.noise import NoiseDraws, add_noise
 from lab.baselines.case import Case
 
 BLOCK = "up_blocks.0"

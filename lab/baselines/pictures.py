@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from core.fill import continue_beyond
-from core.rearrange import rearrange_picture
-from core.token_map import TokenMap
+from core.images.canvas import continue_beyond
+from core.matching.correspondence import TokenMap
+from core.matching.warp import rearrange_picture
 from lab.baselines.case import Bytes, Case
 from lab.baselines.guided import guided_filter
 from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab

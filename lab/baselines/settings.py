@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Changes = Mapping[str, Any]
-"""Values by names of `core.params.TransferParams`."""
+"""Values by names of `core.params.transfer.TransferParams`."""
 
 NEUTRAL: Changes = {
     "injection_mode": "feature",

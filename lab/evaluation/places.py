@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from core.token_map import TokenMap
+from core.matching.correspondence import TokenMap
 from lab.metrics.regions import Bytes
 
 CORNERS = np.array([[[226, 62, 62], [242, 214, 72]], [[52, 84, 214], [58, 188, 96]]], np.float64)

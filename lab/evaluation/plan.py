@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from checkpoints.load import LoadedModels
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from lab.baselines.settings import Changes
 from lab.pairs import PairSet
 from lab.scenes import Domain

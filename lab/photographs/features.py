@@ -15,10 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoModel
 
+from checkpoints.hub import COMMIT
 from checkpoints.manifest import folder_digest
-from checkpoints.networks import picture_side
-from checkpoints.sources import COMMIT
-from core.canvas import resize, working_size
+from checkpoints.optional import picture_side
+from core.images.canvas import working_size
+from core.images.geometry import resize
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 KEYS = re.compile(r"\.(k_proj|key)$")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.match import token_weights
+from core.images.geometry import token_weights
 from lab.photographs.features import Descriptors
 
 FIGURES = ("self_similarity", "gram", "dino_i")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from checkpoints.load import LoadedModels
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from lab.baselines import METHODS, Case
 from lab.baselines.case import Bytes, figure, picture
 from lab.baselines.settings import Changes

@@ -16,7 +16,7 @@ import torch
 
 from checkpoints.load import load
 from checkpoints.settings import ModelSettings
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from lab.pairs import PairSet
 from lab.search.ascent import OURS, Search, find_settings
 from lab.search.report import table_of_trials

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints.load import LoadedModels
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from lab.evaluation import Plan, describe_run, evaluate, summarise
 from lab.evaluation.run import Row
 from lab.pairs import PairSet

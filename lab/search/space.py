@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Trial = Mapping[str, Any]
-"""Values by names of `core.params.TransferParams`."""
+"""Values by names of `core.params.transfer.TransferParams`."""
 
 FREEU: Trial = {"freeu_b1": 1.3, "freeu_b2": 1.4, "freeu_s1": 0.9, "freeu_s2": 0.2}
 """As its authors give them for SDXL."""

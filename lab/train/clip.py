@@ -2,7 +2,8 @@ r"""`python -m lab.train.clip`: trains the small CLIP beside the mini checkpoint
 
 What OpenAI's CLIP is to SDXL, at the mini's size: two objectives on rendered scenes. Pictures and their captions are
 told apart from the others of a batch (Radford et al. 2021, arXiv 2103.00020); and every patch on a figure, read as the
-sampler reads it (`core.parts`), is asked which part's sentence it belongs to, as regions are in RegionCLIP (Zhong et
+sampler reads it (`core.models.part_classifier`), is asked which part's sentence it belongs to, as regions are in
+RegionCLIP (Zhong et
 al. 2021, arXiv 2112.09106). Its vision tower begins as the correspondence model of `lab.train.vision`; from nothing
 it stands still for hundreds of steps.
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Dinov2Model
 
-from core.parts import PROMPT, read_places
+from core.models.part_classifier import PROMPT, read_places
 from lab.scenes import PARTS
 from lab.train.companion import Length, export_companion, run_companion, train_companion
 from lab.train.dataset import SceneSet

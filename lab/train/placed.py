@@ -1,7 +1,7 @@
 """Scenes for models that look at a picture in patches: which part, and which place in it, every patch lies on.
 
 Pictures are shown as the sampler shows them to its networks: mostly through a window that the figure fills
-(`core.frame`), moved, turned, sized, stretched and mirrored a little at random.
+(`core.matching.windows`), moved, turned, sized, stretched and mirrored a little at random.
 """
 
 import json
@@ -16,9 +16,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.affine import AffineMap
-from core.frame import AS_IT_IS, frame_around, look_through
-from core.grid import extent, token_places
+from core.images.geometry import AffineMap, extent, token_places
+from core.matching.windows import AS_IT_IS, frame_around, look_through
 from lab.scenes import PART_ID
 from lab.train.dataset import SceneSet
 

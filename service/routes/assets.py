@@ -7,15 +7,15 @@ from typing import Annotated
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Response
 
-from jobs.assets import Asset, asset_key, new_copy_id
 from jobs.errors import AssetNotFound, InvalidImage, JobsError
-from service.answering import log
+from jobs.stores.assets import Asset, asset_key, new_copy_id
 from service.dependencies import Called, Caller
 from service.errors import Problem
-from service.forms import AssetForm
-from service.responses import IMAGE_CODES, form_body, headers, problems
-from service.schemas import FieldError, StoredAsset
-from service.submitting import uploaded_asset
+from service.job_responses import log
+from service.openapi.responses import IMAGE_CODES, form_body, headers, problems
+from service.schemas.job import FieldError, StoredAsset
+from service.schemas.submission import AssetForm
+from service.submissions.body import uploaded_asset
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
 

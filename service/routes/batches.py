@@ -6,14 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from jobs.batches import BATCH_MAX
-from jobs.batches import Batch as StoredBatch
 from jobs.errors import BatchNotFound, JobGone, JobNotFound
 from jobs.schema import Status
-from service.answering import unless_known
-from service.batch_forms import BatchRequest
-from service.batches import Batch, BatchItem, BatchItems, BatchPage, BatchResult
-from service.batching import BatchAdmission
+from jobs.stores.batches import BATCH_MAX
+from jobs.stores.batches import Batch as StoredBatch
 from service.dependencies import (
     Called,
     Caller,
@@ -25,10 +21,14 @@ from service.dependencies import (
     OfStatus,
     is_id,
 )
+from service.job_responses import unless_known
+from service.openapi.responses import SUBMISSION_CODES, event_stream, headers, json_body, problems
 from service.polling import digest
-from service.responses import SUBMISSION_CODES, event_stream, headers, json_body, problems
+from service.schemas.batch import Batch, BatchItem, BatchItems, BatchPage, BatchResult
+from service.schemas.batch_request import BatchRequest
 from service.streaming import follow
-from service.submitting import Admitting, submitted_batch
+from service.submissions.batch_admission import BatchAdmission
+from service.submissions.body import Admitting, submitted_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 LOOK_CODES = ("batch_not_found", "batch_gone", "store_unavailable")

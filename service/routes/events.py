@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from service.dependencies import Called, JobId, LastEventId
-from service.responses import LOOK_CODES, event_stream, problems
+from service.openapi.responses import LOOK_CODES, event_stream, problems
 from service.streaming import follow
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])

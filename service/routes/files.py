@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Response
 
 from jobs.errors import JobNotFound
 from jobs.objects import owner_of
-from service.answering import result_of, serve_file
 from service.dependencies import Called, IfNoneMatch
 from service.errors import Problem
-from service.links import PATH
-from service.responses import file, problems
+from service.job_responses import result_of, serve_file
+from service.openapi.responses import file, problems
+from service.signed_urls import PATH
 
 router = APIRouter(prefix=PATH, tags=["files"])
 MEDIA_TYPES = ("image/png", "image/webp", "image/jpeg", "application/zip")

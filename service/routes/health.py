@@ -7,11 +7,11 @@ from fastapi import APIRouter
 from jobs.errors import JobsError
 from jobs.objects import ObjectStore
 from jobs.schema import WorkerPresence, WorkerState
-from jobs.store import JobStore
+from jobs.stores.job_store import JobStore
 from service.dependencies import Called
 from service.errors import Problem
-from service.health import Alive, Check, Part, Readiness
-from service.responses import problems
+from service.openapi.responses import problems
+from service.schemas.health import Alive, Check, Part, Readiness
 
 PROBE_KEY = "probes/service"
 

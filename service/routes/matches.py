@@ -7,14 +7,6 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from jobs.schema import JobKind
-from service.answering import (
-    answer_cancel,
-    answer_look,
-    answer_submission,
-    delete_job,
-    result_of,
-    serve_file,
-)
 from service.dependencies import (
     Called,
     Cursor,
@@ -26,7 +18,8 @@ from service.dependencies import (
     OfStatus,
     Prefer,
 )
-from service.responses import (
+from service.job_responses import answer_cancel, answer_look, answer_submission, delete_job, result_of, serve_file
+from service.openapi.responses import (
     LOOK_CODES,
     RETRY_CODES,
     SUBMISSION_CODES,
@@ -37,9 +30,9 @@ from service.responses import (
     looked_at,
     problems,
 )
-from service.schemas import Matching, MatchingPage
+from service.schemas.job import Matching, MatchingPage
 from service.streaming import follow
-from service.submitting import Admitting, SubmittedMatching
+from service.submissions.body import Admitting, SubmittedMatching
 
 router = APIRouter(prefix="/v1/matches", tags=["matches"])
 KIND = JobKind.MATCHES

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Query, Response
 
 from jobs.errors import ObjectNotFound
 from jobs.schema import Seed
-from service.answering import result_of, serve_file, variant_of
 from service.dependencies import Called, IfNoneMatch, JobId
 from service.errors import Problem
-from service.responses import RESULT_CODES, binary, file, problems
-from service.terms import never_null
+from service.job_responses import result_of, serve_file, variant_of
+from service.openapi.responses import RESULT_CODES, binary, file, problems
+from service.schemas.submission import never_null
 
 SEED_CODES = ("invalid_request", "no_variant")
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])

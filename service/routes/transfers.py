@@ -6,11 +6,19 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
 
 from jobs.schema import JobKind
-from service.answering import answer_cancel, answer_look, answer_submission, delete_job
 from service.dependencies import Called, Cursor, IdempotencyKey, IfNoneMatch, JobId, Limit, OfStatus, Prefer
-from service.responses import LOOK_CODES, RETRY_CODES, SUBMISSION_CODES, accepted, form_body, looked_at, problems
-from service.schemas import Transfer, TransferPage
-from service.submitting import Admitting, SubmittedTransfer
+from service.job_responses import answer_cancel, answer_look, answer_submission, delete_job
+from service.openapi.responses import (
+    LOOK_CODES,
+    RETRY_CODES,
+    SUBMISSION_CODES,
+    accepted,
+    form_body,
+    looked_at,
+    problems,
+)
+from service.schemas.job import Transfer, TransferPage
+from service.submissions.body import Admitting, SubmittedTransfer
 
 router = APIRouter(prefix="/v1/transfers", tags=["transfers"])
 

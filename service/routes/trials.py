@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from service.answering import answer_trial
 from service.dependencies import Called
-from service.responses import TRIAL_CODES, form_body, problems
-from service.submitting import Admitting, SubmittedMatching, SubmittedTransfer
-from service.trying import DryRun
+from service.job_responses import answer_trial
+from service.openapi.responses import TRIAL_CODES, form_body, problems
+from service.submissions.body import Admitting, SubmittedMatching, SubmittedTransfer
+from service.submissions.dry_run import DryRun
 
 router = APIRouter(prefix="/v1/dry_run")
 

@@ -10,9 +10,9 @@ from fastapi import APIRouter
 from jobs.webhooks import Delivery, DeliveryStatus
 from service.dependencies import Called
 from service.errors import Problem
+from service.openapi.responses import problems
 from service.polling import LOOK_EVERY_S
-from service.responses import problems
-from service.webhooks import WebhookTest
+from service.webhooks.payload import WebhookTest
 
 WAIT_S = 25.0
 """Longer than one attempt takes."""

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("checkpoints", "cli", "core", "jobs", "lab", "service", "worker")
+PACKAGES = ("checkpoints", "cli", "core", "jobs", "lab", "service", "uploads", "worker")
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from tests.architecture.sources import name_of, python_files
 
 CARRIERS = ("service", "jobs", "worker")

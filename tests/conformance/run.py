@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from service.openapi import TAGS
+from service.openapi.document import TAGS
 from tests.live import Live, running_service
 from tests.pictures import encoded, gradient
 

@@ -10,23 +10,23 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from jobs.collect import Collector
-from jobs.connect import connect_redis
-from jobs.embedded import EmbeddedRedis, start_redis
-from jobs.keys import ApiKeys, Scope
+from cli.stack.embedded import EmbeddedRedis, start_redis
+from jobs.garbage_collector import Collector
 from jobs.objects import ObjectStore
-from jobs.outbox import Outcome
-from jobs.queue import TASK_NAME
 from jobs.schema import JobError, Status, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
-from jobs.store import JobStore, new_job_id
-from jobs.submissions import SubmissionKey
+from jobs.stores.api_keys import ApiKeys, Scope
+from jobs.stores.connection import connect_redis
+from jobs.stores.idempotency import SubmissionKey
+from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.outbox import Outcome
+from jobs.stores.ticket_queue import TASK_NAME
 from jobs.webhooks import Webhook
-from service.rates import Rates
+from service.middleware.auth import Rates
 from tests.roles import RULES, Role, acl_options, as_role
 from tests.specs import make_result, make_spec
-from worker.drain import Drain
-from worker.tickets import make_worker
+from worker.rq_worker import make_worker
+from worker.shutdown import Drain
 
 REFUSED = "can't access|can't run|No permissions|ACL failure"
 """What a script's caller is told; the words differ between versions."""

@@ -17,8 +17,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from cli.stack import RESTARTS
-from jobs.embedded import running_redis
+from cli.stack.embedded import running_redis
+from cli.stack.stack import RESTARTS
 from tests.contract.cli_processes import PATIENCE_S, Shell
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

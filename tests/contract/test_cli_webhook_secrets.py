@@ -8,8 +8,8 @@ from redis import Redis
 
 from cli.main import main
 from jobs.settings import JobSettings
-from jobs.store import JobStore
-from jobs.webhook_secrets import WebhookSecrets
+from jobs.stores.job_store import JobStore
+from jobs.stores.webhook_secrets import WebhookSecrets
 
 
 @pytest.fixture

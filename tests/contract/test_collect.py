@@ -5,11 +5,11 @@ import time
 import pytest
 from redis import Redis
 
-from jobs.collect import Collector
 from jobs.errors import JobNotFound
+from jobs.garbage_collector import Collector
 from jobs.objects import ObjectStore, preview_key, result_key
 from jobs.schema import Claim, JobError, StoredMask
-from jobs.store import JobStore, new_job_id
+from jobs.stores.job_store import JobStore, new_job_id
 from tests.specs import make_result, make_spec, put_inputs
 
 FAILED = JobError(code="internal", message="")

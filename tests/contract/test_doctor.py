@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from redis import Redis
 
 from checkpoints.settings import MINI
-from cli.doctor import doctor
-from jobs.connect import connect_redis
-from jobs.embedded import EmbeddedRedis, start_redis
+from cli.commands.doctor import doctor
+from cli.stack.embedded import EmbeddedRedis, start_redis
+from jobs.stores.connection import connect_redis
 from tests.roles import acl_options, as_role
 
 

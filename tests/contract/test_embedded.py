@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.connect import connect_redis
-from jobs.embedded import find_server, start_redis
+from cli.stack.embedded import find_server, start_redis
 from jobs.errors import EmbeddedRedisError
+from jobs.stores.connection import connect_redis
 
 
 def gone(pid: int, within_s: float = 5.0) -> bool:
@@ -100,7 +100,7 @@ def test_no_program_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's bond between parent and child is Linux's")
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from jobs.embedded import start_redis;"
+        "import sys, time; from pathlib import Path; from cli.stack.embedded import start_redis;"
         "print(start_redis(Path(sys.argv[1])).pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -7,8 +7,8 @@ import pytest
 from redis import Redis
 
 from jobs.errors import KeyRefused, KeyUnknown
-from jobs.keys import ApiKeys, Scope
 from jobs.settings import JobSettings
+from jobs.stores.api_keys import ApiKeys, Scope
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from redis import Redis
 
 from jobs.schema import Claim, Status
 from jobs.settings import JobSettings
-from jobs.store import JobStore, new_job_id
+from jobs.stores.job_store import JobStore, new_job_id
 from tests.specs import make_spec
 from worker.lease import LeaseKeeper
-from worker.vitals import Vitals, VitalsReader
+from worker.supervisor_pipe import Vitals, VitalsReader
 
 LEASE_S = 1.0
 

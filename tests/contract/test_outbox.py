@@ -7,9 +7,9 @@ import pytest
 from redis import Redis
 
 from jobs.errors import DeliveryNotFound, JobGone
-from jobs.outbox import Outbox, Parcel
 from jobs.schema import Claim, JobError, JobSpec, Status
-from jobs.store import JobStore, new_job_id
+from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.outbox import Outbox, Parcel
 from jobs.webhooks import Event, Webhook
 from tests.specs import make_result, make_spec
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from jobs.connect import connect_redis
-from jobs.embedded import EmbeddedRedis
+from cli.stack.embedded import EmbeddedRedis
 from jobs.errors import InvalidTransition, JobGone, JobNotFound, QueueFull, StoreUnavailable
 from jobs.schema import Claim, JobError, ModelIdentity, Record, Status, WorkerPresence, WorkerState
 from jobs.settings import JobSettings
-from jobs.store import JobStore, new_job_id
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore, new_job_id
 from tests.specs import make_result, make_spec
 
 BROKEN = JobError(code="non_finite", message="The picture came out empty.")
@@ -552,7 +552,7 @@ def test_scripts_survive_a_restarted_server(store: JobStore, redis: Redis, redis
 def test_a_listing_of_one_status_looks_at_a_bounded_number_of_jobs(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.store.LOOKED_AT_MOST", 150)
+    monkeypatch.setattr("jobs.stores.job_store.LOOKED_AT_MOST", 150)
     ids = [submit(store).id for _ in range(160)]
     store.request_cancel(ids[0], tenant="local")
     first = store.list_jobs(tenant="local", status=Status.CANCELED)

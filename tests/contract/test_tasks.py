@@ -16,22 +16,22 @@ from redis import Redis
 
 from checkpoints.load import LoadedModels
 from core.pipeline import TransferResult, transfer_variants
-from jobs.connect import connect_redis
 from jobs.objects import ObjectStore
 from jobs.schema import JobKind, JobSpec, Output, Record, Status, WorkerState
 from jobs.settings import JobSettings
-from jobs.store import JobStore, new_job_id
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore, new_job_id
 from tests.matches import believed_matches
 from tests.pictures import decoded, encoded, gradient
 from tests.specs import make_spec, put_inputs
 from tests.tiny import tiny_models
-from worker.bench import Bench
-from worker.drain import Drain
-from worker.presence import Presence
+from worker.context import Bench
+from worker.heartbeat import Presence
+from worker.recycling import Wear
+from worker.sequential_fallback import Transfer, one_by_one
+from worker.shutdown import Drain
+from worker.supervisor_pipe import Vitals
 from worker.tasks import public_error, run_next
-from worker.variants import Transfer, one_by_one
-from worker.vitals import Vitals
-from worker.wear import Wear
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 from structlog.testing import capture_logs
 
-from jobs.queue import TASK_NAME, TicketQueue
-from worker.drain import Drain
-from worker.tickets import make_worker, ticket_name
+from jobs.stores.ticket_queue import TASK_NAME, TicketQueue
+from worker.rq_worker import make_worker, ticket_name
+from worker.shutdown import Drain
 
 TICKET = zlib.compress(json.dumps([TASK_NAME, None, [], {}]).encode())
 

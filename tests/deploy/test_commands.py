@@ -18,7 +18,7 @@ from moto.server import ThreadedMotoServer
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from jobs.embedded import EmbeddedRedis, find_server
+from cli.stack.embedded import EmbeddedRedis, find_server
 from jobs.errors import ObjectExists
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings

@@ -11,14 +11,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jobs.collect import Collector
-from jobs.connect import connect_redis
-from jobs.embedded import EmbeddedRedis
+from cli.stack.embedded import EmbeddedRedis
 from jobs.errors import StoreUnavailable
+from jobs.garbage_collector import Collector
 from jobs.objects import ObjectStore
 from jobs.schema import Record, WorkerState
 from jobs.settings import JobSettings
-from jobs.store import JobStore, new_job_id
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore, new_job_id
 from tests.specs import make_spec, put_inputs
 
 PROGRAM = (

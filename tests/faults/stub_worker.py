@@ -6,7 +6,7 @@
 import sys
 from types import SimpleNamespace
 
-from core.optional import OPTIONAL_MODELS
+from core.params.optional_models import OPTIONAL_MODELS
 from tests.faults import stub_pipeline
 
 sys.modules["core.pipeline"] = stub_pipeline

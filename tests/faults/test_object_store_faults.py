@@ -14,9 +14,9 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
-from jobs.collect import Collector
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from jobs.errors import ObjectCorrupt, ObjectsUnavailable
+from jobs.garbage_collector import Collector
 from jobs.objects import ObjectStore, input_key
 from jobs.settings import JobSettings
 from service.main import STORE_PATIENCE_S

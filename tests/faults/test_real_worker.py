@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core.params import TransferParams
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
+from core.params.transfer import TransferParams
 from jobs.schema import Status, WorkerState
-from jobs.store import new_job_id
+from jobs.stores.job_store import new_job_id
 from tests.faults.stack import Stack, running_stack, until, worker_of
 from tests.specs import make_spec, put_inputs
 from tests.tiny import tiny_pipeline

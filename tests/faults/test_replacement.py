@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from jobs.schema import Status
 from tests.faults.stack import Stack, gone, running_stack, until, worker_of
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 from redis import Redis
 
-from jobs.embedded import EmbeddedRedis, start_redis
+from cli.stack.embedded import EmbeddedRedis, start_redis
 from jobs.schema import Record, Status
 from tests.faults.stack import Stack, gone, running_stack, until, worker_of
 

@@ -13,11 +13,11 @@ import structlog
 import uvicorn
 from redis import Redis
 
-from jobs.connect import connect_redis
-from jobs.keys import ApiKeys
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
-from jobs.store import JobStore
+from jobs.stores.api_keys import ApiKeys
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore
 from service.app import create_app
 from service.main import guard_for, server
 from service.settings import ServiceSettings

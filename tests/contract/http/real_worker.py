@@ -5,11 +5,11 @@ from core.pipeline import transfer_variants
 from jobs.settings import JobSettings
 from tests.contract.http.conftest import Stack
 from tests.tiny import tiny_models
-from worker.bench import Bench
-from worker.drain import Drain
-from worker.presence import Presence
-from worker.vitals import Vitals
-from worker.wear import Wear
+from worker.context import Bench
+from worker.heartbeat import Presence
+from worker.recycling import Wear
+from worker.shutdown import Drain
+from worker.supervisor_pipe import Vitals
 
 
 def make_bench(stack: Stack, settings: JobSettings) -> Bench:

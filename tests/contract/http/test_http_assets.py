@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from jobs.collect import Collector
+from jobs.garbage_collector import Collector
 from service.settings import ServiceSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack

@@ -7,7 +7,7 @@ import httpx
 from PIL import Image
 from redis import Redis
 
-from jobs.collect import Collector
+from jobs.garbage_collector import Collector
 from jobs.schema import JobError, Status
 from service.settings import ServiceSettings
 from tests.contract.http import player

@@ -8,7 +8,7 @@ from service.errors import PROBLEMS
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "errors.md"
-CAUSES = [ROOT / "worker" / "tasks.py", ROOT / "worker" / "watchdog.py", ROOT / "jobs" / "store.py"]
+CAUSES = [ROOT / "worker" / "tasks.py", ROOT / "worker" / "watchdog.py", ROOT / "jobs" / "stores" / "job_store.py"]
 ROW = re.compile(r"^\| `([a-z_]+)` \| (\d{3}) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 
 

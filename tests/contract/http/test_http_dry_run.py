@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from jobs.schema import WorkerState
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack

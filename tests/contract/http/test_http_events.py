@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from service import streaming
 from tests.contract.http import player
 from tests.contract.http.conftest import TARGET, Stack, StartStack

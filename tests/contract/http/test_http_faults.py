@@ -9,7 +9,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.problems import problem
 

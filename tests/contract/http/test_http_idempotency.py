@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from core.params import TransferParams
-from jobs.collect import Collector
-from jobs.embedded import EmbeddedRedis
+from cli.stack.embedded import EmbeddedRedis
+from core.params.transfer import TransferParams
+from jobs.garbage_collector import Collector
 from jobs.schema import Output
-from jobs.submissions import SubmissionKey
+from jobs.stores.idempotency import SubmissionKey
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.contract.http.player import claim, finish
 from tests.contract.http.problems import problem

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from jobs.keys import Scope
+from jobs.stores.api_keys import Scope
 from service.app import bare_app
 from service.settings import ServiceSettings
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack

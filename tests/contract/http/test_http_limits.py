@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.keys import Scope
+from jobs.stores.api_keys import Scope
 from service.settings import ServiceSettings
 from tests.contract.http.conftest import TARGET, Stack, StartStack
 from tests.contract.http.player import claim, finish

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from jobs.collect import Collector
+from jobs.garbage_collector import Collector
 from jobs.schema import JobError
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.player import claim, finish, preview

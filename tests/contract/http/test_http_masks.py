@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.optional import OptionalModel
+from core.params.optional_models import OptionalModel
 from jobs.schema import StoredMask, WorkerPresence, WorkerState
 from tests.contract.http.conftest import Stack
 from tests.contract.http.player import MODEL, claim, finish

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from core.params import TransferParams
+from core.images.canvas import from_pil
+from core.masks.regions import Named
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from core.pixels import from_pil
-from core.regions import Named
-from jobs.collect import Collector
+from jobs.garbage_collector import Collector
 from jobs.settings import JobSettings
 from service.settings import ServiceSettings
 from tests.contract.http import player

@@ -9,8 +9,8 @@ import pytest
 from jobs.objects import ObjectStore
 from jobs.schema import StoredFile
 from service.errors import Problem
-from service.links import Links
 from service.settings import ServiceSettings
+from service.signed_urls import Links
 from tests.contract.http import player
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.problems import problem

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from service.settings import ServiceSettings
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.pictures import SIZE, encoded, gradient

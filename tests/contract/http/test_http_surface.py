@@ -12,7 +12,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from service.app import bare_app
-from service.openapi import TAGS, document
+from service.openapi.document import TAGS, document
 from tests.architecture.sources import ROOT
 from tests.contract.http.conftest import Stack
 from tests.contract.http.problems import problem

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.openapi import document
+from service.openapi.document import document
 from service.settings import ServiceSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack

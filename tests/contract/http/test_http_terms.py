@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from jobs.collect import Collector
+from jobs.garbage_collector import Collector
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.player import claim, finish
 from tests.contract.http.problems import problem

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.collect import Collector
+from jobs.garbage_collector import Collector
 from jobs.schema import Status, WorkerState
 from jobs.settings import JobSettings
 from tests.contract.http import player

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.player import claim, finish, preview
 from tests.contract.http.problems import problem

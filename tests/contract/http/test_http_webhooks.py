@@ -14,15 +14,15 @@ from anyio.from_thread import start_blocking_portal
 from redis import Redis
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cli.children import spawn, stop
-from jobs.keys import Scope
-from jobs.outbound import Outbound, Unguarded
+from cli.stack.children import spawn, stop
 from jobs.schema import JobError
-from service.delivery import Deliverer, DeliverySettings
-from service.links import links_of
+from jobs.stores.api_keys import Scope
+from service.outbound import Outbound, Unguarded
 from service.routes import webhooks as route
 from service.settings import ServiceSettings
-from service.webhooks import body_of
+from service.signed_urls import links_of
+from service.webhooks.deliverer import Deliverer, DeliverySettings
+from service.webhooks.payload import body_of
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.contract.http.player import MAP, claim, finish
 from tests.contract.http.problems import problem

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from jobs.schema import Status
 from service.settings import ServiceSettings
 from tests.contract.http.conftest import serving

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from tests.faults.promise import Figures, check_promise
 from tests.faults.scenario import Unavailable, scenario
 from tests.faults.stack import Stack, running_stack

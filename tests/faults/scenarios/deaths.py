@@ -11,10 +11,10 @@ from pathlib import Path
 
 from redis import Redis
 
-from jobs.connect import connect_redis
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from jobs.schema import Status
-from jobs.scripts import source
+from jobs.stores.connection import connect_redis
+from jobs.stores.scripts import source
 from tests.faults.promise import Figures, check_promise
 from tests.faults.scenario import percentile, scenario
 from tests.faults.stack import Stack, kill_group, running_stack, until, worker_of

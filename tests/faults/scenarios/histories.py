@@ -19,7 +19,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from jobs.embedded import EmbeddedRedis, start_redis
+from cli.stack.embedded import EmbeddedRedis, start_redis
 from jobs.schema import Status
 from service.settings import ServiceSettings
 from tests.contract.http.conftest import Stack as Api

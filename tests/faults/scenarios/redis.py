@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from service.settings import ServiceSettings
 from tests.contract.http.conftest import Stack as Api
 from tests.contract.http.conftest import serving

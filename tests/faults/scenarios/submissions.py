@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jobs.embedded import start_redis
+from cli.stack.embedded import start_redis
 from service.settings import ServiceSettings
 from tests.contract.http.conftest import serving
 from tests.faults.promise import Figures, check_promise

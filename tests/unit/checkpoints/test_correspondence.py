@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from checkpoints.correspondence import load_correspondence
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, RevisionNotPinned
+from checkpoints.optional import load_correspondence
 from tests.unit.core.test_vision import tiny_vision
 
 CPU = torch.device("cpu")

@@ -13,10 +13,10 @@ from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, Device
 from checkpoints.load import load
 from checkpoints.manifest import folder_digest
 from checkpoints.settings import ModelSettings
-from checkpoints.warm import warm_up
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
 from tests.tiny import tiny_pipeline
+from worker.warm import warm_up
 
 FAST = TransferParams(num_steps=2, strength=1.0, match_draws=1)
 

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from checkpoints.errors import CheckpointMismatch, CheckpointNotFound
+from checkpoints.hub import download_network, source_of
 from checkpoints.load import load
 from checkpoints.manifest import fingerprints, folder_digest, verify, write_manifest
-from checkpoints.obtain import download_network, source_of
 from checkpoints.settings import MINI, ModelSettings
-from cli.models import models
+from cli.commands.models import models
 from tests.tiny import tiny_pipeline
 
 COMMIT = "c0ffee" + "0" * 34

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, RevisionNotPinned
-from checkpoints.parts import load_part_finder
+from checkpoints.optional import load_part_finder
 from tests.unit.core.test_match_sources import tiny_part_finder
 from tests.unit.core.test_vision import tiny_vision
 

@@ -9,9 +9,9 @@ import torch
 
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, RevisionNotPinned
 from checkpoints.load import load
-from checkpoints.segmenters import load_segmenter, load_text_segmenter, parse_recipe
+from checkpoints.optional import load_segmenter, load_text_segmenter, parse_recipe
 from checkpoints.settings import ModelSettings
-from core.recipe import Recipe
+from core.models.preprocessing import Recipe
 from tests.tiny import tiny_pipeline
 from tests.tiny_segmenters import (
     CLIPSEG_PICTURES,

@@ -4,7 +4,7 @@ import pytest
 
 from cli.errors import BadInput
 from cli.params import describe_params, read_params
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 
 
 def test_nothing_given_means_the_defaults() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from core.models import Models
+from core.models.models import Models
 from tests.tiny import tiny_models
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from core.presets import PRESET_NAMES
+from core.params.presets import PRESET_NAMES
 
 Value = st.SearchStrategy[Any]
 

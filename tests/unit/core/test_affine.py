@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.affine import distance_from_affine, fit_affine
-from core.grid import token_places
-from core.match import match_consistently
+from core.images.geometry import token_places
+from core.matching.global_affine import distance_from_affine, fit_affine
+from core.matching.solver import match_consistently
 
 GRID = (24, 20)
 CHANNELS = 24

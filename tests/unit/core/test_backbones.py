@@ -2,15 +2,13 @@
 
 import torch
 
-from core.backbones import SD15
-from core.guidance import make_predictor
-from core.match import token_mask
-from core.models import Models
-from core.params import TransferParams
-from core.patch import recorded, select_layers
+from core.images.geometry import token_mask
+from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.models.models import SD15, Models
+from core.models.text_encoder import encode_prompt
+from core.models.unet import make_predictor, recorded, select_layers
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from core.rearrange import FeatureInjection, InjectedRegion, Injection
-from core.text import encode_prompt
 from tests.tiny import tiny_sd15_models
 
 TARGET, REFERENCE = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))

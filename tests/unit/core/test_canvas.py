@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from core.canvas import MATTE, compose, feather, fit_canvas, resize, stretch_canvas, working_size
 from core.errors import EmptyMaskError, ShapeError
+from core.images.canvas import MATTE, compose, feather, fit_canvas, stretch_canvas, working_size
+from core.images.geometry import resize
 
 
 @pytest.mark.parametrize(

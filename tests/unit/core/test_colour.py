@@ -2,7 +2,7 @@
 
 import torch
 
-from core.colour import keep_lightness, to_lab
+from core.images.color import keep_lightness, to_lab
 
 
 def test_known_colours_have_their_published_coordinates() -> None:

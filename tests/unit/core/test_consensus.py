@@ -2,8 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.consensus import agree_with_neighbours
-from core.match import match_consistently
+from core.matching.solver import agree_with_neighbours, match_consistently
 
 GRID = (6, 6)
 ALL = torch.ones(36, dtype=torch.bool)

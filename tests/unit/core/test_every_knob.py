@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.errors import EmptyMaskError
-from core.models import Models
-from core.params import TransferParams
+from core.masks.regions import Named
+from core.models.models import Models
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from core.regions import Named
 from tests.tiny import tiny_models
 from tests.tiny_segmenters import tiny_segmenter, tiny_text_segmenter
 from tests.unit.core.knobs import INVALID, VALID, agreeing

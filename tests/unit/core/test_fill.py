@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from core.fill import continue_beyond, pull_push
-from core.models import Models
-from core.params import TransferParams
+from core.images.canvas import continue_beyond, pull_push
+from core.masks.regions import ChosenRegion
+from core.matching.correspondence import TokenMap
+from core.models.models import Models
+from core.params.transfer import TransferParams
 from core.pipeline import encode, prepare
-from core.regions import ChosenRegion
-from core.sampling import Rearranged, Start
-from core.token_map import TokenMap
+from core.sampling.sampler import Rearranged, Start
 
 SIDE = 32
 MASK = torch.zeros(SIDE, SIDE)

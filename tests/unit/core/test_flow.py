@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.flow import dense_flow
-from core.token_map import TokenMap
+from core.matching.correspondence import TokenMap
+from core.matching.warp import dense_flow
 
 GRID = (8, 8)
 SIZE = (32, 32)

@@ -5,9 +5,9 @@ import torch
 
 from checkpoints.load import load
 from checkpoints.settings import ModelSettings
-from core.foreground import along_edges, find_foreground, parted, strangeness, unreached
-from core.models import Models
-from core.params import TransferParams
+from core.masks.saliency import along_edges, find_foreground, parted, strangeness, unreached
+from core.models.models import Models
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
 from lab.pairs import sample_pair
 from lab.scenes import Domain
@@ -62,7 +62,7 @@ def test_a_mask_has_the_pictures_size_and_repeats(models: Models, size: tuple[in
 
 
 def test_what_is_said_of_a_picture_goes_before_what_is_found(models: Models) -> None:
-    from core.regions import Masks
+    from core.masks.regions import Masks
 
     target, reference = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     given = torch.zeros(64, 64)

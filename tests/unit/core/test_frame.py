@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.affine import AffineMap
-from core.frame import AS_IT_IS, FILL, MAGNIFIED, frame_around, look_through, mirrored, on_canvas
-from core.grid import extent, token_places
-from core.models import Models
-from core.params import TransferParams
+from core.images.geometry import AffineMap, extent, token_places
+from core.masks.regions import Masks
+from core.matching.correspondence import LocalMaps, TokenMap
+from core.matching.windows import AS_IT_IS, FILL, MAGNIFIED, frame_around, look_through, mirrored, on_canvas
+from core.models.models import Models
+from core.params.transfer import TransferParams
 from core.pipeline import match, transfer
-from core.regions import Masks
-from core.token_map import LocalMaps, TokenMap
 
 CANVAS = (40, 60)
 GRID = (10, 10)

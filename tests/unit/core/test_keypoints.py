@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from core.keypoints import pck
-from core.selection import Pin
+from core.params.selection import Pin
+from lab.metrics.pck import pck
 from tests.matches import believed_matches
 
 

@@ -4,9 +4,15 @@ from diffusers import AutoencoderKL
 
 from checkpoints.settings import MINI
 from core.errors import NonFiniteError
-from core.footprint import small_footprint
-from core.latents import decode_latent, encode_closely, encode_picture, fit_latent_to_rgb, preview_picture
-from core.models import Models
+from core.models.models import Models
+from core.models.vae import (
+    decode_latent,
+    encode_closely,
+    encode_picture,
+    fit_latent_to_rgb,
+    preview_picture,
+    small_footprint,
+)
 from lab.scenes import Domain, render, sample_scene
 from tests.tiny import tiny_models
 

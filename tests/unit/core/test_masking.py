@@ -7,12 +7,11 @@ import torch
 from pydantic import ValidationError
 
 from core.errors import EmptyMaskError, ModelMissingError, ShapeError
-from core.masking import choose_mask
-from core.models import Models
-from core.params import TransferParams
+from core.masks.regions import Masks, choose_mask
+from core.models.models import Models
+from core.params.selection import Selection
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from core.regions import Masks
-from core.selection import Selection
 from tests.tiny import tiny_models
 from tests.tiny_segmenters import tiny_segmenter, tiny_text_segmenter
 

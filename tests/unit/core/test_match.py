@@ -2,8 +2,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.match import combine_features, cosines, match_tokens, token_mask
-from core.token_map import TokenMap
+from core.images.geometry import token_mask
+from core.matching.correspondence import TokenMap
+from core.matching.solver import combine_features, cosines, match_tokens
 
 
 def loop_match(target: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor) -> list[int]:

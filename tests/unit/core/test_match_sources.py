@@ -6,17 +6,17 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from core.canvas import fit_canvas
 from core.errors import EmptyMaskError, ModelMissingError
 from core.explain import explain
-from core.match import match_consistently
-from core.matching import given_map
-from core.models import Models
-from core.params import TransferParams
-from core.parts import PROMPT, PartFinder, disagreement
+from core.images.canvas import fit_canvas
+from core.masks.regions import Masks, Named
+from core.matching.one_shot import given_map
+from core.matching.solver import match_consistently
+from core.models.models import Models
+from core.models.noise import make_steps
+from core.models.part_classifier import PROMPT, PartFinder, disagreement
+from core.params.transfer import TransferParams
 from core.pipeline import match, transfer
-from core.regions import Masks, Named
-from core.schedule import make_steps
 from tests.tiny import TEXT_CHANNELS, tiny_tokenizer
 
 Pictures = tuple[torch.Tensor, torch.Tensor]

@@ -6,13 +6,12 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 
-from core.attend import attend
-from core.models import Models
-from core.modes import injecting
-from core.params import InjectionMode
-from core.patch import select_layers
-from core.rearrange import FeatureInjection, InjectedRegion, Injection
-from core.token_map import TokenMap
+from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.injection.modes import attend, injecting
+from core.matching.correspondence import TokenMap
+from core.models.models import Models
+from core.models.unet import select_layers
+from core.params.transfer import InjectionMode
 
 TOKENS = 64
 LATENT = (16, 16)

@@ -3,12 +3,9 @@
 import pytest
 import torch
 
-from core.denoise import LatentPair, PlannedStep, Trajectory, denoise
-from core.freeu import FreeU, freeu
-from core.guidance import NoisePredictor, Rows, falling_guidance
-from core.models import Models
-from core.rearrange import FeatureInjection, InjectedRegion, Injection
-from core.schedule import (
+from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.models.models import Models
+from core.models.noise import (
     REPLAYED,
     NoiseDraws,
     NoiseMix,
@@ -19,6 +16,9 @@ from core.schedule import (
     step_mean,
     step_sigma,
 )
+from core.models.unet import FreeU, NoisePredictor, falling_guidance, freeu
+from core.sampling.trajectory import PlannedStep, Trajectory, denoise
+from core.types import LatentPair, Rows
 
 STEP = Step(timestep=500, noise_level=0.5, alpha_bar=0.3, alpha_bar_prev=0.5)
 SEED = 4

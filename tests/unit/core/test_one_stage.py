@@ -5,15 +5,16 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from core.denoise import LatentPair, PlannedStep, Trajectory, denoise
-from core.guidance import NoisePredictor, make_predictor
-from core.models import Models
-from core.params import TransferParams
-from core.patch import patched, recorded, select_layers
-from core.plan import plan_steps
-from core.rearrange import FeatureInjection, InjectedRegion, Injection, rearrange_picture
-from core.schedule import NoiseDraws, Step, add_noise, make_steps, predict_clean, step_mean, step_sigma
-from core.text import encode_prompt
+from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.matching.warp import rearrange_picture
+from core.models.models import Models
+from core.models.noise import NoiseDraws, Step, add_noise, make_steps, predict_clean, step_mean, step_sigma
+from core.models.text_encoder import encode_prompt
+from core.models.unet import NoisePredictor, make_predictor, patched, recorded, select_layers
+from core.params.transfer import TransferParams
+from core.sampling.sampler import plan_steps
+from core.sampling.trajectory import PlannedStep, Trajectory, denoise
+from core.types import LatentPair
 from tests.tiny import tiny_models, tiny_sd15_models
 
 SIZE = (16, 24)

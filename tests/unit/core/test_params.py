@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 
 
 @pytest.mark.parametrize(

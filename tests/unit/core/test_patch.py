@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from core.errors import TransferCanceled, UnknownLayerError
-from core.models import Models
-from core.params import TransferParams
-from core.patch import patched, recorded, select_layers
+from core.models.models import Models
+from core.models.unet import patched, recorded, select_layers
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
 
 

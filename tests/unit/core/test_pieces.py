@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.grid import token_places
-from core.match import match_consistently
-from core.pieces import FARTHEST, follow_pieces
-from core.pins import CanvasPins
-from core.refine import fit_locally
-from core.token_map import LocalMaps
+from core.images.geometry import token_places
+from core.matching.correspondence import LocalMaps
+from core.matching.landmarks import CanvasPins
+from core.matching.local_affine import fit_locally
+from core.matching.piecewise_affine import FARTHEST, follow_pieces
+from core.matching.solver import match_consistently
 
 GRID = (12, 20)
 COUNT = GRID[0] * GRID[1]

@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from core.frame import AS_IT_IS, frame_around, mirrored
-from core.match import match_consistently
-from core.params import TransferParams
-from core.pins import CanvasPins, place_pins
+from core.masks.regions import Masks
+from core.matching.correspondence import TokenMap
+from core.matching.landmarks import CanvasPins, place_pins
+from core.matching.solver import match_consistently
+from core.matching.windows import AS_IT_IS, frame_around, mirrored
+from core.params.selection import Pin
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from core.regions import Masks
-from core.selection import Pin
-from core.token_map import TokenMap
 from tests.tiny import tiny_models
 
 SIDE = 16

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from core.errors import EmptyMaskError, NonFiniteError, UnknownLayerError
-from core.models import Models
-from core.params import TransferParams
+from core.injection.injection import Injection
+from core.masks.regions import Masks
+from core.models.models import Models
+from core.models.noise import make_steps
+from core.params.transfer import TransferParams
 from core.pipeline import TransferResult, match, transfer
-from core.plan import plan_steps
-from core.rearrange import Injection
-from core.regions import Masks
-from core.schedule import make_steps
+from core.sampling.sampler import plan_steps
 from tests.tiny import tiny_models
 
 Pictures = tuple[torch.Tensor, torch.Tensor]

@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from core.params import TransferParams
-from core.presets import PRESET_NAMES, PRESETS, Preset
+from core.params.presets import PRESET_NAMES, PRESETS, Preset
+from core.params.transfer import TransferParams
 
 
 def test_there_is_a_row_for_every_name() -> None:

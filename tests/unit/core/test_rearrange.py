@@ -1,9 +1,11 @@
 import pytest
 import torch
 
-from core.rearrange import FeatureInjection, InjectedRegion, Injection, move_towards, rearrange_picture, token_grid
-from core.statistics import masked_adain
-from core.token_map import TokenMap
+from core.images.geometry import token_grid
+from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.matching.correspondence import TokenMap
+from core.matching.warp import rearrange_picture
+from core.sampling.trajectory import masked_adain, move_towards
 
 
 def identity(grid: tuple[int, int]) -> TokenMap:

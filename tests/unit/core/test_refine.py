@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.grid import token_places
-from core.match import match_consistently
-from core.refine import figure_slope, fit_locally, places_between
+from core.images.geometry import token_places
+from core.matching.local_affine import figure_slope, fit_locally, places_between
+from core.matching.solver import match_consistently
 
 GRID = (12, 16)
 COUNT = GRID[0] * GRID[1]

@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from core.correspond import describe
 from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
-from core.models import Models
-from core.params import TransferParams
+from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.masks.regions import Canvases, CanvasRegion, ChosenRegion, Masks, Named, all_of, inside, place_regions
+from core.matching.correspondence import TokenMap, describe
+from core.models.models import Models
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from core.rearrange import FeatureInjection, InjectedRegion, Injection
-from core.regions import Canvases, CanvasRegion, ChosenRegion, Masks, Named, all_of, inside, place_regions
-from core.token_map import TokenMap
 
 Pictures = tuple[torch.Tensor, torch.Tensor]
 SIZE = (60, 88)

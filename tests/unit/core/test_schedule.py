@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from core.schedule import NoiseDraws, make_steps, predict_clean, step_mean, step_sigma
+from core.models.noise import NoiseDraws, make_steps, predict_clean, step_mean, step_sigma
 
 
 def scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from checkpoints.segmenters import parse_recipe
-from core.recipe import Recipe
-from core.segment import Segmenter, soft_weights
+from checkpoints.optional import parse_recipe
+from core.models.preprocessing import Recipe
+from core.models.segmenters import Segmenter, soft_weights
 from tests.tiny_segmenters import (
     SAM2_PICTURES,
     SAM_PICTURES,

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.shading import keep_shading, shading_gain
+from core.images.shading import keep_shading, shading_gain
 
 SIDE = 48
 Y, X = torch.meshgrid(torch.linspace(0.0, 1.0, SIDE), torch.linspace(0.0, 1.0, SIDE), indexing="ij")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from core.models import Models
-from core.params import TransferParams
+from core.models.models import Models
+from core.params.transfer import TransferParams
 from core.pipeline import transfer, transfer_variants
 
 Pictures = tuple[torch.Tensor, torch.Tensor]

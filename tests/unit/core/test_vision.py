@@ -4,15 +4,14 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel, PreTrainedModel
 
-from core.correspond import read_unet, read_vision
 from core.errors import ModelMissingError
-from core.guidance import make_predictor
-from core.models import Models
-from core.params import TransferParams
-from core.patch import select_layers
+from core.models.dino import VisionModel, place_features
+from core.models.features import read_unet, read_vision
+from core.models.models import Models
+from core.models.text_encoder import encode_prompt
+from core.models.unet import make_predictor, select_layers
+from core.params.transfer import TransferParams
 from core.pipeline import match, transfer
-from core.text import encode_prompt
-from core.vision import VisionModel, place_features
 
 GREY = (0.5, 0.5, 0.5)
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 4}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from checkpoints.load import LoadedModels
-from core.params import InjectionMode, MatchSource, TransferParams
+from core.params.transfer import InjectionMode, MatchSource, TransferParams
 from lab.ablation import GROUPS, SHOWN, Row, ablate, ablation_table, rows_for
 from lab.evaluation import Plan
 from lab.scenes import Domain

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.params import TransferParams
+from core.injection.injection import Injection
+from core.models.noise import make_steps
+from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from core.plan import plan_steps
-from core.rearrange import Injection
-from core.schedule import make_steps
+from core.sampling.sampler import plan_steps
 from lab.baselines import METHODS, Case
 from lab.baselines.case import true_token_map
 from lab.baselines.guided import guided_filter

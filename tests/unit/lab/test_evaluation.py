@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from checkpoints.load import LoadedModels
-from core.params import TransferParams
-from core.token_map import TokenMap
+from core.matching.correspondence import TokenMap
+from core.params.transfer import TransferParams
 from lab.evaluation import (
     Plan,
     ResultsOfAnotherRun,

@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from checkpoints.load import LoadedModels
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from lab.photographs import (
     METHODS_WITHOUT_TRUTH,
     BadFolder,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from checkpoints.load import LoadedModels
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from lab.baselines.settings import SETTINGS
 from lab.search import TRIALS, Search, find_settings, score
 from lab.search.report import table_of_trials

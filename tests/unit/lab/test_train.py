@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Dinov2Model
 
-from checkpoints.correspondence import load_correspondence
-from checkpoints.parts import load_part_finder
-from core.vision import place_features
+from checkpoints.optional import load_correspondence, load_part_finder
+from core.models.dino import place_features
 from lab.scenes import PART_ID, PARTS, Domain
 from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
 from lab.train.autoencoder import normalise_latents, to_signed

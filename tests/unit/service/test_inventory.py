@@ -1,7 +1,7 @@
 """What the API answers at all: nothing forgotten, nothing hidden, one version."""
 
 from service.app import bare_app
-from service.openapi import document
+from service.openapi.document import document
 
 PAGES = {"/", "/docs", "/static/playground.js", "/static/docs.js", "/static/style.css"}
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.params import TransferParams
+from core.params.transfer import TransferParams
 from jobs.schema import Status
-from service.batch_forms import BatchRequest
 from service.errors import PROBLEMS
-from service.forms import TransferRequest
-from service.openapi import ASKED, document
-from service.parts import require_parts, require_parts_of_each
-from service.schemas import Transfer
+from service.openapi.document import ASKED, document
+from service.schemas.batch_request import BatchRequest
+from service.schemas.job import Transfer
+from service.schemas.submission import TransferRequest
+from service.submissions.inputs import require_parts, require_parts_of_each
 
 GIVEN = {asked.__name__ for asked in ASKED} | {"TransferParams", "Selection", "Region", "Output", "Webhook"}
 GIVEN |= {"NamedPicture", "AssetPicture", "BatchJob"}

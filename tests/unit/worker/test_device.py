@@ -3,7 +3,7 @@
 import torch
 
 from worker.device import is_lost, is_out_of_memory
-from worker.wear import Wear
+from worker.recycling import Wear
 
 
 def accelerator_error(code: int) -> torch.AcceleratorError:

@@ -8,7 +8,7 @@ import pytest
 from jobs.schema import Claim, Progress, Record, Status
 from jobs.settings import JobSettings
 from tests.specs import make_spec
-from worker.vitals import Vital, Vitals, VitalsReader
+from worker.supervisor_pipe import Vital, Vitals, VitalsReader
 from worker.watchdog import Overdue, Watchdog
 
 SETTINGS = JobSettings(lease_s=5, kill_grace_s=5, job_timeout_s=600, commit_patience_s=300)

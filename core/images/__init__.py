@@ -1,0 +1,1 @@
+"""Pictures and masks as tensors: geometry, canvas, colour, shading. No network."""

@@ -1,0 +1,189 @@
+"""Pictures on the way in and out: sizes, alpha, masks, and setting the result into the target.
+
+Nothing is squeezed. The target is resized to the nearest size that the network supports at its working area; the
+reference is fitted into the same canvas whole, its surroundings filled with its own border and kept out of matching.
+
+A picture's colours continued beyond a mask: what matches reach past the figure's outline is not its surroundings.
+
+Pillow images to tensors and back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from core.errors import EmptyMaskError, ShapeError
+from core.images.geometry import resize
+from core.types import Image, ImageMask, Mask, Picture, UploadedMask
+
+MIN_SIDE = 8
+FAINT = 0.02
+"""Weights up to this are what compression leaves of black."""
+MATTE = 0.5
+"""Grey behind transparent pixels: it is never part of the result."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One input picture as the network sees it."""
+
+    picture: Picture
+    mask: Mask
+    """Where the picture takes part: uploaded mask, or its alpha, or everywhere; 0 outside its own area."""
+    box: tuple[float, float, float, float]
+    """Where the picture lies in the canvas: left, top, width, height as fractions of the canvas."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the picture takes part."""
+        height, width = self.mask.shape
+        return int((self.mask > 0.0).sum()) >= round(self.box[2] * width) * round(self.box[3] * height)
+
+    def to(self, device: torch.device) -> "Canvas":
+        return Canvas(self.picture.to(device), self.mask.to(device), self.box)
+
+
+def working_size(height: int, width: int, *, resolution: int, multiple: int) -> tuple[int, int]:
+    """Height and width nearest to the given aspect ratio, with the area of a square of side `resolution`, each a
+    multiple of `multiple`."""
+    scale = resolution / (height * width) ** 0.5
+    return (
+        max(multiple, round(height * scale / multiple) * multiple),
+        max(multiple, round(width * scale / multiple) * multiple),
+    )
+
+
+def stretch_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
+    """The target's canvas: the picture resized to `size`, which `working_size` chose to fit its aspect ratio.
+
+    Wherever the mask lets in anything the picture is repainted wholly; `compose` then lets through as much of it as the
+    mask says. Raises ShapeError and EmptyMaskError.
+    """
+    picture, weight = _checked(image, mask, "target")
+    weight = (weight > FAINT).to(weight.dtype) if mask is not None else weight
+    return Canvas(resize(picture, size), resize(weight[None], size)[0], (0.0, 0.0, 1.0, 1.0))
+
+
+def fit_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
+    """The reference's canvas: the whole picture, undistorted, as large as `size` allows and centred; its border
+    pixels continue outwards, where the mask is 0. Raises ShapeError and EmptyMaskError.
+    """
+    picture, weight = _checked(image, mask, "reference")
+    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[2])
+    inner = (
+        min(size[0], max(1, round(picture.shape[1] * scale))),
+        min(size[1], max(1, round(picture.shape[2] * scale))),
+    )
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    padding = (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top)
+    fitted = F.pad(resize(picture, inner)[None], padding, mode="replicate")[0]
+    mask_out = F.pad(resize(weight[None], inner)[0], padding)
+    box = (left / size[1], top / size[0], inner[1] / size[1], inner[0] / size[0])
+    return Canvas(fitted, mask_out, box)
+
+
+def check_image(image: Image, mask: UploadedMask | None, role: str) -> None:
+    """Raises ShapeError for a picture, or a mask to it, that cannot be worked with."""
+    channels, height, width = image.shape
+    if channels not in (3, 4):
+        raise ShapeError(f"the {role} has {channels} channels, not 3 (RGB) or 4 (RGBA)")
+    if min(height, width) < MIN_SIDE:
+        raise ShapeError(f"the {role} is {width} x {height} pixels; each side needs {MIN_SIDE}")
+    if mask is not None and mask.shape != (height, width):
+        raise ShapeError(f"the {role}'s mask is {mask.shape[1]} x {mask.shape[0]}, the picture {width} x {height}")
+
+
+def on_matte(image: Image) -> tuple[Picture, ImageMask]:
+    """The picture on the matte, and its alpha."""
+    alpha = image[3] if image.shape[0] == 4 else torch.ones_like(image[0])
+    return image[:3] * alpha + MATTE * (1.0 - alpha), alpha
+
+
+def _checked(image: Image, mask: UploadedMask | None, role: str) -> tuple[Picture, ImageMask]:
+    check_image(image, mask, role)
+    picture, alpha = on_matte(image)
+    weight = alpha if mask is None else mask * alpha
+    if float(weight.max()) <= 0.0:
+        raise EmptyMaskError(f"the {role}'s mask (or its alpha) selects no pixel")
+    return picture, weight
+
+
+def feather(mask: ImageMask, width_px: float) -> ImageMask:
+    """Soften a mask inwards over about `width_px` pixels: 0 stays 0, and 1 is reached inside. What is soft already
+    stays as it is, where it is softer.
+
+    A Gaussian blur of a straight edge is 1/2 on the edge; stretching 1/2..1 to 0..1 leaves nothing outside.
+    """
+    sigma = width_px / 2.0
+    if sigma < 0.1:
+        return mask
+    radius = min(int(3.0 * sigma + 0.5), min(mask.shape) - 1)
+    x = torch.arange(-radius, radius + 1, dtype=mask.dtype, device=mask.device)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    support = (mask > 0.0).to(mask.dtype)
+    padded = F.pad(support[None, None], (radius, radius, radius, radius), mode="reflect")
+    rows = F.conv2d(padded, kernel[None, None, None, :])
+    blurred = F.conv2d(rows, kernel[None, None, :, None])[0, 0]
+    return torch.minimum(mask, (2.0 * blurred - 1.0).clamp(0.0, 1.0))
+
+
+def compose(
+    generated: Picture, image: Image, mask: ImageMask | None, feather_px: float
+) -> UInt8[Tensor, "image_height image_width image_channels"]:
+    """The generated picture at the target's own size, set into the target; the target's alpha is kept.
+
+    `feather_px` counts pixels of the generated picture. Where the mask is 0 the target's bytes stay exactly.
+    """
+    height, width = image.shape[1], image.shape[2]
+    full = resize(generated.to(image.device), (height, width))
+    if mask is not None:
+        scale = ((height * width) / (generated.shape[1] * generated.shape[2])) ** 0.5
+        full = torch.lerp(image[:3], full, feather(mask, feather_px * scale))
+    result = torch.cat([full, image[3:]])
+    return (result * 255.0).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+MIXED_PX = 1
+"""How far inside its outline a figure's pixels mix with what is behind it (ADR 31)."""
+
+
+def continue_beyond(picture: Picture, mask: Mask) -> Picture:
+    """`picture` with the colours well inside `mask` (weights 0 to 1, of its size) continued over everything else.
+
+    A mask without an outline, or so thin that nothing is well inside, leaves the picture as it is.
+    """
+    outside = (mask < 0.5).to(picture.dtype)[None, None]
+    inside = F.max_pool2d(outside, 2 * MIXED_PX + 1, stride=1, padding=MIXED_PX) < 0.5
+    return pull_push(picture[None], inside)[0] if bool(inside.any()) else picture
+
+
+def pull_push(
+    values: Float[Tensor, "1 channels height width"], known: Bool[Tensor, "1 1 height width"]
+) -> Float[Tensor, "1 channels height width"]:
+    """`values` where `known`; elsewhere the mean of what is known around, the nearer the finer (Gortler et al., The
+    Lumigraph, 1996, section 3.5). Something has to be known."""
+    if bool(known.all()):
+        return values
+    weight = known.to(values.dtype)
+    share = F.avg_pool2d(weight, 2, ceil_mode=True)
+    means = F.avg_pool2d(values * weight, 2, ceil_mode=True) / share.clamp(min=1e-6)
+    coarse = pull_push(means, share > 0.0)
+    size = (values.shape[2], values.shape[3])
+    return torch.where(known, values, F.interpolate(coarse, size=size, mode="bilinear", align_corners=False))
+
+
+def from_pil(image: PIL.Image.Image) -> Float[Tensor, "channels height width"]:
+    """An 8-bit RGB, RGBA or L image as float32 in 0..1."""
+    pixels = np.array(image, dtype=np.uint8)
+    return torch.from_numpy(pixels).reshape(image.height, image.width, -1).permute(2, 0, 1).float() / 255.0
+
+
+def to_pil(pixels: UInt8[Tensor, "height width channels"]) -> PIL.Image.Image:
+    """RGB or RGBA, by the number of channels."""
+    return PIL.Image.fromarray(pixels.cpu().numpy())

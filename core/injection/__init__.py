@@ -1,0 +1,1 @@
+"""What attention layers of the output row read instead of their own features."""

@@ -1,0 +1,245 @@
+"""What takes part: from everything that a caller says of a picture to one mask of weights.
+
+Parts of the target that take from different references, or all of it from one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
+from core.images.canvas import FAINT, Canvas, check_image, fit_canvas, on_matte, stretch_canvas
+from core.images.geometry import resize, token_at
+from core.masks.saliency import find_foreground
+from core.models.models import Models
+from core.params.selection import Region, Selection
+from core.types import Image, ImageMask, UploadedMask
+
+MaskMode = Literal["given", "auto", "none"]
+
+
+def choose_mask(
+    models: Models, image: Image, uploaded: UploadedMask | None, selection: Selection, *, mode: MaskMode, role: str
+) -> ImageMask | None:
+    """The mask of one picture at its own size, without its alpha; None where nothing restricts it.
+
+    Raises ShapeError, EmptyMaskError and ModelMissingError.
+    """
+    check_image(image, uploaded, role)
+    if mode == "none":
+        return None
+    picture, _ = on_matte(image)
+    masks = [] if uploaded is None else [uploaded]
+    if selection.pointed:
+        masks.append(_outline(models, picture, selection))
+    if selection.text:
+        masks.append(_find(models, picture, selection.text, role))
+    if not masks and mode == "auto":
+        masks.append(find_foreground(models, picture))
+    if not masks:
+        return None
+    mask = reduce(torch.mul, masks)
+    if selection.invert:
+        mask = 1.0 - mask
+    if float(mask.max()) <= 0.0:
+        raise EmptyMaskError(f"what is said of the {role} selects no pixel")
+    return mask
+
+
+def _outline(models: Models, picture: Float[Tensor, "3 height width"], selection: Selection) -> ImageMask:
+    if models.segmenter is None:
+        raise ModelMissingError("segmenter")
+    return models.segmenter.outline(
+        picture, box=selection.box, points=selection.points, points_off=selection.points_off
+    )
+
+
+def _find(models: Models, picture: Float[Tensor, "3 height width"], text: str, role: str) -> ImageMask:
+    if models.text_segmenter is None:
+        raise ModelMissingError("text_segmenter")
+    found = models.text_segmenter.find(picture, text)
+    if float(found.max()) <= 0.0:
+        raise EmptyMaskError(f"nothing in the {role} fits the text {text!r}")
+    return found
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Where each picture takes part, as weights 0 to 1 of that picture's size. None: its alpha, or everywhere."""
+
+    target: Float[Tensor, "target_height target_width"] | None = None
+    reference: Float[Tensor, "reference_height reference_width"] | None = None
+
+
+@dataclass(frozen=True)
+class Named:
+    """Pictures and masks beside target and reference, by the names that regions use."""
+
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    """RGB or RGBA `[channels, height, width]`, 0 to 1."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weights `[height, width]`, 0 to 1, of the size of the picture they belong to."""
+
+    def picture(self, name: str) -> Tensor:
+        """Raises PictureMissingError."""
+        if name not in self.pictures:
+            raise PictureMissingError(f"a region names the picture {name!r}, and none is given")
+        return self.pictures[name]
+
+    def mask(self, name: str | None) -> Tensor | None:
+        """Raises PictureMissingError."""
+        if name is None:
+            return None
+        if name not in self.masks:
+            raise PictureMissingError(f"a region names the mask {name!r}, and none is given")
+        return self.masks[name]
+
+
+UNMASKED = Masks()
+NONE_NAMED = Named()
+
+
+@dataclass(frozen=True)
+class ChosenRegion:
+    """One region in the pictures' own sizes."""
+
+    reference: Tensor
+    target_mask: Tensor | None
+    reference_mask: Tensor | None
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class CanvasRegion:
+    """One region as the network sees it."""
+
+    reference: Canvas
+    target_mask: Float[Tensor, "height width"]
+    """Where in the target's canvas it applies; regions do not overlap."""
+    strength: float = 1.0
+
+    @property
+    def set_apart(self) -> bool:
+        """Whether masks set figures apart from what is around them; otherwise whole pictures belong to each other."""
+        return not (bool((self.target_mask > 0.0).all()) and self.reference.whole)
+
+    def to(self, device: torch.device) -> "CanvasRegion":
+        return CanvasRegion(self.reference.to(device), self.target_mask.to(device), self.strength)
+
+
+@dataclass(frozen=True)
+class Canvases:
+    target: Canvas
+    """Its mask is all that is repainted."""
+    regions: tuple[CanvasRegion, ...]
+    target_mask: ImageMask | None
+    """What is repainted, at the target's own size; None: everything."""
+
+    @property
+    def reference(self) -> Canvas:
+        """The first region's, which where none are asked for is the only one."""
+        return self.regions[0].reference
+
+    def to(self, device: torch.device) -> "Canvases":
+        regions = tuple(region.to(device) for region in self.regions)
+        return Canvases(self.target.to(device), regions, self.target_mask)
+
+
+def choose_regions(
+    models: Models,
+    target: Image,
+    reference: Tensor,
+    masks: Masks,
+    regions: Sequence[Region],
+    named: Named,
+    mode: MaskMode,
+) -> list[ChosenRegion]:
+    """What every region means; without any, one that is the whole target. `masks` restrict them all: the target's
+    every region, the reference's those that take from it.
+
+    Raises PictureMissingError, and what `choose_mask` raises.
+    """
+    if not regions:
+        return [ChosenRegion(reference, masks.target, masks.reference)]
+    chosen = []
+    for number, region in enumerate(regions, start=1):
+        own = region.reference is None
+        picture = reference if region.reference is None else named.picture(region.reference)
+        here, there = f"target in region {number}", f"reference of region {number}"
+        target_mask = choose_mask(
+            models, target, named.mask(region.target_mask), region.target_selection, mode=mode, role=here
+        )
+        reference_mask = choose_mask(
+            models, picture, named.mask(region.reference_mask), region.reference_selection, mode=mode, role=there
+        )
+        target_mask = both(target_mask, masks.target)
+        reference_mask = both(reference_mask, masks.reference) if own else reference_mask
+        chosen.append(ChosenRegion(picture, target_mask, reference_mask, region.strength))
+    return chosen
+
+
+def both(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """What two masks of one picture let in together."""
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return mask * other
+
+
+def all_of(regions: Sequence[ChosenRegion]) -> Tensor | None:
+    """What is repainted at all, softly; None where a region is everything."""
+    open_to: Tensor | None = None
+    for region in regions:
+        if region.target_mask is None:
+            return None
+        left = 1.0 - region.target_mask
+        open_to = left if open_to is None else open_to * left
+    return None if open_to is None else 1.0 - open_to
+
+
+def place_regions(target: Image, regions: Sequence[ChosenRegion], size: tuple[int, int]) -> Canvases:
+    """Target and references on canvases of `size`, and who has which part of it.
+
+    Raises ShapeError and EmptyMaskError: the latter also for a region that later ones cover wholly.
+    """
+    whole = all_of(regions)
+    canvas = stretch_canvas(target, whole, size)
+    references = [fit_canvas(region.reference, region.reference_mask, size) for region in regions]
+    if len(regions) == 1:
+        return Canvases(canvas, (CanvasRegion(references[0], canvas.mask, regions[0].strength),), whole)
+    alpha = on_matte(target)[1]
+    owned = _owned(target, regions)
+    placed = []
+    for region, reference, mine in zip(regions, references, owned, strict=True):
+        placed.append(CanvasRegion(reference, resize((mine * alpha)[None], size)[0], region.strength))
+    return Canvases(canvas, tuple(placed), whole)
+
+
+def _owned(target: Image, regions: Sequence[ChosenRegion]) -> list[Tensor]:
+    """For every region 1 where it is the one that shows most with the later ones on top of it, else 0."""
+    size = (target.shape[1], target.shape[2])
+    shown: list[Tensor] = []
+    free = torch.ones(size, device=target.device)
+    for number in range(len(regions) - 1, -1, -1):
+        mask = regions[number].target_mask
+        if mask is not None and mask.shape != size:
+            raise ShapeError(f"the mask of region {number + 1} has not the target's size")
+        weight = torch.ones(size, device=target.device) if mask is None else mask
+        shown.insert(0, weight * free)
+        free = free * (1.0 - weight)
+    stacked = torch.stack(shown)
+    best = stacked.max(dim=0)
+    owned = [((best.indices == number) & (best.values > FAINT)).float() for number in range(len(regions))]
+    for number, mine in enumerate(owned, start=1):
+        if not bool(mine.any()):
+            raise EmptyMaskError(f"nothing is left of region {number}: its mask is empty, or later regions cover it")
+    return owned
+
+
+def inside(mask: Float[Tensor, "height width"], places: Float[Tensor, "places 2"]) -> Bool[Tensor, " places"]:
+    """Which places (x, y), fractions of the canvas, lie where the mask lets in half at least."""
+    return mask.flatten()[token_at(places, (mask.shape[0], mask.shape[1]))] >= 0.5

@@ -1,0 +1,1 @@
+"""From features of two pictures to a dense semantic correspondence."""

@@ -1,0 +1,116 @@
+"""From one matched token per token to a place for every position between them.
+
+Refined matches (`core.matching.local_affine`) have an affine map around every token. A plain token map is quantised
+to token centres
+and knows nothing of rotation, scale or mirroring: around every token we fit an affine map to the matches of its
+coherent neighbours (weighted least squares, drawn towards the plain copy where few neighbours agree). Places inside a
+token are read off its map.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from core.images.geometry import extent, token_mask
+from core.matching.correspondence import TokenMap
+from core.matching.local_affine import around, steps_around, token_colours
+from core.types import Mask, Picture
+
+COHERENT_WITHIN = 3.0
+"""Tokens. Neighbours whose matches lie farther apart than this belong to different surfaces."""
+PLAIN_COPY_WEIGHT = 0.1
+"""Weight of the prior, in neighbours, with which the fit is drawn towards an undistorted copy."""
+REACH = 1.0
+"""Tokens. How far a token's map is continued beyond its own area before a nearer one is preferred."""
+SAME_COLOUR = 0.07
+"""Colours (RGB, 0 to 1) farther apart than this speak for another surface."""
+NINE = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+"""Row and column offsets of a token's neighbourhood, itself included."""
+
+
+def dense_flow(
+    token_map: TokenMap,
+    inside: Bool[Tensor, " tokens"],
+    size: tuple[int, int],
+    guide: Float[Tensor, "3 height width"] | None = None,
+) -> Float[Tensor, "height width 2"]:
+    """For every position of a grid of `size`, its place (x, y) in the reference, each -1 to 1 as `grid_sample` wants.
+
+    `inside` marks the tokens whose matches may be believed; others have no say, and positions in them continue the map
+    of their neighbours. Every position follows one of the 3 x 3 tokens around it: a near one, whose own neighbours
+    agree with it, and, where `guide` is given (the target's picture at `size`), one of the position's colour, so that
+    borders between parts run along the target's edges (joint bilateral upsampling, Kopf et al. 2007).
+    """
+    rows, columns = token_map.grid
+    height, width = size
+    places, slope, support = _affine_fits(token_map, inside)
+    colours = None if guide is None else token_colours(guide, token_map.grid)
+    y = (torch.arange(height, device=places.device, dtype=places.dtype) + 0.5) * rows / height
+    x = (torch.arange(width, device=places.device, dtype=places.dtype) + 0.5) * columns / width
+    row, column = y.long(), x.long()
+    best = torch.full(size, -torch.inf, device=places.device, dtype=places.dtype)
+    flow = torch.zeros(*size, 2, device=places.device, dtype=places.dtype)
+    for dy, dx in NINE:
+        near_row, near_column = (row + dy).clamp(0, rows - 1), (column + dx).clamp(0, columns - 1)
+        token = near_row[:, None] * columns + near_column[None, :]
+        offset = torch.stack(torch.meshgrid(x - near_column - 0.5, y - near_row - 0.5, indexing="xy"), dim=-1)
+        score = support[token].log() - 0.5 * offset.square().sum(-1) / REACH**2
+        if guide is not None and colours is not None:
+            difference = guide.permute(1, 2, 0) - colours[token]
+            score = score - 0.5 * difference.square().sum(-1) / SAME_COLOUR**2
+        better = score > best
+        place = places[token] + torch.einsum("hwij,hwj->hwi", slope[token], offset)
+        flow = torch.where(better[..., None], place, flow)
+        best = torch.where(better, score, best)
+    return flow / extent(token_map.grid, flow) * 2.0 - 1.0
+
+
+def _affine_fits(
+    token_map: TokenMap, inside: Bool[Tensor, " tokens"]
+) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"], Float[Tensor, " tokens"]]:
+    """Every token's place in the reference, in tokens, how it changes around it, and the share of its neighbourhood
+    that agrees; next to nothing for tokens that may not be believed."""
+    local = token_map.local_maps
+    places = local.places
+    offsets = steps_around(1, places)
+    known = around(inside[:, None].to(places), token_map.grid, 1)[..., 0] > 0.0
+    moved = around(places, token_map.grid, 1) - places
+    weight = (known & (moved.norm(dim=-1) <= COHERENT_WITHIN)).to(places.dtype)
+    weight[offsets.abs().sum(-1) == 0] = 1.0
+    support = torch.where(inside, weight.mean(0), 1e-6)
+    if token_map.refined is not None:
+        return places, local.slopes, support
+    centre, slope = _fit(moved, offsets, weight)
+    return places + centre, slope, support
+
+
+def _fit(
+    moved: Float[Tensor, "nine tokens 2"], offsets: Float[Tensor, "nine 2"], weight: Float[Tensor, "nine tokens"]
+) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"]]:
+    """Weighted least squares `moved = centre + slope offset`, with `slope` drawn towards the identity."""
+    ones = torch.ones_like(offsets[:, :1])
+    design = torch.cat([ones, offsets], dim=1)
+    prior = torch.diag(torch.tensor([1e-6, 2.0, 2.0], device=moved.device, dtype=moved.dtype)) * PLAIN_COPY_WEIGHT
+    plain = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], device=moved.device, dtype=moved.dtype)
+    normal = torch.einsum("nt,ni,nj->tij", weight, design, design) + prior
+    right = torch.einsum("nt,ni,ntk->tik", weight, design, moved) + prior @ plain
+    solution = torch.linalg.solve(normal, right)
+    return solution[:, 0], solution[:, 1:].transpose(1, 2)
+
+
+def rearrange_picture(
+    reference: Float[Tensor, "channels height width"],
+    matches: TokenMap,
+    target_mask: Mask,
+    *,
+    guide: Picture | None = None,
+) -> Float[Tensor, "channels height width"]:
+    """The reference's picture, or latent, with every position moved to where it was matched, `x_ref[c(p)]`.
+
+    At the size of `target_mask`. `guide` is the target's picture at that size: borders then follow its edges.
+    """
+    inside = token_mask(target_mask, matches.grid)
+    flow = dense_flow(matches, inside, (target_mask.shape[0], target_mask.shape[1]), guide)
+    moved = F.grid_sample(reference[None], flow[None].to(reference.dtype), padding_mode="border", align_corners=False)
+    return moved[0]

@@ -1,0 +1,1 @@
+"""The frozen networks and what is read from them."""

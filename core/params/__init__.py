@@ -1,0 +1,1 @@
+"""The parameters of one transfer: nested, frozen, declared once. No torch."""

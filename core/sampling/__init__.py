@@ -1,0 +1,1 @@
+"""The denoising trajectory from noise to a clean latent."""

@@ -1,0 +1,67 @@
+"""Removes objects that nobody will read: those of expired jobs, and what unsuccessful attempts left behind."""
+
+import structlog
+
+from jobs.errors import JobGone, JobNotFound
+from jobs.objects import ObjectStore, all_prefixes, input_prefix, output_prefixes
+from jobs.stores.assets import asset_key
+from jobs.stores.job_store import JobStore
+
+# A worker that lost its job may write for a moment longer; then it removes its objects itself, or has died.
+LEFTOVER_AGE_S = 60.0
+# No submission takes this long: what is reserved and not queued by then was given up without an answer.
+ABANDONED_AGE_S = 3600.0
+log = structlog.get_logger()
+
+
+class Collector:
+    """Work that was begun and not finished is found again, so it may be killed at any time and run anywhere."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        objects: ObjectStore,
+        *,
+        leftover_age_s: float = LEFTOVER_AGE_S,
+        abandoned_age_s: float = ABANDONED_AGE_S,
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._leftover_age_s = leftover_age_s
+        self._abandoned_age_s = abandoned_age_s
+
+    def collect(self, limit: int = 100) -> int:
+        """Returns how many objects it deleted. Raises StoreUnavailable and ObjectsUnavailable."""
+        deleted = 0
+        for tenant, job_id in self._store.chores.leftovers(self._leftover_age_s, limit):
+            deleted += self._clean(tenant, job_id)
+            self._store.chores.forget_leftovers(tenant, job_id)
+        for tenant, job_id in self._store.chores.abandoned(self._abandoned_age_s, limit):
+            deleted += self._objects.delete_prefix(input_prefix(tenant, job_id))
+            self._store.chores.forget_abandoned(tenant, job_id)
+        for tenant, job_id in self._store.chores.expired(limit):
+            for prefix in all_prefixes(tenant, job_id):
+                deleted += self._objects.delete_prefix(prefix)
+            self._store.chores.forget(tenant, job_id)
+        for tenant, asset in self._store.chores.ended_assets(limit):
+            self._objects.delete(asset_key(tenant, *asset.split("/")))
+            self._store.chores.forget_asset(tenant, asset)
+            deleted += 1
+        if deleted:
+            log.info("objects.collected", count=deleted)
+        return deleted
+
+    def _clean(self, tenant: str, job_id: str) -> int:
+        """All outputs of a terminal job but the committed ones. Of one that is gone, all."""
+        try:
+            result = self._store.get(job_id, tenant=tenant).result
+        except (JobNotFound, JobGone):
+            result = None
+        kept = result.keys if result else frozenset()
+        deleted = 0
+        for prefix in output_prefixes(tenant, job_id):
+            for key in self._objects.keys(prefix):
+                if key not in kept:
+                    self._objects.delete(key)
+                    deleted += 1
+        return deleted

@@ -1,0 +1,87 @@
+"""What a job's pictures are called: the four that every job may have, and those that its parameters name.
+
+In a form, and under the job's inputs, the latter are `picture_NAME` and `mask_NAME`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from pydantic import Field
+
+from core.params.selection import REGIONS_MAX
+from core.params.transfer import TransferParams
+from jobs.base import Carried
+
+PARTS = ("target", "reference", "target_mask", "reference_mask")
+PICTURE, MASK = "picture_", "mask_"
+PART_PATTERN = r"^(picture|mask)_[a-z0-9][a-z0-9_]{0,31}$"
+PICTURES_MAX, MASKS_MAX = REGIONS_MAX, 2 * REGIONS_MAX
+"""More are not named by any parameters."""
+T = TypeVar("T")
+
+
+def by_part(pictures: Mapping[str, T], masks: Mapping[str, T]) -> dict[str, T]:
+    """What has a name, by the name of its part."""
+    named = {PICTURE + name: picture for name, picture in pictures.items()}
+    return named | {MASK + name: mask for name, mask in masks.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a job's parameters name."""
+
+    pictures: frozenset[str]
+    """Names of parts."""
+    masks: dict[str, str]
+    """By the name of its part, the part whose size a mask has: `target`, `reference` or one of `pictures`."""
+
+    @classmethod
+    def by(cls, params: TransferParams) -> "Expected":
+        def part(picture: str) -> str:
+            return picture if picture in ("target", "reference") else PICTURE + picture
+
+        pictures = frozenset(PICTURE + name for name in params.named_pictures)
+        return cls(pictures, {MASK + name: part(owner) for name, owner in params.named_masks.items()})
+
+    @property
+    def all_pictures(self) -> tuple[str, ...]:
+        """Parts that are pictures, also those that every job has."""
+        return ("target", "reference", *sorted(self.pictures))
+
+    @property
+    def all_masks(self) -> dict[str, str]:
+        """As `masks`, also those that every job may have."""
+        return {"target_mask": "target", "reference_mask": "reference", **self.masks}
+
+    def missing(self, given: Iterable[str]) -> list[str]:
+        """Parts that the parameters name and that are not given."""
+        return sorted({*self.pictures, *self.masks} - set(given))
+
+    def needless(self, given: Iterable[str]) -> list[str]:
+        """Parts that are given and that no parameter names."""
+        return sorted(set(given) - self.pictures - set(self.masks))
+
+
+class InputKeys(Carried):
+    """Object keys of the checked input pictures (PNG, sRGB, upright, no metadata)."""
+
+    target: str
+    reference: str
+    target_mask: str | None
+    reference_mask: str | None
+    named: dict[str, str] = Field(default_factory=dict)
+    """Those that the parameters name, by the names of their parts, `picture_NAME` and `mask_NAME`."""
+
+    @classmethod
+    def of(cls, keys: Mapping[str, str]) -> Self:
+        """Of the keys by part."""
+        named = {part: key for part, key in keys.items() if part not in PARTS}
+        masks = {"target_mask": keys.get("target_mask"), "reference_mask": keys.get("reference_mask")}
+        return cls(target=keys["target"], reference=keys["reference"], **masks, named=named)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Each key by the name of its part."""
+        given = ((part, getattr(self, part)) for part in PARTS)
+        return {**{part: key for part, key in given if key is not None}, **self.named}

@@ -1,0 +1,96 @@
+"""Pictures that are uploaded once and used by many jobs, each under the hash of its bytes.
+
+The same bytes of one tenant are one asset, however often they come; each time it lives on for its whole time again. A
+job takes a copy of what it uses, so the end of an asset ends no job.
+
+The object of an asset has a key of its own, drawn anew each time: an ended asset whose object the collector is about
+to delete is never the one that was uploaded a moment ago.
+"""
+
+import secrets
+from datetime import UTC, datetime
+
+from jobs.base import Carried
+from jobs.errors import AssetNotFound, TooManyAssets
+from jobs.schema import check_name
+from jobs.stores.scripts import Scripts
+
+RETRY_WHEN_FULL_S = 60.0
+UPLOAD_S = 3600.0
+"""What was stored and not kept after this time never will be."""
+
+
+class Asset(Carried):
+    """A picture that was checked and re-encoded."""
+
+    id: str
+    """SHA-256 of the bytes that were uploaded, in hex."""
+    copy_id: str
+    """Tells this upload's object from earlier ones."""
+    bytes: int
+    """Size of what is kept, a PNG without metadata."""
+    width: int
+    height: int
+    has_alpha: bool
+    created_at: datetime
+
+
+def asset_key(tenant: str, asset_id: str, copy_id: str) -> str:
+    return f"assets/{tenant}/{asset_id}/{copy_id}.png"
+
+
+def new_copy_id() -> str:
+    return secrets.token_hex(8)
+
+
+class Assets:
+    """Every method raises StoreUnavailable when Redis cannot serve."""
+
+    def __init__(self, scripts: Scripts, *, keep_s: int, at_most: int) -> None:
+        self._scripts = scripts
+        self._keep_ms = keep_s * 1000
+        self._at_most = at_most
+
+    def renew(self, asset_id: str, *, tenant: str) -> tuple[Asset, datetime] | None:
+        """The asset, which begins its time anew, and when it ends; None when there is none."""
+        return self._read(self._scripts.call("assets_get", asset_id, tenant, self._keep_ms))
+
+    def reserve(self, asset_id: str, copy_id: str, *, tenant: str) -> None:
+        """Call it before the object is stored: then it is found again if nothing comes of it.
+
+        Raises TooManyAssets when the tenant has as many as it may.
+        """
+        check_name("tenant", tenant)
+        check_name("asset id", asset_id)
+        member = f"{tenant}/{asset_id}/{copy_id}"
+        if self._scripts.call("assets_reserve", tenant, member, int(UPLOAD_S * 1000), self._at_most) is None:
+            raise TooManyAssets("This tenant has too many assets.", retry_after_s=RETRY_WHEN_FULL_S)
+
+    def keep(self, asset: Asset, *, tenant: str) -> tuple[Asset, datetime]:
+        """The asset and when it ends. When the same was kept meanwhile it is that one, and the object of this one is
+        the collector's. Call it when the object can be read."""
+        text = asset.model_dump_json()
+        kept = self._read(self._scripts.call("assets_keep", asset.id, tenant, asset.copy_id, text, self._keep_ms))
+        assert kept is not None
+        return kept
+
+    def get(self, asset_id: str, *, tenant: str) -> tuple[Asset, datetime]:
+        """The asset and when it ends. Raises AssetNotFound, also for another tenant's."""
+        found = self._read(self._scripts.call("assets_get", asset_id, tenant, 0))
+        if found is None:
+            raise AssetNotFound("There is no such asset, or not any more.")
+        return found
+
+    def end(self, asset_id: str, *, tenant: str) -> Asset:
+        """Forgets an asset; its object is the caller's to delete, then `forget_ended` of the chores, or the
+        collector's. Raises AssetNotFound."""
+        asset, _ = self.get(asset_id, tenant=tenant)
+        if self._scripts.call("assets_end", asset_id, tenant, asset.copy_id) != 1:
+            raise AssetNotFound("There is no such asset, or not any more.")
+        return asset
+
+    @staticmethod
+    def _read(answer: object) -> tuple[Asset, datetime] | None:
+        if not isinstance(answer, list):
+            return None
+        return Asset.model_validate_json(answer[0]), datetime.fromtimestamp(answer[1] / 1000, UTC)

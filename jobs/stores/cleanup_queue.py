@@ -1,0 +1,56 @@
+"""What is left to do for objects when the record is done with: the collector's list.
+
+An entry stays on its list until it is forgotten, so work that was begun and not finished is found again.
+"""
+
+from typing import Literal
+
+from jobs.stores.scripts import Scripts
+
+Chore = Literal["expiring", "leftovers", "reserved", "ending"]
+
+
+class Chores:
+    """Every method raises StoreUnavailable when Redis cannot serve."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def expired(self, limit: int) -> list[tuple[str, str]]:
+        """(tenant, job id) of jobs whose retention is over and whose objects may still be there."""
+        return self._due("expiring", 0, limit)
+
+    def forget(self, tenant: str, job_id: str) -> None:
+        """Call it when the objects of an expired job are deleted."""
+        self._forget("expiring", tenant, job_id)
+
+    def leftovers(self, age_s: float, limit: int) -> list[tuple[str, str]]:
+        """(tenant, job id) of jobs that ended `age_s` ago and may have outputs of unsuccessful attempts."""
+        return self._due("leftovers", age_s, limit)
+
+    def forget_leftovers(self, tenant: str, job_id: str) -> None:
+        self._forget("leftovers", tenant, job_id)
+
+    def abandoned(self, age_s: float, limit: int) -> list[tuple[str, str]]:
+        """(tenant, job id) of reservations that began `age_s` ago and never became a job."""
+        return self._due("reserved", age_s, limit)
+
+    def forget_abandoned(self, tenant: str, job_id: str) -> None:
+        self._forget("reserved", tenant, job_id)
+
+    def ended_assets(self, limit: int) -> list[tuple[str, str]]:
+        """(tenant, asset id/copy id) of assets whose time is over and whose objects may still be there."""
+        return self._due("ending", 0, limit)
+
+    def forget_asset(self, tenant: str, asset: str) -> None:
+        """Call it when the object of an ended asset is deleted. `asset` is asset id/copy id."""
+        self._forget("ending", tenant, asset)
+
+    def _due(self, chore: Chore, age_s: float, limit: int) -> list[tuple[str, str]]:
+        answer = self._scripts.call("due", chore, int(age_s * 1000), limit)
+        assert isinstance(answer, list)
+        pairs = (member.decode().split("/", 1) for member in answer)
+        return [(tenant, job_id) for tenant, job_id in pairs]
+
+    def _forget(self, chore: Chore, tenant: str, job_id: str) -> None:
+        self._scripts.call("forget", chore, tenant, job_id)

@@ -1,0 +1,81 @@
+"""What happens before a job exists: its inputs are being stored, and a client may send the same submission again.
+
+A submission may carry a key of the client's choice. The first one with a key holds it; the job is created and its
+first answer kept under the key in one script, so whoever comes with the key later, also because an answer was lost,
+gets that answer and no second job. A holder that dies loses the key after `HOLD_S`.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from jobs.errors import IdempotencyKeyInUse, IdempotencyKeyReused, JobGone, QueueFull, TooManyJobs
+from jobs.schema import Record
+from jobs.stores.records import Snapshot, read_record
+from jobs.stores.scripts import Scripts
+
+RETRY_WHEN_FULL_S = 5.0
+HOLD_S = 15.0
+"""A holder that is slower than this and finds the key with another has its job refused."""
+
+
+class SubmissionKey(NamedTuple):
+    name: str
+    """Becomes part of a Redis key: made by `named`."""
+    fingerprint: str
+    """Hash of everything that the client asked for."""
+
+    @classmethod
+    def named(cls, given: str, fingerprint: str) -> "SubmissionKey":
+        """`given` is the client's own word, of any characters."""
+        return cls(hashlib.sha256(given.encode()).hexdigest(), fingerprint)
+
+
+class Submissions:
+    """Every method raises StoreUnavailable when Redis cannot serve."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def reserve(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None) -> Record | None:
+        """Call it before anything is stored under the job's id. Returns the first answer if the key has one; then
+        store nothing.
+
+        Raises IdempotencyKeyInUse while another submission with this key goes on, IdempotencyKeyReused when it asked
+        for something else, and JobGone when its job has been deleted.
+        """
+        answer = reserved(self._scripts, job_id, tenant, key, HOLD_S)
+        return None if answer is None else read_record(answer)
+
+    def withdraw(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None, stored: bool = False) -> None:
+        """Gives a reservation up, so that the key can be used again. A submitted job stays as it is.
+
+        With `stored` something may have been left under the job's id: the collector goes on looking after it.
+        """
+        self._scripts.call("withdraw", job_id, tenant, key.name if key else "", int(stored))
+
+
+def reserved(
+    scripts: Scripts, wanted_id: str, tenant: str, key: SubmissionKey | None, hold_s: float
+) -> Snapshot | None:
+    """What `Submissions.reserve` does, for whatever is to have the id."""
+    name, fingerprint = key or ("", "")
+    answer = scripts.call("reserve", wanted_id, tenant, name, fingerprint, int(hold_s * 1000))
+    assert isinstance(answer, list)
+    match answer[0]:
+        case b"other":
+            raise IdempotencyKeyReused("This key came with another submission before.")
+        case b"gone":
+            raise JobGone("What came of this submission has been deleted.")
+        case b"held":
+            raise IdempotencyKeyInUse("A submission with this key is being admitted.")
+        case b"answered":
+            snapshot: Snapshot = answer[1]
+            return snapshot
+    return None
+
+
+def full(answer: bytes, bound: int) -> QueueFull:
+    """What to raise when a submission script answers so."""
+    if answer == b"tenant full":
+        return TooManyJobs("This tenant has too many unfinished jobs.", retry_after_s=RETRY_WHEN_FULL_S)
+    return QueueFull(f"Of jobs that wait there may be {bound}.", retry_after_s=RETRY_WHEN_FULL_S)

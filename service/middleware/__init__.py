@@ -1,0 +1,1 @@
+"""What surrounds every request: its log line, who calls, how slowly a client may send."""

@@ -1,0 +1,104 @@
+"""What is told of batches. Models of answers have no defaults: every field is always there."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Literal, Self
+
+from jobs.schema import Metadata, Status
+from jobs.stores.batches import Batch as StoredBatch
+from jobs.stores.batches import Member
+from service.schemas.job import Answer, Transfer
+
+
+class BatchUrls(Answer):
+    """Where to go from here: paths on this server, or full URLs when the operator has set a public address."""
+
+    self: str
+    items: str
+    """The state of each job."""
+    results: str
+    """JSON Lines: one record for each job that is over."""
+    events: str
+    """A stream of server-sent events, each with the whole record of the batch."""
+    cancel: str
+    """POST here to cancel all jobs that are not over."""
+
+
+class Counts(Answer):
+    """How many jobs of the batch are in each state."""
+
+    queued: int
+    running: int
+    canceling: int
+    succeeded: int
+    failed: int
+    canceled: int
+    expired: int
+
+
+class Batch(Answer):
+    """One batch, as it is now."""
+
+    id: str
+    status: Literal["running", "ended"]
+    """`ended` when all of its jobs are over."""
+    total: int
+    counts: Counts
+    created_at: datetime
+    finished_at: datetime | None
+    """When the last of its jobs ended."""
+    metadata: Metadata
+    """As given."""
+    urls: BatchUrls
+
+    @classmethod
+    def of(cls, batch: StoredBatch, public_url: str | None) -> Self:
+        self = f"{(public_url or '').rstrip('/')}/v1/batches/{batch.id}"
+        count = Counter(member.status for member in batch.members)
+        return cls(
+            **batch.model_dump(include={"id", "created_at", "finished_at", "metadata"}),
+            status="ended" if batch.finished_at else "running",
+            total=len(batch.members),
+            counts=Counts(**{status.value: count[status] for status in Status}),
+            urls=BatchUrls(self=self, **{name: f"{self}/{name}" for name in ("items", "results", "events", "cancel")}),
+        )
+
+
+class BatchItem(Answer):
+    """One job of a batch."""
+
+    custom_id: str
+    id: str
+    """Of the transfer."""
+    status: Status
+    url: str
+    """The transfer's record."""
+
+    @classmethod
+    def of(cls, member: Member, public_url: str | None) -> Self:
+        url = f"{(public_url or '').rstrip('/')}/v1/transfers/{member.job_id}"
+        return cls(custom_id=member.custom_id, id=member.job_id, status=member.status, url=url)
+
+
+class BatchItems(Answer):
+    """Part of the list of a batch's jobs, in the order in which they were given."""
+
+    items: list[BatchItem]
+    next: str | None
+    """`cursor` of the following page. Null: this was the last."""
+
+
+class BatchPage(Answer):
+    """Part of the list of batches, newest first."""
+
+    items: list[Batch]
+    next: str | None
+    """`cursor` of the following page. Null: this was the last."""
+
+
+class BatchResult(Answer):
+    """One line of a batch's results."""
+
+    custom_id: str
+    transfer: Transfer | None
+    """Its record, with links. Null when it was deleted, or is past its own `ttl`."""

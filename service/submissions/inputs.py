@@ -1,0 +1,234 @@
+"""Where the pictures of a submission come from: parts of a form, assets, or, where that is switched on, URLs.
+
+The pictures of a submission by the names of their parts: are they those that its parameters name?
+
+Every picture of a submission, decoded and checked: one answer names all that are refused.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import anyio
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import UploadFile
+from starlette.datastructures import UploadFile as ReceivedFile
+
+from jobs.errors import AssetNotFound, InvalidImage, ObjectNotFound, UrlError
+from jobs.inputs import PARTS, Expected, by_part
+from jobs.objects import ObjectStore
+from jobs.schema import Output
+from jobs.stores.assets import Asset, asset_key
+from jobs.stores.job_store import JobStore
+from service.errors import Problem, refuse
+from service.outbound import Outbound
+from service.schemas.batch_request import BatchRequest
+from service.schemas.job import FieldError
+from service.schemas.submission import MatchingForm, NamedPicture, Submission, pointer_in_json
+from uploads.decoder_pool import Decoders
+from uploads.images import CheckedPicture
+
+Source = UploadFile | NamedPicture
+FETCHES_AT_ONCE = 8
+"""Of all requests to one process together; each may hold one picture in memory."""
+
+
+class Given(NamedTuple):
+    """A picture as it was given."""
+
+    read: Callable[[], bytes]
+    """One byte more than allowed at most. May raise Problem `asset_not_found`, ObjectsUnavailable and ObjectCorrupt."""
+    asset: Asset | None = None
+    """What is known of one that was checked when it was uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    store: JobStore
+    objects: ObjectStore
+    outbound: Outbound | None
+    """None: URLs are refused."""
+    fetches: CapacityLimiter
+    max_bytes: int
+    timeout_s: float
+    """For one picture."""
+
+    async def open(self, given: Mapping[str, Source], pointer: Callable[[str], str], tenant: str) -> dict[str, Given]:
+        """The picture of each part. URLs are fetched, all at once; nothing else is read yet.
+
+        Raises Problem `asset_not_found`, `urls_off` or one of a URL, with a pointer to the field, and StoreUnavailable.
+        """
+        opened: dict[str, Given] = {}
+        refused: dict[str, Problem] = {}
+
+        async def one(name: str, opening: Awaitable[Given]) -> None:
+            try:
+                opened[name] = await opening
+            except Problem as problem:
+                refused[name] = problem
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for name, source in given.items():
+                    tasks.start_soon(one, name, self._open(source, tenant))
+        except* Exception as group:
+            raise group.exceptions[0] from None  # as it would be raised without tasks
+        refuse(
+            [
+                FieldError(pointer=pointer(name), code=refused[name].code, message=refused[name].detail)
+                for name in given
+                if name in refused
+            ]
+        )
+        return opened
+
+    def of_asset(self, asset_id: str, tenant: str) -> Given:
+        """Raises Problem `asset_not_found`, and StoreUnavailable."""
+        try:
+            asset, _ = self.store.assets.get(asset_id, tenant=tenant)
+        except AssetNotFound as error:
+            raise Problem(error.code, str(error)) from error
+        return Given(partial(self._read, asset, tenant), asset)
+
+    async def _open(self, source: Source, tenant: str) -> Given:
+        if not isinstance(source, NamedPicture):
+            # One byte over the cap is enough to refuse a file without reading all of it.
+            return Given(partial(source.file.read, self.max_bytes + 1))
+        if source.asset is not None:
+            return await run_sync(self.of_asset, source.asset, tenant)
+        assert source.url is not None
+        data = await self._fetched(source.url)
+        return Given(lambda: data)
+
+    def _read(self, asset: Asset, tenant: str) -> bytes:
+        try:
+            return self.objects.get(asset_key(tenant, asset.id, asset.copy_id))
+        except ObjectNotFound as error:
+            raise Problem("asset_not_found") from error
+
+    async def _fetched(self, url: str) -> bytes:
+        if self.outbound is None:
+            raise Problem("urls_off")
+        try:
+            async with self.fetches:
+                reply = await self.outbound.send("GET", url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
+        except UrlError as error:
+            raise Problem(error.code, str(error)) from error
+        if reply.status != 200:
+            raise Problem("url_unreachable")
+        return reply.body
+
+
+Pointer = Callable[[str], str]
+"""JSON pointer to the field of a part."""
+
+
+def require_parts(form: Submission) -> None:
+    """Raises Problem `invalid_request` unless exactly what regions name is there, and as files in a form."""
+    expected = Expected.by(form.params)
+    errors = _missing(expected, form.parts, form.pointer) + _needless(expected, form.parts, form.pointer)
+    if isinstance(form, MatchingForm):
+        errors += [
+            FieldError(pointer=form.pointer(part), code="file_expected", message="A form part with a file name.")
+            for part, value in form.parts.items()
+            if not isinstance(value, ReceivedFile)
+        ]
+    refuse(errors, "invalid_request")
+
+
+def require_parts_of_each(batch: BatchRequest) -> None:
+    """Raises Problem `invalid_request` unless every job of the batch has exactly what regions name."""
+    expected = Expected.by(batch.params)
+    errors = _needless(expected, by_part(batch.pictures, batch.masks), pointer_in_json)
+    for position, item in enumerate(batch.items):
+        errors += _missing(expected, batch.assets_of(item), partial(pointer_to_item, position))
+        errors += _needless(expected, by_part(item.pictures, item.masks), partial(pointer_to_item, position))
+    refuse(errors, "invalid_request")
+
+
+def pointer_to_item(position: int, part: str) -> str:
+    return f"/items/{position}{pointer_in_json(part)}"
+
+
+def _missing(expected: Expected, given: Iterable[str], pointer: Pointer) -> list[FieldError]:
+    missing = expected.missing(given)
+    return [FieldError(pointer=pointer(part), code="missing", message="A region names it.") for part in missing]
+
+
+def _needless(expected: Expected, given: Iterable[str], pointer: Pointer) -> list[FieldError]:
+    needless = expected.needless(part for part in given if part not in PARTS)
+    return [
+        FieldError(pointer=pointer(part), code="extra_forbidden", message="No region names it.") for part in needless
+    ]
+
+
+def fingerprint(form: Submission) -> str:
+    """Equal for submissions that ask for the same, however the parts were ordered, named or encoded."""
+    pictures = {part: _name(source) for part, source in form.parts.items()}
+    fields = form.model_dump(mode="json", exclude={*PARTS, *form.parts, "pictures", "masks"})
+    asked = {"kind": form.kind, "pictures": pictures, "fields": fields}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _name(source: Source) -> str | dict[str, str]:
+    """An upload is what it holds, anything else what it is called."""
+    if not isinstance(source, ReceivedFile):
+        return source.model_dump(exclude_none=True)
+    source.file.seek(0)
+    digest = hashlib.file_digest(source.file, "sha256").hexdigest()  # type: ignore[arg-type]
+    source.file.seek(0)
+    return digest
+
+
+LARGEST_PICTURES = 4
+"""A job may have as many pixels as so many pictures of the largest size; those of a mask, which is grey, count for a
+quarter. Target, reference and their masks alone never reach it."""
+
+
+def check_pictures(
+    given: Mapping[str, Given], expected: Expected, decoders: Decoders, pointer: Pointer
+) -> dict[str, CheckedPicture]:
+    """The given pictures by part. Raises one Problem that names every refused one."""
+    pictures: dict[str, CheckedPicture] = {}
+    refused: list[FieldError] = []
+
+    def check(part: str, judge: Callable[[bytes], CheckedPicture]) -> None:
+        try:
+            pictures[part] = judge(given[part].read())
+            sizes = ((one.width, one.height, other in expected.all_masks) for other, one in pictures.items())
+            require_room(sizes, decoders)
+        except InvalidImage as error:
+            refused.append(FieldError(pointer=pointer(part), code=error.code, message=str(error)))
+            pictures.pop(part, None)
+
+    for part in expected.all_pictures:
+        asset = given[part].asset
+        check(part, decoders.check_picture if asset is None else partial(_checked_before, asset))
+    for part, owner in expected.all_masks.items():
+        if part in given and owner in pictures:
+            size = (pictures[owner].width, pictures[owner].height)
+            check(part, partial(decoders.check_mask, size=size))
+    refuse(refused)
+    return pictures
+
+
+def require_room(sizes: Iterable[tuple[int, int, bool]], decoders: Decoders) -> None:
+    """Raises InvalidImage when the pictures of one job have too many pixels together: width, height and whether it is
+    a mask, of each."""
+    quarters = sum(width * height * (1 if mask else 4) for width, height, mask in sizes)
+    bound = LARGEST_PICTURES * decoders.limits.max_pixels
+    if quarters > 4 * bound:
+        raise InvalidImage("image_too_many_pixels", f"the pictures of one job may have {bound} pixels together")
+
+
+def transparency_refused(output: Output, has_alpha: bool) -> bool:
+    """Whether the picture would have to lose what nobody said how to replace."""
+    return output.format == "jpeg" and output.background is None and has_alpha
+
+
+def _checked_before(asset: Asset, png: bytes) -> CheckedPicture:
+    return CheckedPicture(png, asset.width, asset.height, asset.has_alpha)

@@ -1,0 +1,1 @@
+"""Webhooks: their payload, and the process that delivers them."""

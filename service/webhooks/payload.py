@@ -1,0 +1,78 @@
+"""What a webhook receives: the event as JSON, and who says so, after https://www.standardwebhooks.com.
+
+Signed are the id, the moment of sending and the body, with every secret that the tenant has, so that a receiver can
+change from one to the next whenever it likes.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.errors import UrlRefused
+from jobs.schema import JobKind
+from jobs.stores.outbox import Parcel
+from jobs.stores.webhook_secrets import WebhookSecret, WebhookSecrets
+from service.errors import Problem
+from service.outbound import Outbound, Unguarded
+from service.schemas.job import FieldError, FileOf, Matching, Transfer
+
+URI: dict[str, Any] = {"format": "uri", "examples": ["https://app.example/plumage"]}
+
+
+class WebhookTest(BaseModel):
+    """Where to send an event that means nothing."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    url: Annotated[str, Field(min_length=1, max_length=2048, json_schema_extra=URI)]
+
+
+SHOWN: dict[JobKind, type[Transfer] | type[Matching]] = {JobKind.TRANSFER: Transfer, JobKind.MATCHES: Matching}
+
+
+def body_of(parcel: Parcel, public_url: str | None, file: FileOf) -> bytes:
+    """`type`, `timestamp` and `data`: the job as it was when it came to this state, with links that are made now.
+
+    Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made.
+    """
+    data, kind = {}, parcel.event
+    if parcel.record is not None:
+        record = parcel.record.model_copy(update={"deliveries": ()})
+        shown = SHOWN[record.spec.kind].of(record, public_url, file)
+        data, kind = shown.model_dump(mode="json"), f"{record.spec.kind}.{parcel.event}"
+    happened = datetime.fromtimestamp(parcel.created_ms / 1000, UTC)
+    event = {"type": kind, "timestamp": happened.isoformat().replace("+00:00", "Z"), "data": data}
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def headers_of(event_id: str, body: bytes, secrets: Sequence[WebhookSecret], sent_at_s: int) -> dict[str, str]:
+    """The three headers of Standard Webhooks. `sent_at_s` counts from 1970."""
+    signed = b".".join((event_id.encode(), str(sent_at_s).encode(), body))
+    digests = (hmac.digest(secret.key, signed, hashlib.sha256) for secret in secrets)
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(sent_at_s),
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
+    }
+
+
+def require_deliverable(url: str, tenant: str, secrets: WebhookSecrets, outbound: Outbound) -> None:
+    """Raises Problem when nothing could be sent to this URL, and StoreUnavailable."""
+    if not secrets.of(tenant):
+        raise Problem("webhook_secret_missing")
+    try:
+        outbound.check(url)
+    except UrlRefused as error:
+        wrong = FieldError(pointer="/webhook/url", code=error.code, message=str(error))
+        raise Problem(error.code, f"{wrong.pointer}: {wrong.message}", errors=[wrong]) from error
+
+
+def webhook_outbound(private: bool) -> Outbound:
+    """The way out for webhooks; `private` opens it to every address and port, and to plain http."""
+    return Unguarded() if private else Outbound()

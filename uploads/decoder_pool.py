@@ -1,0 +1,242 @@
+"""Decodes pictures in child processes, so that a picture made to break a decoder breaks a child.
+
+A few children are kept warm; one does a picture at a time and is replaced after some pictures, after a crash, and when
+it is late. Their environment holds no secret, and what they answer is not trusted either: it is JSON and bytes, never
+pickled, and has to be a PNG of bare pixels.
+"""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from multiprocessing import Pipe
+from queue import Empty, LifoQueue
+from typing import Any
+
+import structlog
+
+from jobs.errors import DecoderUnavailable, InvalidImage
+from uploads.decoder_process import READY
+from uploads.images import CheckedPicture, PictureLimits
+from uploads.png import SIGNATURE
+
+GUILTY = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
+"""A child that ends by one of these was broken by its picture."""
+_KEPT_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+_LONGEST_ANSWER = 4096
+_FAREWELL_S = 1.0
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeBounds:
+    """What one picture may cost."""
+
+    cpu_s: float = 20.0
+    wall_s: float = 60.0
+    """Past it the machine is too busy, or the child hangs."""
+    pictures_per_child: int = 200
+    base_memory_bytes: int = 256 * 2**20
+    memory_bytes_per_pixel: int = 20
+    """Of the largest allowed picture. WebP takes most, 18; the other formats up to 13."""
+
+
+class Decoders:
+    """Safe to share between threads; at most `at_once` pictures are decoded at a time, others wait."""
+
+    def __init__(self, limits: PictureLimits, *, at_once: int, bounds: DecodeBounds = DecodeBounds()) -> None:
+        self.limits = limits
+        self._bounds = bounds
+        self._memory_bytes = bounds.base_memory_bytes + bounds.memory_bytes_per_pixel * limits.max_pixels
+        self._at_once = at_once
+        self._closed = False
+        self._slots: LifoQueue[_Child | None] = LifoQueue()
+        for _ in range(at_once):
+            self._slots.put(None)
+
+    def start(self) -> None:
+        """Starts all children without waiting for them. Without it each is started by the first picture it gets."""
+        taken = [self._slots.get() for _ in range(self._at_once)]
+        for child in taken:
+            self._slots.put(child or self._kept(None))
+
+    def close(self) -> None:
+        """Ends the idle children. One that is at work ends with its picture, or with this process."""
+        self._closed = True
+        taken = []
+        with suppress(Empty):
+            while True:
+                taken.append(self._slots.get_nowait())
+        for child in taken:
+            if child is not None:
+                child.end()
+            self._slots.put(None)
+
+    def check_picture(self, data: bytes) -> CheckedPicture:
+        """As `uploads.images.check_picture`. Raises InvalidImage, `image_unreadable` also for a picture that crashes
+        its
+        decoder or needs more memory or time than any honest one; DecoderUnavailable when it could not be decoded here
+        and now."""
+        return self._check(data, None)
+
+    def check_mask(self, data: bytes, size: tuple[int, int]) -> CheckedPicture:
+        """As `uploads.images.check_mask`. Raises as `check_picture` of this class does."""
+        return self._check(data, size)
+
+    def _check(self, data: bytes, size: tuple[int, int] | None) -> CheckedPicture:
+        if len(data) > self.limits.max_bytes:
+            raise InvalidImage("image_too_many_bytes", f"at most {self.limits.max_bytes} bytes are allowed")
+        question = {"limits": asdict(self.limits), "size": size, "cpu_s": self._bounds.cpu_s}
+        try:
+            child = self._slots.get(timeout=self._bounds.wall_s)
+        except Empty:
+            raise DecoderUnavailable("All decoders are busy.") from None
+        try:
+            for _ in range(2):
+                if child is None or not child.alive:
+                    child = self._started()
+                try:
+                    return child.ask(question, data, self._longest_png(), self._bounds.wall_s)
+                except _Died as death:
+                    _blame(death, self._bounds)
+            raise DecoderUnavailable("The decoder ended twice, and not by fault of the picture.")
+        finally:
+            self._slots.put(self._kept(child))
+
+    def _kept(self, child: "_Child | None") -> "_Child | None":
+        """The child for the next picture: a fresh one is started now, so that it is warm by then."""
+        worn = child is None or child.pictures >= self._bounds.pictures_per_child
+        if child is not None and child.alive and not worn and not self._closed:
+            return child
+        if child is not None:
+            child.end()
+        if self._closed:
+            return None
+        with suppress(DecoderUnavailable):
+            return self._started()
+        return None
+
+    def _started(self) -> "_Child":
+        try:
+            return _Child(self._memory_bytes)
+        except OSError as error:
+            log.error("decoder.unstarted", reason=str(error))
+            raise DecoderUnavailable("No decoder can be started.") from error
+
+    def _longest_png(self) -> int:
+        return 2**16 + 5 * self.limits.max_pixels
+
+
+class _Died(Exception):
+    def __init__(self, status: int, late: bool) -> None:
+        super().__init__(f"exit status {status}")
+        self.status = status
+        self.late = late
+
+
+def _blame(death: _Died, bounds: DecodeBounds) -> None:
+    """Raises what the caller has to know; returns when the death was an accident and the picture may try again."""
+    log.warning("decoder.died", status=death.status, late=death.late)
+    if death.late:
+        raise DecoderUnavailable(f"The picture was not decoded within {bounds.wall_s:g} s.")
+    if death.status == -signal.SIGPROF:
+        raise InvalidImage("image_unreadable", "the picture takes too long to decode")
+    if -death.status in GUILTY:
+        raise InvalidImage("image_unreadable", "the picture is damaged in a way that ends its decoder")
+
+
+class _Child:
+    """One decoder process. It ends when its pipe does, so also when this process is killed."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._pipe, far_end = Pipe()
+        self.pictures = 0
+        self._ready = False
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "uploads.decoder_process", str(far_end.fileno()), str(memory_bytes)],
+                env=environment | {"PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(far_end.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._pipe.close()
+            raise
+        finally:
+            far_end.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+
+    def ask(self, question: dict[str, Any], data: bytes, longest_png: int, within_s: float) -> CheckedPicture:
+        """Raises InvalidImage, and _Died when the child has ended or had to be ended."""
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            self._process.kill()
+
+        self.pictures += 1
+        deadline = threading.Timer(within_s, stop)
+        deadline.start()
+        try:
+            self._await_readiness()
+            self._pipe.send_bytes(json.dumps(question).encode())
+            self._pipe.send_bytes(data)
+            answer = json.loads(self._pipe.recv_bytes(_LONGEST_ANSWER))
+            checked = understood(answer, self._pipe.recv_bytes(longest_png))
+        except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+            raise _Died(self._status(error), late.is_set()) from error
+        finally:
+            deadline.cancel()
+        return checked
+
+    def _status(self, error: Exception) -> int:
+        """How it ended. A child that has not ended by itself is not to be trusted any more."""
+        if isinstance(error, EOFError | OSError):
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(_FAREWELL_S)
+        self._process.kill()
+        return self._process.wait()
+
+    def _await_readiness(self) -> None:
+        if not self._ready:
+            self._ready = self._pipe.recv_bytes(_LONGEST_ANSWER) == READY
+
+
+def understood(answer: dict[str, Any], png: bytes) -> CheckedPicture:
+    """Raises InvalidImage as the child did; ValueError, KeyError or TypeError for what no sound child answers."""
+    if "code" in answer:
+        if not str(answer["code"]).startswith(("image_", "mask_")):
+            raise ValueError("not a code of a picture")
+        raise InvalidImage(str(answer["code"]), str(answer["message"]))
+    width, height = int(answer["width"]), int(answer["height"])
+    _require_bare_png(png, width, height)
+    return CheckedPicture(png, width, height, bool(answer["has_alpha"]))
+
+
+def _require_bare_png(png: bytes, width: int, height: int) -> None:
+    """Raises ValueError unless `png` is a header of this size, 8 bit deep, pixels, and nothing else."""
+    if png[:8] != SIGNATURE or png[8:25] != struct.pack(">I4sIIB", 13, b"IHDR", width, height, 8):
+        raise ValueError("not a PNG of 8 bits, or of another size")
+    position, kinds = 8, []
+    while position + 12 <= len(png):
+        (length,) = struct.unpack_from(">I", png, position)
+        kinds.append(png[position + 4 : position + 8])
+        position += 12 + length
+    if position != len(png) or kinds[-1] != b"IEND" or set(kinds[1:-1]) != {b"IDAT"}:
+        raise ValueError("a PNG with more than pixels in it")
