@@ -72,7 +72,7 @@ def picture_side(preparation: Mapping[str, Any]) -> int | None:
     return None
 
 
-_KINDS = dict.fromkeys(("dinov2", "dinov2_with_registers", "dinov3_vit"), AutoModel)
+_CORRESPONDENCE_KINDS = dict.fromkeys(("dinov2", "dinov2_with_registers", "dinov3_vit"), AutoModel)
 """By the configuration's `model_type`: class token, registers if any, then patches in reading order."""
 
 
@@ -85,7 +85,7 @@ def load_correspondence(source: str, revision: str | None, device: torch.device)
     """
     commit = pinned(source, revision, "PLUMAGE_CORRESPONDENCE_REVISION")
     try:
-        network = load_network(source, commit, _KINDS, device)
+        network = load_network(source, commit, _CORRESPONDENCE_KINDS, device)
         side, mean, std = read_preparation(source, commit)
         weight = float(getattr(network.config, "fusion_weight", 1.0))
         if not 0.0 < weight < math.inf:
@@ -95,14 +95,14 @@ def load_correspondence(source: str, revision: str | None, device: torch.device)
     return VisionModel(network, mean, std, max(side, 16 * int(network.config.patch_size)), weight)
 
 
-_KINDS = {"clip": CLIPModel}
+_PART_KINDS = {"clip": CLIPModel}
 
 
 def load_part_finder(source: str, revision: str | None, device: torch.device) -> PartFinder:
     """CLIP in float32, both halves. Raises the errors of `checkpoints.errors`, naming PLUMAGE_PART_FINDER."""
     commit = pinned(source, revision, "PLUMAGE_PART_FINDER_REVISION")
     try:
-        model = load_network(source, commit, _KINDS, device)
+        model = load_network(source, commit, _PART_KINDS, device)
         tokenizer = CLIPTokenizer.from_pretrained(source, revision=commit)
         side, mean, std = read_preparation(source, commit)
     except (OSError, ValueError, KeyError) as error:
