@@ -1,6 +1,5 @@
-"""What tells one family of checkpoints from another: a table, so that no code asks which one it has.
-
-The frozen networks that one transfer uses, as plain references. Loading them is the business of `checkpoints`.
+"""The frozen networks that one transfer uses, as plain references, and the table of families of checkpoints, so that
+no code asks which one it has. Loading them is the business of `checkpoints`.
 """
 
 from dataclasses import dataclass
@@ -8,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
-from core.models.dino import VisionModel
 from core.models.part_classifier import PartFinder
 from core.models.segmenters import Segmenter, TextSegmenter
 from core.params.optional_models import OPTIONAL_MODELS, OptionalModel
@@ -28,15 +26,15 @@ class Backbone:
     text_encoders: tuple[str, ...]
     """In the order in which their states are set side by side."""
     text_layer: int | None
-    """Which hidden states of a text encoder are its words; None: the last ones, normalised."""
+    """Which hidden states of a text encoder condition the UNet; None: the last ones, normalised."""
     sized: bool
-    """Whether the UNet is told the prompt as a whole, and the picture's size and crop, beside the words."""
+    """Whether the UNet is conditioned on the pooled prompt, and on the picture's size and crop, beside the tokens."""
     match_layers: tuple[str, ...]
     """Self-attention layers whose inputs one map for all layers is made of."""
     injection_layers: tuple[str, ...]
     """Self-attention layers in which the output takes from the reference: the decoder's two finer levels."""
     ground_layer: str
-    """The first self-attention in here is given what tells figure and ground apart: an early one, before pictures of
+    """The input of the first self-attention in here tells figure and ground apart: an early one, before pictures of
     one kind grow alike."""
 
 
@@ -67,6 +65,21 @@ BACKBONES = (SDXL, SD15)
 
 
 @dataclass(frozen=True, eq=False)
+class VisionModel:
+    """A frozen vision transformer of the DINO family, and how its input is normalised."""
+
+    network: PreTrainedModel
+    """`last_hidden_state` is class token, registers if any, then the patches in reading order."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    side_px: int
+    """Side of the square picture that it reads best; other shapes get the same area."""
+    fusion_weight: float = 1.0
+    """Over 0: of its cosines beside the UNet's, where both count. Published fusions weigh both alike (arXiv
+    2305.15347)."""
+
+
+@dataclass(frozen=True, eq=False)
 class Models:
     """A checkpoint in memory. Whatever a transfer changes for a while (`core.models.unet.patched`, the VAE's
     precision in `core.models.vae`, its tiles in `core.models.vae`) it puts back."""
@@ -94,8 +107,8 @@ class Models:
     """Tells places apart by what a list of words calls them."""
 
     @property
-    def held(self) -> tuple[OptionalModel, ...]:
-        """The optional models that are there."""
+    def loaded(self) -> tuple[OptionalModel, ...]:
+        """Names of the optional models that are there."""
         return tuple(name for name in OPTIONAL_MODELS if getattr(self, name) is not None)
 
     @property

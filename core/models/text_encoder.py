@@ -3,24 +3,11 @@
 SDXL: Podell et al. (arXiv 2307.01952), sections 2.1 (text encoders) and 2.2 (size and crop conditioning).
 """
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from core.models.models import Models
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What one prompt tells the UNet, for a single row."""
-
-    tokens: Float[Tensor, "1 length channels"]
-    pooled: Float[Tensor, "1 pooled_channels"] | None
-    """The prompt as a whole; None where the backbone is not told."""
-    sizes: Float[Tensor, "1 6"]
-    """Original height and width, crop top and left, target height and width, in pixels."""
+from core.types import Conditioning
 
 
 @torch.no_grad()

@@ -82,9 +82,9 @@ class MatchingParams(ParameterGroup):
     source: MatchSource = "auto"
     """Where the token correspondence comes from. `per_layer`: each injected layer matches its own input at every step
     (the paper). `per_step`: one map for all layers, made anew at every step from the inputs of `layers` at the step
-    before. The others match both clean pictures once: `unet` by the UNet's features, lightly noised, as DIFT does (arXiv
-    2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both (arXiv 2305.15347).
-    `auto`: fused where the worker has such a model, else unet. `custom`: `custom_map`."""
+    before. The others match both clean pictures once: `unet` by the UNet's features, lightly noised, as DIFT does
+    (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both (arXiv
+    2305.15347). `auto`: fused where the worker has such a model, else unet. `custom`: `custom_map`."""
 
     custom_map: tuple[tuple[Place, ...], ...] = Field(default=(), max_length=64)
     """A correspondence of your own: rows, from the top, of places (x, y) in the reference, one for every cell of a grid
@@ -199,7 +199,8 @@ class LatentParams(ParameterGroup):
     """Rearrangement of the predicted clean latent."""
 
     warp_strength: float = Field(default=1.0, ge=0.0, le=1.0)
-    """How far each step moves the output's predicted clean latent to the warped reference, `x0 + s (x0_ref[c] - x0)`."""
+    """How far each step moves the output's predicted clean latent to the warped reference, `x0 + s (x0_ref[c] -
+    x0)`."""
 
     warp_range: NoiseRange = (0.7, 0.2)
     """Noise levels at which the predicted clean latent is moved."""
@@ -350,8 +351,8 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for name, value in over.items():
         below = merged.get(name)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        merged[name] = overlay(below, value) if both else value
+        nests = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[name] = overlay(merged[name], value) if nests else value
     return merged
 
 

@@ -5,7 +5,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel, PreTrainedModel
 
 from core.errors import ModelMissingError
-from core.models.dino import VisionModel, place_features
+from core.models.models import VisionModel, place_features
 from core.models.features import read_unet, read_vision
 from core.models.models import Models
 from core.models.text_encoder import encode_prompt
