@@ -14,7 +14,7 @@ ABANDONED_AGE_S = 3600.0
 log = structlog.get_logger()
 
 
-class Collector:
+class GarbageCollector:
     """Work that was begun and not finished is found again, so it may be killed at any time and run anywhere."""
 
     def __init__(
