@@ -14,7 +14,7 @@ ABANDONED_AGE_S = 3600.0
 log = structlog.get_logger()
 
 
-class Collector:
+class GarbageCollector:
     """Work that was begun and not finished is found again, so it may be killed at any time and run anywhere."""
 
     def __init__(
@@ -33,19 +33,19 @@ class Collector:
     def collect(self, limit: int = 100) -> int:
         """Returns how many objects it deleted. Raises StoreUnavailable and ObjectsUnavailable."""
         deleted = 0
-        for tenant, job_id in self._store.chores.leftovers(self._leftover_age_s, limit):
+        for tenant, job_id in self._store.cleanup_queue.leftovers(self._leftover_age_s, limit):
             deleted += self._clean(tenant, job_id)
-            self._store.chores.forget_leftovers(tenant, job_id)
-        for tenant, job_id in self._store.chores.abandoned(self._abandoned_age_s, limit):
+            self._store.cleanup_queue.forget_leftovers(tenant, job_id)
+        for tenant, job_id in self._store.cleanup_queue.abandoned(self._abandoned_age_s, limit):
             deleted += self._objects.delete_prefix(input_prefix(tenant, job_id))
-            self._store.chores.forget_abandoned(tenant, job_id)
-        for tenant, job_id in self._store.chores.expired(limit):
+            self._store.cleanup_queue.forget_abandoned(tenant, job_id)
+        for tenant, job_id in self._store.cleanup_queue.expired(limit):
             for prefix in all_prefixes(tenant, job_id):
                 deleted += self._objects.delete_prefix(prefix)
-            self._store.chores.forget(tenant, job_id)
-        for tenant, asset in self._store.chores.ended_assets(limit):
+            self._store.cleanup_queue.forget(tenant, job_id)
+        for tenant, asset in self._store.cleanup_queue.ended_assets(limit):
             self._objects.delete(asset_key(tenant, *asset.split("/")))
-            self._store.chores.forget_asset(tenant, asset)
+            self._store.cleanup_queue.forget_asset(tenant, asset)
             deleted += 1
         if deleted:
             log.info("objects.collected", count=deleted)

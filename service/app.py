@@ -20,7 +20,7 @@ from service.settings import ServiceSettings
 from service.signed_urls import links_of
 from service.submissions.inputs import FETCHES_AT_ONCE
 from service.webhooks.payload import webhook_outbound
-from uploads.decoder_pool import Decoders
+from uploads.decoder_pool import DecoderPool
 
 API_VERSION = "0.1.0"
 DESCRIPTION = """\
@@ -70,7 +70,7 @@ async def _decoding(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        decoders: Decoders = app.state.decoders
+        decoders: DecoderPool = app.state.decoders
         await run_sync(decoders.close)
 
 
@@ -86,7 +86,7 @@ def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore,
     app.state.picture_outbound = Outbound(settings.url_networks, settings.url_ports) if settings.url_inputs else None
     app.state.fetch_limiter = anyio.CapacityLimiter(FETCHES_AT_ONCE)
     app.state.stopping = False
-    app.state.decoders = Decoders(settings.picture_limits, at_once=settings.decodes_at_once)
+    app.state.decoders = DecoderPool(settings.picture_limits, at_once=settings.decodes_at_once)
     app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
     app.add_middleware(Gate, guard=guard)
     app.add_middleware(Access, max_body_bytes=settings.max_body_bytes, pace=settings.pace)

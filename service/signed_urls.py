@@ -87,7 +87,7 @@ def links_of(settings: ServiceSettings, store: JobStore, objects: ObjectStore | 
     given = settings.link_secret
     return Links(
         None if settings.links_by_api else objects,
-        partial(store.key_for, "links") if given is None else given.get_secret_value().encode,
+        partial(store.shared_secret, "links") if given is None else given.get_secret_value().encode,
         public_url=settings.public_url,
         ttl_s=settings.link_ttl_s,
     )

@@ -19,11 +19,11 @@ from types import FrameType
 import structlog
 
 from jobs.errors import ObjectsUnavailable, StoreUnavailable
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.lifeline import die_with_parent
 from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
-from jobs.schema import Claim, WorkerPresence, WorkerState
+from jobs.schema import Claim, WorkerReport, WorkerState
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore
@@ -137,12 +137,12 @@ class Supervisor:
 
     def _announce(self, detail: str) -> None:
         """In the name of the worker that is to come: for now there is none that could run a job."""
-        presence = WorkerPresence(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
+        presence = WorkerReport(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
         with suppress(StoreUnavailable):
-            self._store.announce(presence)
+            self._store.report_worker(presence)
 
     def _keep_up(self) -> None:
-        collector = Collector(self._store, ObjectStore.from_settings(self._settings))
+        collector = GarbageCollector(self._store, ObjectStore.from_settings(self._settings))
         collect_at = 0.0
         while True:
             try:

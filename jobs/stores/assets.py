@@ -10,7 +10,7 @@ to delete is never the one that was uploaded a moment ago.
 import secrets
 from datetime import UTC, datetime
 
-from jobs.base import Carried
+from jobs.base import StoredModel
 from jobs.errors import AssetNotFound, TooManyAssets
 from jobs.schema import check_name
 from jobs.stores.scripts import Scripts
@@ -20,7 +20,7 @@ UPLOAD_S = 3600.0
 """What was stored and not kept after this time never will be."""
 
 
-class Asset(Carried):
+class Asset(StoredModel):
     """A picture that was checked and re-encoded."""
 
     id: str
@@ -82,7 +82,7 @@ class Assets:
         return found
 
     def end(self, asset_id: str, *, tenant: str) -> Asset:
-        """Forgets an asset; its object is the caller's to delete, then `forget_ended` of the chores, or the
+        """Forgets an asset; its object is the caller's to delete, then `forget_asset` of the cleanup queue, or the
         collector's. Raises AssetNotFound."""
         asset, _ = self.get(asset_id, tenant=tenant)
         if self._scripts.call("assets_end", asset_id, tenant, asset.copy_id) != 1:

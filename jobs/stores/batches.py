@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from jobs.base import Carried
+from jobs.base import StoredModel
 from jobs.errors import BatchGone, BatchNotFound, IdempotencyKeyInUse, InvalidTransition, StoreUnavailable
 from jobs.schema import JobSpec, Metadata, Status, check_name
 from jobs.settings import JobSettings
-from jobs.stores.idempotency import SubmissionKey, full, reserved
+from jobs.stores.idempotency import IdempotencyKey, queue_full, reserve_id
 from jobs.stores.records import moment
 from jobs.stores.scripts import Scripts, fields_of
 
@@ -22,11 +22,11 @@ BATCH_MAX = 1000
 TICKETS_AT_ONCE = 32
 """Enough to wake the workers; the reaper issues the others."""
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
-HOLD_S = 120.0
+RESERVATION_S = 120.0
 """As of a submission: storing the inputs of a batch takes longer."""
 
 
-class Member(Carried):
+class Member(StoredModel):
     """One job of a batch."""
 
     custom_id: str
@@ -35,7 +35,7 @@ class Member(Carried):
     status: Status
 
 
-class Batch(Carried):
+class Batch(StoredModel):
     """A batch as the store keeps it."""
 
     id: str
@@ -48,7 +48,7 @@ class Batch(Carried):
     """When the last of its jobs ended."""
 
 
-class BatchPage(Carried):
+class BatchPage(StoredModel):
     """Part of a listing, newest batch first."""
 
     items: list[Batch]
@@ -56,7 +56,7 @@ class BatchPage(Carried):
     """Cursor of the following page; absent on the last."""
 
 
-class Planned(NamedTuple):
+class PlannedJob(NamedTuple):
     """A job that a batch is to have."""
 
     custom_id: str
@@ -65,26 +65,26 @@ class Planned(NamedTuple):
 
 
 class Batches:
-    """Every method raises StoreUnavailable when Redis cannot serve. `ring` issues so many tickets."""
+    """Every method raises StoreUnavailable when Redis cannot serve. `issue_tickets` issues so many."""
 
-    def __init__(self, scripts: Scripts, settings: JobSettings, ring: Callable[[int], None]) -> None:
+    def __init__(self, scripts: Scripts, settings: JobSettings, issue_tickets: Callable[[int], None]) -> None:
         self._scripts = scripts
         self._settings = settings
-        self._ring = ring
+        self._issue_tickets = issue_tickets
 
-    def reserve(self, batch_id: str, *, tenant: str, key: SubmissionKey | None = None) -> Batch | None:
-        """As `Submissions.reserve`, for a batch."""
-        answer = reserved(self._scripts, batch_id, tenant, key, HOLD_S)
+    def reserve(self, batch_id: str, *, tenant: str, key: IdempotencyKey | None = None) -> Batch | None:
+        """As `Reservations.reserve`, for a batch."""
+        answer = reserve_id(self._scripts, batch_id, tenant, key, RESERVATION_S)
         return None if answer is None else _read(answer)
 
     def submit(
         self,
-        jobs: Sequence[Planned],
+        jobs: Sequence[PlannedJob],
         *,
         batch_id: str,
         tenant: str,
         metadata: Metadata,
-        key: SubmissionKey | None = None,
+        key: IdempotencyKey | None = None,
     ) -> Batch:
         """Queues all of the jobs, which agree in kind, priority, deadline and ttl. The same batch again is the one that
         is there.
@@ -103,11 +103,11 @@ class Batches:
         )
         assert isinstance(answer, list)
         if answer[0] in (b"full", b"tenant full"):
-            raise full(answer[0], settings.max_queued)
+            raise queue_full(answer[0], settings.max_queued)
         if answer[0] == b"superseded":
             raise IdempotencyKeyInUse("Another submission took this key meanwhile.")
         if answer[0] == b"created":
-            self._ring(min(len(jobs), TICKETS_AT_ONCE))
+            self._issue_tickets(min(len(jobs), TICKETS_AT_ONCE))
         return _read(answer[1])
 
     def get(self, batch_id: str, *, tenant: str) -> Batch:

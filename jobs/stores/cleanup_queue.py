@@ -7,10 +7,10 @@ from typing import Literal
 
 from jobs.stores.scripts import Scripts
 
-Chore = Literal["expiring", "leftovers", "reserved", "ending"]
+Task = Literal["expiring", "leftovers", "reserved", "ending"]
 
 
-class Chores:
+class CleanupQueue:
     """Every method raises StoreUnavailable when Redis cannot serve."""
 
     def __init__(self, scripts: Scripts) -> None:
@@ -46,11 +46,11 @@ class Chores:
         """Call it when the object of an ended asset is deleted. `asset` is asset id/copy id."""
         self._forget("ending", tenant, asset)
 
-    def _due(self, chore: Chore, age_s: float, limit: int) -> list[tuple[str, str]]:
-        answer = self._scripts.call("due", chore, int(age_s * 1000), limit)
+    def _due(self, task: Task, age_s: float, limit: int) -> list[tuple[str, str]]:
+        answer = self._scripts.call("due", task, int(age_s * 1000), limit)
         assert isinstance(answer, list)
         pairs = (member.decode().split("/", 1) for member in answer)
         return [(tenant, job_id) for tenant, job_id in pairs]
 
-    def _forget(self, chore: Chore, tenant: str, job_id: str) -> None:
-        self._scripts.call("forget", chore, tenant, job_id)
+    def _forget(self, task: Task, tenant: str, job_id: str) -> None:
+        self._scripts.call("forget", task, tenant, job_id)

@@ -29,14 +29,14 @@ from jobs.schema import (
     ReapReport,
     Record,
     Status,
-    WorkerPresence,
+    WorkerReport,
     check_name,
 )
 from jobs.settings import JobSettings
 from jobs.stores.assets import Assets
 from jobs.stores.batches import Batches
-from jobs.stores.cleanup_queue import Chores
-from jobs.stores.idempotency import SubmissionKey, Submissions, full
+from jobs.stores.cleanup_queue import CleanupQueue
+from jobs.stores.idempotency import IdempotencyKey, Reservations, queue_full
 from jobs.stores.outbox import Outbox
 from jobs.stores.records import read_record
 from jobs.stores.scripts import Scripts
@@ -62,13 +62,13 @@ class JobStore:
     def __init__(self, redis: Redis, settings: JobSettings) -> None:
         self._settings = settings
         self._scripts = Scripts(redis, settings.prefix)
-        self.submissions = Submissions(self._scripts)
-        self.chores = Chores(self._scripts)
+        self.reservations = Reservations(self._scripts)
+        self.cleanup_queue = CleanupQueue(self._scripts)
         self.outbox = Outbox(self._scripts, keep_s=settings.retention_s)
         self.webhook_secrets = WebhookSecrets(self._scripts)
         self.assets = Assets(self._scripts, keep_s=settings.asset_s, at_most=settings.max_assets_per_tenant)
         self._tickets = TicketQueue(redis, settings.prefix)
-        self.batches = Batches(self._scripts, settings, self._ring)
+        self.batches = Batches(self._scripts, settings, self._issue_tickets)
         self._claim_nonces: dict[str, str] = {}
 
     # --- the user's side ----------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ class JobStore:
         *,
         job_id: str,
         tenant: str = "local",
-        key: SubmissionKey | None = None,
+        key: IdempotencyKey | None = None,
     ) -> Record:
         """Queues a job and wakes a worker. Higher priority goes first, within the tenant.
 
@@ -99,20 +99,20 @@ class JobStore:
         assert isinstance(answer, list)
         match answer[0]:
             case b"full" | b"tenant full":
-                raise full(answer[0], bound)
+                raise queue_full(answer[0], bound)
             case b"taken":
                 raise InvalidTransition("This job id is in use.")
             case b"superseded":
                 raise IdempotencyKeyInUse("Another submission took this key meanwhile.")
             case b"created":
-                self._ring()
+                self._issue_tickets()
         return read_record(answer[1])
 
     def get(self, job_id: str, *, tenant: str) -> Record:
         """Raises JobNotFound (also for another tenant's job) and JobGone."""
         return self._found(self._scripts.call("get", job_id, tenant))
 
-    def place(self, *, tenant: str, priority: int) -> int:
+    def next_position(self, *, tenant: str, priority: int) -> int:
         """`queue_position` of a job that this tenant would submit now."""
         answer = self._scripts.call("place", tenant, priority)
         assert isinstance(answer, int)
@@ -213,7 +213,7 @@ class JobStore:
         answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._settings.keeping)
         if answer != b"queued":
             return answer == b"canceled"
-        self._ring()
+        self._issue_tickets()
         return True
 
     # --- upkeep -------------------------------------------------------------------------------------------
@@ -238,17 +238,17 @@ class JobStore:
             self._tickets.issue(missing)
         return ReapReport(requeued=requeued, failed=failed, canceled=canceled, tickets=missing, expired=expired)
 
-    def announce(self, presence: WorkerPresence) -> None:
-        """Says what a worker is doing. Forgotten after two lease times unless said again."""
-        check_name("worker id", presence.worker_id)
-        self._scripts.call("announce", presence.worker_id, presence.model_dump_json(), 2 * self._lease_ms())
+    def report_worker(self, report: WorkerReport) -> None:
+        """Stores what a worker reports of itself. Forgotten after two lease times unless it reports again."""
+        check_name("worker id", report.worker_id)
+        self._scripts.call("announce", report.worker_id, report.model_dump_json(), 2 * self._lease_ms())
 
-    def workers(self) -> list[WorkerPresence]:
+    def workers(self) -> list[WorkerReport]:
         answer = self._scripts.call("workers")
         assert isinstance(answer, list)
-        return [WorkerPresence.model_validate_json(presence) for presence in answer]
+        return [WorkerReport.model_validate_json(report) for report in answer]
 
-    def key_for(self, purpose: str) -> bytes:
+    def shared_secret(self, purpose: str) -> bytes:
         """A secret that all processes of the API share: drawn when first asked for, kept as long as Redis keeps it."""
         answer = self._scripts.call("key_for", purpose, secrets.token_hex(32))
         assert isinstance(answer, bytes)
@@ -256,7 +256,7 @@ class JobStore:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _ring(self, count: int = 1) -> None:
+    def _issue_tickets(self, count: int = 1) -> None:
         # The jobs are accepted already; without a ticket they only wait for the reaper's next round.
         try:
             self._tickets.issue(count)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 
-from jobs.base import Carried
+from jobs.base import StoredModel
 from jobs.errors import SecretUnknown
 from jobs.schema import check_name
 from jobs.stores.scripts import Scripts, fields_of
@@ -21,7 +21,7 @@ _ID = re.compile(r"[0-9a-f]{8}")
 _OVERLAP_MAX_S = 366 * 86_400
 
 
-class WebhookSecret(Carried):
+class WebhookSecret(StoredModel):
     id: str
     token: str = Field(repr=False)
     """`whsec_` and base64, as the libraries for Standard Webhooks take it."""

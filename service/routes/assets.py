@@ -7,7 +7,7 @@ from typing import Annotated
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Response
 
-from jobs.errors import AssetNotFound, InvalidImage, JobsError
+from jobs.errors import AssetNotFound, JobsError
 from jobs.stores.assets import Asset, asset_key, new_copy_id
 from service.dependencies import Called, Caller
 from service.errors import Problem
@@ -16,6 +16,7 @@ from service.openapi.responses import IMAGE_CODES, form_body, headers, problems
 from service.schemas.job import FieldError, StoredAsset
 from service.schemas.submission import AssetForm
 from service.submissions.body import uploaded_asset
+from uploads.errors import InvalidImage
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
 
@@ -126,6 +127,6 @@ def delete_asset(asset_id: AssetId, caller: Called) -> None:
     asset = caller.store.assets.end(asset_id, tenant=caller.tenant)
     try:
         caller.objects.delete(asset_key(caller.tenant, asset.id, asset.copy_id))
-        caller.store.chores.forget_asset(caller.tenant, f"{asset.id}/{asset.copy_id}")
+        caller.store.cleanup_queue.forget_asset(caller.tenant, f"{asset.id}/{asset.copy_id}")
     except JobsError:
         log.warning("objects.left", asset_id=asset_id)  # the collector has it on its list

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from jobs.errors import JobsError
 from jobs.objects import ObjectStore
-from jobs.schema import WorkerPresence, WorkerState
+from jobs.schema import WorkerReport, WorkerState
 from jobs.stores.job_store import JobStore
 from service.dependencies import Called
 from service.errors import Problem
@@ -43,7 +43,7 @@ def check_ready(caller: Called) -> Readiness:
 
 
 def _redis_and_worker(store: JobStore) -> list[Check]:
-    workers: list[WorkerPresence] = []
+    workers: list[WorkerReport] = []
 
     def ask() -> str:
         workers.extend(store.workers())

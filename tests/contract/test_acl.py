@@ -11,13 +11,13 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from cli.stack.embedded import EmbeddedRedis, start_redis
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.objects import ObjectStore
-from jobs.schema import JobError, Status, WorkerPresence, WorkerState
+from jobs.schema import JobError, Status, WorkerReport, WorkerState
 from jobs.settings import JobSettings
 from jobs.stores.api_keys import ApiKeys, Scope
 from jobs.stores.connection import connect_redis
-from jobs.stores.idempotency import SubmissionKey
+from jobs.stores.idempotency import IdempotencyKey
 from jobs.stores.job_store import JobStore, new_job_id
 from jobs.stores.outbox import Outcome
 from jobs.stores.ticket_queue import TASK_NAME
@@ -111,10 +111,10 @@ def test_a_worker_sees_no_keys(server: EmbeddedRedis) -> None:
         for act in (stolen.list_keys, partial(stolen.authenticate, token), partial(stolen.create, "a", [Scope.ADMIN])):
             with pytest.raises(ResponseError, match=REFUSED):
                 act()
-        signing = JobStore(api, settings).key_for("links")
-        assert JobStore(api, settings).key_for("links") == signing
+        signing = JobStore(api, settings).shared_secret("links")
+        assert JobStore(api, settings).shared_secret("links") == signing
         with pytest.raises(ResponseError, match=REFUSED):
-            JobStore(worker, settings).key_for("links")
+            JobStore(worker, settings).shared_secret("links")
         keys.revoke(key.id)
         assert Rates(api, "plumage", "2/minute").count(key.id).remaining == 1
 
@@ -124,9 +124,9 @@ def test_what_signs_webhooks_is_seen_by_the_api_and_by_what_sends_them(server: E
     api, webhooks, worker = (store_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
     secret = api.webhook_secrets.create("acme")
     assert webhooks.webhook_secrets.of("acme") == [secret]
-    assert webhooks.key_for("links") == api.key_for("links")
+    assert webhooks.shared_secret("links") == api.shared_secret("links")
     with pytest.raises(ResponseError, match=REFUSED):
-        webhooks.key_for("else")
+        webhooks.shared_secret("else")
     for act in (worker.webhook_secrets.of, worker.webhook_secrets.create):
         with pytest.raises(ResponseError, match=REFUSED):
             act("acme")
@@ -150,10 +150,10 @@ def test_events_are_written_by_those_who_change_the_state_and_sent_by_another(
     take = partial(webhooks.outbox.claim, lease_s=60, max_attempts=2, at_once_per_tenant=1)
     went: list[tuple[str, Outcome]] = [("queued", "retry"), ("running", "delivered"), ("succeeded", "gone")]
     for event, outcome in went:
-        parcel = take()
-        assert parcel is not None
-        assert parcel.event == event
-        assert webhooks.outbox.settle(parcel, outcome, pause_s=60)
+        delivery = take()
+        assert delivery is not None
+        assert delivery.event == event
+        assert webhooks.outbox.settle(delivery, outcome, pause_s=60)
     assert take() is None
     ends = [each.status.value for each in api.get(job, tenant="local").deliveries]
     assert ends == ["failed", "delivered", "failed"]
@@ -163,10 +163,10 @@ def test_a_job_from_submission_to_collection(server: EmbeddedRedis, everything: 
     """Every script, each by the role that calls it."""
     api, worker = store_of(server, "api", tmp_path), store_of(server, "worker", tmp_path)
     ids = [new_job_id() for _ in range(4)]
-    key = SubmissionKey.named("mine", "asked")
-    assert api.submissions.reserve(ids[0], tenant="local", key=key) is None
+    key = IdempotencyKey.of("mine", "asked")
+    assert api.reservations.reserve(ids[0], tenant="local", key=key) is None
     api.submit(make_spec(job_id=ids[0]), job_id=ids[0], key=key)
-    api.submissions.withdraw(ids[1], tenant="local", key=key)
+    api.reservations.withdraw(ids[1], tenant="local", key=key)
     for job in ids[1:]:
         api.submit(make_spec(job_id=job), job_id=job)
     assert [record.id for record in api.list_jobs(tenant="local").items] == ids[::-1]
@@ -195,12 +195,12 @@ def test_a_job_from_submission_to_collection(server: EmbeddedRedis, everything: 
         ends.append(api.get(claim.record.id, tenant="local").status)
     assert ends == [Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.QUEUED]
 
-    presence = WorkerPresence(worker_id="w1", state=WorkerState.READY, model=None, detail="")
-    worker.announce(presence)
-    assert api.workers() == [presence]
+    report = WorkerReport(worker_id="w1", state=WorkerState.READY, model=None, detail="")
+    worker.report_worker(report)
+    assert api.workers() == [report]
     for job in ids:
         api.delete(job, tenant="local")
-    Collector(worker, ObjectStore.from_settings(JobSettings(data_dir=tmp_path)), leftover_age_s=0).collect()
+    GarbageCollector(worker, ObjectStore.from_settings(JobSettings(data_dir=tmp_path)), leftover_age_s=0).collect()
     assert everything.zcard("plumage:expiring") == 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cli.stack.embedded import EmbeddedRedis
 from jobs.errors import StoreUnavailable
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.objects import ObjectStore
 from jobs.schema import Record, WorkerState
 from jobs.settings import JobSettings
@@ -125,7 +125,7 @@ class Stack:
 
     def collect(self) -> None:
         """Everything that is due now."""
-        collector = Collector(self.store, self.objects, leftover_age_s=0, abandoned_age_s=0)
+        collector = GarbageCollector(self.store, self.objects, leftover_age_s=0, abandoned_age_s=0)
         while collector.collect(limit=1000):
             pass
 
