@@ -6,9 +6,11 @@ its jobs and is kept for as long as that one, so no job of it outlives its input
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+
+from redis import Redis
 
 from jobs.base import StoredModel
 from jobs.errors import BatchGone, BatchNotFound, IdempotencyKeyInUse, InvalidTransition, StoreUnavailable
@@ -17,6 +19,7 @@ from jobs.settings import JobSettings
 from jobs.stores.idempotency import IdempotencyKey, queue_full, reserve_id
 from jobs.stores.records import moment
 from jobs.stores.scripts import Scripts, fields_of
+from jobs.stores.ticket_queue import TicketQueue
 
 BATCH_MAX = 1000
 TICKETS_AT_ONCE = 32
@@ -65,12 +68,12 @@ class PlannedJob(NamedTuple):
 
 
 class Batches:
-    """Every method raises StoreUnavailable when Redis cannot serve. `issue_tickets` issues so many."""
+    """Every method raises StoreUnavailable when Redis cannot serve. Safe to share between threads."""
 
-    def __init__(self, scripts: Scripts, settings: JobSettings, issue_tickets: Callable[[int], None]) -> None:
-        self._scripts = scripts
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
+        self._tickets = TicketQueue(redis, settings.prefix)
         self._settings = settings
-        self._issue_tickets = issue_tickets
 
     def reserve(self, batch_id: str, *, tenant: str, key: IdempotencyKey | None = None) -> Batch | None:
         """As `Reservations.reserve`, for a batch."""
@@ -107,7 +110,7 @@ class Batches:
         if answer[0] == b"superseded":
             raise IdempotencyKeyInUse("Another submission took this key meanwhile.")
         if answer[0] == b"created":
-            self._issue_tickets(min(len(jobs), TICKETS_AT_ONCE))
+            self._tickets.wake_workers(min(len(jobs), TICKETS_AT_ONCE))
         return _read(answer[1])
 
     def get(self, batch_id: str, *, tenant: str) -> Batch:

@@ -5,6 +5,9 @@ An entry stays on its list until it is forgotten, so work that was begun and not
 
 from typing import Literal
 
+from redis import Redis
+
+from jobs.settings import JobSettings
 from jobs.stores.scripts import Scripts
 
 Task = Literal["expiring", "leftovers", "reserved", "ending"]
@@ -13,8 +16,8 @@ Task = Literal["expiring", "leftovers", "reserved", "ending"]
 class CleanupQueue:
     """Every method raises StoreUnavailable when Redis cannot serve."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
 
     def expired(self, limit: int) -> list[tuple[str, str]]:
         """(tenant, job id) of jobs whose retention is over and whose objects may still be there."""

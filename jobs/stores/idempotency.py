@@ -8,8 +8,11 @@ gets that answer and no second job. A holder that dies loses the key after `RESE
 import hashlib
 from typing import NamedTuple
 
+from redis import Redis
+
 from jobs.errors import IdempotencyKeyInUse, IdempotencyKeyReused, JobGone, QueueFull, TooManyJobs
 from jobs.schema import Record
+from jobs.settings import JobSettings
 from jobs.stores.records import Snapshot, read_record
 from jobs.stores.scripts import Scripts
 
@@ -33,8 +36,8 @@ class IdempotencyKey(NamedTuple):
 class Reservations:
     """Every method raises StoreUnavailable when Redis cannot serve."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
 
     def reserve(self, job_id: str, *, tenant: str, key: IdempotencyKey | None = None) -> Record | None:
         """Call it before anything is stored under the job's id. Returns the first answer if the key has one; then

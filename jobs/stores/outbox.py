@@ -10,8 +10,11 @@ import json
 import secrets
 from typing import Literal, NamedTuple
 
+from redis import Redis
+
 from jobs.errors import DeliveryNotFound
 from jobs.schema import Record, check_name
+from jobs.settings import JobSettings
 from jobs.stores.records import read_delivery, read_record
 from jobs.stores.scripts import Scripts, fields_of
 from jobs.webhooks import Delivery
@@ -37,10 +40,9 @@ class ClaimedDelivery(NamedTuple):
 class Outbox:
     """Every method raises StoreUnavailable when Redis cannot serve. Safe to share between threads."""
 
-    def __init__(self, scripts: Scripts, *, keep_s: int) -> None:
-        """`keep_s` is how long it is known how a delivery went."""
-        self._scripts = scripts
-        self._keep_s = keep_s
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
+        self._keep_s = settings.retention_s
 
     def claim(self, *, lease_s: float, max_attempts: int, at_once_per_tenant: int) -> ClaimedDelivery | None:
         """Takes the next event that is due. None when there is none, or none of a tenant with places left."""

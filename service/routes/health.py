@@ -34,7 +34,7 @@ async def check_live() -> Alive:
 def check_ready(caller: Called) -> Readiness:
     """200 when Redis answers, the object store can be written and at least one worker is warm. Otherwise a
     problem whose `checks` say what is missing."""
-    checks = [*_redis_and_worker(caller.store), _check("objects", lambda: _write_probe(caller.objects))]
+    checks = [*_redis_and_worker(caller.stores.jobs), _check("objects", lambda: _write_probe(caller.objects))]
     missing = [check for check in checks if not check.ok]
     if missing:
         detail = "; ".join(f"{check.name}: {check.detail}" for check in missing)

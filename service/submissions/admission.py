@@ -23,7 +23,8 @@ from jobs.inputs import ExpectedInputs, InputKeys
 from jobs.objects import ObjectStore, input_key, input_prefix
 from jobs.schema import JobSpec, Output, Record, Status
 from jobs.stores.idempotency import IdempotencyKey
-from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.job_store import new_job_id
+from jobs.stores.redis_stores import RedisStores
 from service.errors import Problem
 from service.schemas.job import FieldError
 from service.schemas.submission import Painted, Submission
@@ -50,7 +51,7 @@ def drawn_seed() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    store: JobStore
+    stores: RedisStores
     objects: ObjectStore
     decoders: DecoderPool
     sources: Sources
@@ -97,9 +98,9 @@ class Admission:
         self, prepare: Callable[[], Awaitable[Storing[JobSpec]]], tenant: str, key: IdempotencyKey | None
     ) -> tuple[Record, bool]:
         def submit(spec: JobSpec, job_id: str) -> Record:
-            return self.store.submit(spec, job_id=job_id, tenant=tenant, key=key)
+            return self.stores.jobs.submit(spec, job_id=job_id, tenant=tenant, key=key)
 
-        return await self.admitted(prepare, self.store.reservations.reserve, submit, tenant, key)
+        return await self.admitted(prepare, self.stores.reservations.reserve, submit, tenant, key)
 
     async def admitted(
         self,
@@ -193,7 +194,7 @@ class Admission:
         )
 
     def _checked(self, form: Submission, given: Mapping[str, Given]) -> tuple[dict[str, CheckedPicture], Output]:
-        require_models(self.store, form.params)
+        require_models(self.stores.jobs, form.params)
         pictures = check_pictures(given, ExpectedInputs.of(form.params), self.decoders, form.pointer)
         output = form.output if isinstance(form, Painted) else Output()
         if transparency_refused(output, pictures["target"].has_alpha):
@@ -203,7 +204,7 @@ class Admission:
 
     def _copied(self, spec: JobSpec, job_id: str, tenant: str) -> JobSpec:
         """The same with inputs of its own, which live as long as the new job."""
-        require_models(self.store, spec.params)
+        require_models(self.stores.jobs, spec.params)
         keys: dict[str, str] = {}
         for part, key in spec.inputs.parts.items():
             keys[part] = input_key(tenant, job_id, f"{part}.png")
@@ -216,13 +217,13 @@ class Admission:
     def _release(self, job_id: str, tenant: str, key: IdempotencyKey | None, stored: bool = True) -> None:
         """Of a store that failed: nothing can be deleted there now, so the collector keeps its task if `stored`."""
         try:
-            self.store.reservations.withdraw(job_id, tenant=tenant, key=key, stored=stored)
+            self.stores.reservations.withdraw(job_id, tenant=tenant, key=key, stored=stored)
         except JobsError:
             log.warning("submission.held", job_id=job_id)  # until the reservation of its key ends
 
     def _give_up(self, job_id: str, tenant: str, key: IdempotencyKey | None) -> None:
         try:
             self.objects.delete_prefix(input_prefix(tenant, job_id))
-            self.store.reservations.withdraw(job_id, tenant=tenant, key=key)
+            self.stores.reservations.withdraw(job_id, tenant=tenant, key=key)
         except JobsError:
             log.warning("inputs.orphaned", job_id=job_id)  # the reservation stays, and with it the collector's task

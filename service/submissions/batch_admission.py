@@ -39,7 +39,7 @@ class BatchAdmission:
             asked = {"kind": "batch", "fields": form.model_dump(mode="json")}
             digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
             key = IdempotencyKey.of(idempotency_key, digest)
-        batches = self.admission.store.batches
+        batches = self.admission.stores.batches
 
         async def prepare() -> partial[list[PlannedJob]]:
             return partial(self._stored, form)
@@ -51,7 +51,7 @@ class BatchAdmission:
 
     def _stored(self, form: BatchRequest, batch_id: str, tenant: str) -> list[PlannedJob]:
         """Checks everything, then puts each picture once under the batch's id."""
-        require_models(self.admission.store, form.params)
+        require_models(self.admission.stores.jobs, form.params)
         expected = ExpectedInputs.of(form.params)
         given = self._assets(form, tenant)
         masks = self._checked(form, expected, given)

@@ -22,8 +22,7 @@ from jobs.errors import AssetNotFound, ObjectNotFound
 from jobs.inputs import PARTS, ExpectedInputs, by_part
 from jobs.objects import ObjectStore
 from jobs.schema import Output
-from jobs.stores.assets import Asset, asset_key
-from jobs.stores.job_store import JobStore
+from jobs.stores.assets import Asset, Assets, asset_key
 from service.errors import Problem, refuse
 from service.outbound import Outbound, UrlError
 from service.schemas.batch_request import BatchRequest
@@ -49,7 +48,7 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    store: JobStore
+    assets: Assets
     objects: ObjectStore
     outbound: Outbound | None
     """None: URLs are refused."""
@@ -90,7 +89,7 @@ class Sources:
     def of_asset(self, asset_id: str, tenant: str) -> Given:
         """Raises Problem `asset_not_found`, and StoreUnavailable."""
         try:
-            asset, _ = self.store.assets.get(asset_id, tenant=tenant)
+            asset, _ = self.assets.get(asset_id, tenant=tenant)
         except AssetNotFound as error:
             raise Problem(error.code, str(error)) from error
         return Given(partial(self._read, asset, tenant), asset)

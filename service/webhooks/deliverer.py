@@ -24,8 +24,8 @@ from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
-from jobs.stores.job_store import JobStore
 from jobs.stores.outbox import TEST_EVENT, ClaimedDelivery, Outbox, Outcome
+from jobs.stores.redis_stores import RedisStores
 from jobs.stores.webhook_secrets import WebhookSecrets
 from service.outbound import Outbound, UrlError, UrlRefused
 from service.settings import ServiceSettings
@@ -172,11 +172,11 @@ def deliverer() -> Deliverer:
     jobs, service, settings = JobSettings(), ServiceSettings(), DeliverySettings()
     if jobs.redis_url is None:
         raise ValueError("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own")
-    store = JobStore(connect_redis(jobs.redis_url), jobs)
+    stores = RedisStores.open(connect_redis(jobs.redis_url), jobs)
     # A store that cannot sign, or is not to, is not opened: what sends webhooks needs no way to it and no folder.
     signer = None if service.links_by_api or jobs.objects_url is None else ObjectStore.from_settings(jobs)
-    body = partial(body_of, public_url=service.public_url, file=links_of(service, store, signer).file)
-    return Deliverer(store.outbox, store.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
+    body = partial(body_of, public_url=service.public_url, file=links_of(service, stores.shared_secrets, signer).file)
+    return Deliverer(stores.outbox, stores.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
 
 
 async def deliver_until_stopped(deliverer: Deliverer) -> None:

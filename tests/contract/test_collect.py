@@ -10,6 +10,7 @@ from jobs.garbage_collector import GarbageCollector
 from jobs.objects import ObjectStore, preview_key, result_key
 from jobs.schema import Claim, JobError, StoredMask
 from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.redis_stores import RedisStores
 from tests.specs import make_result, make_spec, put_inputs
 
 FAILED = JobError(code="internal", message="")
@@ -50,8 +51,8 @@ def commit(store: JobStore, taken: Claim) -> None:
 
 
 @pytest.fixture
-def collector(store: JobStore, objects: ObjectStore) -> GarbageCollector:
-    return GarbageCollector(store, objects, leftover_age_s=0)
+def collector(stores: RedisStores, objects: ObjectStore) -> GarbageCollector:
+    return GarbageCollector(stores, objects, leftover_age_s=0)
 
 
 def test_the_committed_attempt_stays_and_the_others_go(
@@ -80,11 +81,12 @@ def test_a_failed_job_keeps_its_inputs_only(store: JobStore, objects: ObjectStor
     assert len(all_keys(objects)) == 2
 
 
-def test_a_fresh_end_is_left_alone_for_a_while(store: JobStore, objects: ObjectStore) -> None:
+def test_a_fresh_end_is_left_alone_for_a_while(stores: RedisStores, objects: ObjectStore) -> None:
+    store = stores.jobs
     taken = begin(store, objects)
     write_outputs(objects, taken)
     store.fail(taken, FAILED)
-    assert GarbageCollector(store, objects, leftover_age_s=60).collect() == 0
+    assert GarbageCollector(stores, objects, leftover_age_s=60).collect() == 0
     assert len(all_keys(objects)) == EVERYTHING
 
 

@@ -10,6 +10,7 @@ from jobs.errors import DeliveryNotFound, JobGone
 from jobs.schema import Claim, JobError, JobSpec, Status
 from jobs.stores.job_store import JobStore, new_job_id
 from jobs.stores.outbox import ClaimedDelivery, Outbox
+from jobs.stores.redis_stores import RedisStores
 from jobs.webhooks import Event, Webhook
 from tests.specs import make_result, make_spec
 
@@ -19,8 +20,8 @@ FAILED = JobError(code="internal", message="It broke.")
 
 
 @pytest.fixture
-def outbox(store: JobStore) -> Outbox:
-    return store.outbox
+def outbox(stores: RedisStores) -> Outbox:
+    return stores.outbox
 
 
 def submit(store: JobStore, *events: Event, tenant: str = "local", **terms: int) -> str:

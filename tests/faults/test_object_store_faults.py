@@ -213,7 +213,7 @@ def test_a_submission_is_refused_in_seconds_and_may_be_sent_again_at_once(
     weather.over.set()
     accepted = send()
     assert accepted.status_code == 202
-    while GarbageCollector(api.store, api.objects, leftover_age_s=0, abandoned_age_s=0).collect():
+    while GarbageCollector(api.stores, api.objects, leftover_age_s=0, abandoned_age_s=0).collect():
         pass
     assert {key.split("/")[2] for key in api.inputs()} == {accepted.json()["id"]}
 

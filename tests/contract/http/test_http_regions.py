@@ -204,7 +204,7 @@ def test_the_collector_takes_them_too(start_stack: StartStack) -> None:
     stack = start_stack(retention_s=0)
     job = stack.submitted(**PARTS)
     stack.http.post(job["urls"]["cancel"])
-    GarbageCollector(stack.store, stack.objects).collect()
+    GarbageCollector(stack.stores, stack.objects).collect()
     assert stack.inputs() == []
 
 

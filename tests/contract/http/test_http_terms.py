@@ -104,7 +104,7 @@ def test_a_job_is_gone_after_its_own_time(stack: Stack) -> None:
     finish(stack, claim(stack))
     time.sleep(1.1)
     problem(stack.http.get(record["urls"]["self"]), 410, "job_gone")
-    GarbageCollector(stack.store, stack.objects).collect()
+    GarbageCollector(stack.stores, stack.objects).collect()
     assert len(stack.inputs()) == 2
     assert status(stack, kept["urls"]["self"]) == "succeeded"
 
