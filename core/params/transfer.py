@@ -15,6 +15,7 @@ from functools import reduce
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from core.params.optional_models import OptionalModel
 from core.params.presets import PRESETS, Preset
@@ -340,10 +341,16 @@ class TransferParams(ParameterGroup):
         try:
             self.resolved()
         except ValidationError as error:
-            first = error.errors()[0]
-            path = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"preset {self.preset!r}: {path}: {first['msg']}") from None
+            lines = [_of_preset(self.preset, line) for line in error.errors()]
+            raise ValidationError.from_exception_data(error.title, lines) from None
         return self
+
+
+def _of_preset(preset: Preset | None, line: ErrorDetails) -> InitErrorDetails:
+    """One error of a preset's values, at the same place, with the preset named."""
+    reason = line["msg"].removeprefix("Value error, ")
+    message = PydanticCustomError("preset_mismatch", "with preset '{preset}': {reason}", {"preset": preset, "reason": reason})
+    return InitErrorDetails(type=message, loc=line["loc"], input=line["input"])
 
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
