@@ -1,11 +1,15 @@
-"""Every knob with values that are allowed and values that are not. A knob without an entry fails the tests here."""
+"""Every parameter, by its dotted name, with values that are allowed and values that are not. One without an entry fails
+the tests here."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from core.params.presets import PRESET_NAMES
+from core.params.transfer import ParameterGroup, TransferParams
 
 Value = st.SearchStrategy[Any]
 
@@ -35,7 +39,7 @@ REGION: Value = st.fixed_dictionaries(
         "reference": st.just("other"),
         "target_selection": SELECTION,
         "reference_selection": SELECTION,
-        "strength": SHARE,
+        "scale": SHARE,
     },
 )
 FREEU: Value = st.floats(0.1, 2.0)
@@ -45,59 +49,57 @@ MAP: Value = st.integers(1, 4).flatmap(
 
 VALID: Mapping[str, Value] = {
     "preset": st.sampled_from([None, *PRESET_NAMES]),
-    "num_steps": st.just(2),
-    "step_spacing": st.sampled_from(["leading", "trailing"]),
+    "num_inference_steps": st.just(2),
+    "timestep_spacing": st.sampled_from(["leading", "trailing"]),
     "strength": st.floats(0.3, 1.0),
     "guidance_scale": st.floats(1.0, 20.0),
     "eta": st.floats(0.01, 1.0),
     "resolution": st.sampled_from([64, 72]),
-    "mask_mode": st.sampled_from(["given", "auto", "none"]),
-    "target_selection": SELECTION,
-    "reference_selection": SELECTION,
-    "regions": st.lists(REGION, max_size=2, unique_by=lambda region: region["target_mask"]),
-    "match_source": st.sampled_from(["auto", "layer", "step", "one_shot", "vision", "fused", "given"]),
-    "match_map": MAP,
-    "match_layers": LAYERS,
-    "match_noise_level": st.floats(0.0, 0.99),
-    "match_draws": st.integers(1, 2),
-    "match_smoothness": st.floats(0.0, 100.0),
-    "match_rigidity": st.floats(0.0, 10.0),
-    "match_framing": st.booleans(),
-    "match_looks": st.sampled_from([1, 2]),
-    "match_refinement": st.floats(0.0, 4.0),
-    "match_pieces": st.integers(0, 32),
-    "match_mirrored": st.booleans(),
-    "match_every": st.integers(1, 3),
-    "match_top_k": st.integers(1, 16),
-    "match_confidence": st.sampled_from(["none", "mutual", "ratio", "both"]),
-    "unmatched": st.sampled_from(["keep", "nearest"]),
-    "part_names": st.sampled_from([(), ("wing", "head"), ("wing", "head", "tail")]),
-    "part_weight": st.floats(0.0, 4.0),
-    "pins": st.lists(st.fixed_dictionaries({"target": PLACE, "reference": PLACE}), max_size=3),
-    "pin_radius": st.floats(0.01, 2.0),
-    "injection_layers": st.one_of(st.none(), st.just([]), LAYERS),
-    "injection_mode": st.sampled_from(["feature", "kv", "v", "block_output", "cross_image", "soft_statistics"]),
-    "injection_strength": SHARE,
-    "injection_guidance": st.floats(1.0, 10.0),
-    "attention_contrast": st.floats(1.0, 5.0),
-    "injection_range": RANGE,
-    "reinjection_range": RANGE,
-    "reinjection_every": st.integers(0, 3),
-    "clean_latent_strength": SHARE,
-    "clean_latent_range": RANGE,
-    "shading_strength": SHARE,
-    "reanchor_level": SHARE,
-    "noise_mode": st.sampled_from(["structure", "forward", "blend"]),
-    "noise_range": RANGE,
-    "structure_strength": SHARE,
-    "freeu_b1": FREEU,
-    "freeu_b2": FREEU,
-    "freeu_s1": FREEU,
-    "freeu_s2": FREEU,
-    "appearance_strength": SHARE,
-    "colour_only": st.booleans(),
-    "adain_range": RANGE,
-    "feather_px": st.floats(0.0, 64.0),
+    "masks.mode": st.sampled_from(["given", "auto", "none"]),
+    "masks.target_selection": SELECTION,
+    "masks.reference_selection": SELECTION,
+    "masks.regions": st.lists(REGION, max_size=2, unique_by=lambda region: region["target_mask"]),
+    "matching.source": st.sampled_from(["auto", "per_layer", "per_step", "unet", "vision", "fused", "custom"]),
+    "matching.custom_map": MAP,
+    "matching.layers": LAYERS,
+    "matching.noise_level": st.floats(0.0, 0.99),
+    "matching.ensemble_size": st.integers(1, 2),
+    "matching.neighbor_weight": st.floats(0.0, 100.0),
+    "matching.global_affine_weight": st.floats(0.0, 10.0),
+    "matching.crop": st.booleans(),
+    "matching.realign": st.booleans(),
+    "matching.local_affine_sigma": st.floats(0.0, 4.0),
+    "matching.max_segments": st.integers(0, 32),
+    "matching.mirrored": st.booleans(),
+    "matching.filter": st.sampled_from(["none", "mutual", "ratio", "both"]),
+    "matching.fill": st.sampled_from(["keep", "nearest"]),
+    "matching.parts": st.sampled_from([(), ("wing", "head"), ("wing", "head", "tail")]),
+    "matching.part_weight": st.floats(0.0, 4.0),
+    "matching.landmarks": st.lists(st.fixed_dictionaries({"target": PLACE, "reference": PLACE}), max_size=3),
+    "matching.landmark_radius": st.floats(0.01, 2.0),
+    "injection.layers": st.one_of(st.none(), st.just([]), LAYERS),
+    "injection.mode": st.sampled_from(["feature", "kv", "v", "block_output", "cross_image", "ctrl_x"]),
+    "injection.scale": SHARE,
+    "injection.swap_guidance_scale": st.floats(1.0, 10.0),
+    "injection.contrast_strength": st.floats(1.0, 5.0),
+    "injection.range": RANGE,
+    "injection.structure_range": RANGE,
+    "injection.structure_every": st.integers(0, 3),
+    "latent.warp_strength": SHARE,
+    "latent.warp_range": RANGE,
+    "latent.shading_strength": SHARE,
+    "latent.reanchor_level": SHARE,
+    "noise.mode": st.sampled_from(["structure", "forward", "blend"]),
+    "noise.range": RANGE,
+    "noise.noise_map_scale": SHARE,
+    "freeu.b1": FREEU,
+    "freeu.b2": FREEU,
+    "freeu.s1": FREEU,
+    "freeu.s2": FREEU,
+    "output.appearance_scale": SHARE,
+    "output.keep_lightness": st.booleans(),
+    "latent.adain_range": RANGE,
+    "output.feather_px": st.floats(0.0, 64.0),
 }
 
 BEYOND_SHARE: Value = st.one_of(st.floats(max_value=-1e-6), st.floats(min_value=1.000001), st.just(float("nan")))
@@ -111,79 +113,116 @@ NO_SELECTION: Value = st.sampled_from(
 
 INVALID: Mapping[str, Value] = {
     "preset": st.sampled_from(["best", 3]),
-    "step_spacing": st.sampled_from(["even", 1]),
-    "num_steps": st.sampled_from([0, 1, 201, 2.5, "two"]),
+    "timestep_spacing": st.sampled_from(["even", 1]),
+    "num_inference_steps": st.sampled_from([0, 1, 201, 2.5, "two"]),
     "strength": st.one_of(BEYOND_SHARE, st.just(0.0)),
     "guidance_scale": st.sampled_from([0.9, 20.1, float("inf")]),
     "eta": st.one_of(BEYOND_SHARE, st.just(0.0)),
     "resolution": st.sampled_from([0, 63, 2049, 100.5]),
-    "mask_mode": st.sampled_from(["auto?", 1, None]),
-    "target_selection": NO_SELECTION,
-    "reference_selection": NO_SELECTION,
-    "regions": st.sampled_from(
-        [[{"strength": 2}], [{"target_mask": "../x"}], [{"reference": "target"}], [{"unknown": 1}], [{}] * 9, 1]
+    "masks.mode": st.sampled_from(["auto?", 1, None]),
+    "masks.target_selection": NO_SELECTION,
+    "masks.reference_selection": NO_SELECTION,
+    "masks.regions": st.sampled_from(
+        [[{"scale": 2}], [{"target_mask": "../x"}], [{"reference": "target"}], [{"unknown": 1}], [{}] * 9, 1]
     ),
-    "match_source": st.sampled_from(["psychic", "", 1, "given"]),
-    "match_map": st.sampled_from([[[[0, 0]], [[0, 0], [1, 1]]], [[]], [[[0, 2]]], [[[0.5, 0.5]]]]),
-    "match_layers": st.one_of(NO_LAYERS, st.just([])),
-    "match_noise_level": st.sampled_from([-0.1, 1.0, float("nan")]),
-    "match_draws": st.sampled_from([0, 33, 1.5]),
-    "match_smoothness": st.sampled_from([-1.0, 100.5]),
-    "match_rigidity": st.sampled_from([-0.1, 10.5]),
-    "match_framing": st.sampled_from(["perhaps", 3]),
-    "match_looks": st.sampled_from([0, 3]),
-    "match_refinement": st.sampled_from([-0.1, 4.5]),
-    "match_pieces": st.sampled_from([-1, 33]),
-    "match_mirrored": st.sampled_from(["perhaps", 3]),
-    "match_every": st.sampled_from([0, 201]),
-    "match_top_k": st.sampled_from([0, 17]),
-    "match_confidence": st.sampled_from(["blind", 1]),
-    "unmatched": st.sampled_from(["guess", 1]),
-    "part_names": st.sampled_from([["wing"], ["wing", "wing"], ["wing", " "], ["wing", "x" * 61], "wing"]),
-    "part_weight": st.sampled_from([-0.1, 4.1]),
-    "pins": st.sampled_from([[{"target": [0, 0]}], [{"target": [0, 2], "reference": [0, 0]}], 1]),
-    "pin_radius": st.sampled_from([0.0, 2.1]),
-    "injection_layers": NO_LAYERS,
-    "injection_mode": st.sampled_from(["q", 1]),
-    "injection_strength": BEYOND_SHARE,
-    "injection_guidance": st.sampled_from([0.9, 10.1]),
-    "attention_contrast": st.sampled_from([0.9, 5.1]),
-    "injection_range": NO_RANGE,
-    "reinjection_range": NO_RANGE,
-    "reinjection_every": st.sampled_from([-1, 201]),
-    "clean_latent_strength": BEYOND_SHARE,
-    "clean_latent_range": NO_RANGE,
-    "shading_strength": BEYOND_SHARE,
-    "reanchor_level": BEYOND_SHARE,
-    "noise_mode": st.sampled_from(["pink", 1]),
-    "noise_range": NO_RANGE,
-    "structure_strength": BEYOND_SHARE,
-    "freeu_b1": NO_FACTOR,
-    "freeu_b2": NO_FACTOR,
-    "freeu_s1": NO_FACTOR,
-    "freeu_s2": NO_FACTOR,
-    "appearance_strength": BEYOND_SHARE,
-    "colour_only": st.sampled_from(["perhaps", 3]),
-    "adain_range": NO_RANGE,
-    "feather_px": st.sampled_from([-1.0, 64.5]),
+    "matching.source": st.sampled_from(["psychic", "", 1, "custom", "layer"]),
+    "matching.custom_map": st.sampled_from([[[[0, 0]], [[0, 0], [1, 1]]], [[]], [[[0, 2]]], [[[0.5, 0.5]]]]),
+    "matching.layers": st.one_of(NO_LAYERS, st.just([])),
+    "matching.noise_level": st.sampled_from([-0.1, 1.0, float("nan")]),
+    "matching.ensemble_size": st.sampled_from([0, 33, 1.5]),
+    "matching.neighbor_weight": st.sampled_from([-1.0, 100.5]),
+    "matching.global_affine_weight": st.sampled_from([-0.1, 10.5]),
+    "matching.crop": st.sampled_from(["perhaps", 3]),
+    "matching.realign": st.sampled_from([2, "perhaps"]),
+    "matching.local_affine_sigma": st.sampled_from([-0.1, 4.5]),
+    "matching.max_segments": st.sampled_from([-1, 33]),
+    "matching.mirrored": st.sampled_from(["perhaps", 3]),
+    "matching.filter": st.sampled_from(["blind", 1]),
+    "matching.fill": st.sampled_from(["guess", 1]),
+    "matching.parts": st.sampled_from([["wing"], ["wing", "wing"], ["wing", " "], ["wing", "x" * 61], "wing"]),
+    "matching.part_weight": st.sampled_from([-0.1, 4.1]),
+    "matching.landmarks": st.sampled_from([[{"target": [0, 0]}], [{"target": [0, 2], "reference": [0, 0]}], 1]),
+    "matching.landmark_radius": st.sampled_from([0.0, 2.1]),
+    "injection.layers": NO_LAYERS,
+    "injection.mode": st.sampled_from(["q", 1]),
+    "injection.scale": BEYOND_SHARE,
+    "injection.swap_guidance_scale": st.sampled_from([0.9, 10.1]),
+    "injection.contrast_strength": st.sampled_from([0.9, 5.1]),
+    "injection.range": NO_RANGE,
+    "injection.structure_range": NO_RANGE,
+    "injection.structure_every": st.sampled_from([-1, 201]),
+    "latent.warp_strength": BEYOND_SHARE,
+    "latent.warp_range": NO_RANGE,
+    "latent.shading_strength": BEYOND_SHARE,
+    "latent.reanchor_level": BEYOND_SHARE,
+    "noise.mode": st.sampled_from(["pink", 1]),
+    "noise.range": NO_RANGE,
+    "noise.noise_map_scale": BEYOND_SHARE,
+    "freeu.b1": NO_FACTOR,
+    "freeu.b2": NO_FACTOR,
+    "freeu.s1": NO_FACTOR,
+    "freeu.s2": NO_FACTOR,
+    "output.appearance_scale": BEYOND_SHARE,
+    "output.keep_lightness": st.sampled_from(["perhaps", 3]),
+    "latent.adain_range": NO_RANGE,
+    "output.feather_px": st.sampled_from([-1.0, 64.5]),
 }
 
 
 def agreeing(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what the declaration refuses beside each other."""
+    """The same, by dotted names, without what the declaration refuses beside each other."""
     found = dict(values)
-    source = found.get("match_source", "auto")
-    if "match_map" in found:
-        source = found["match_source"] = "given"
-    elif source == "given":
-        found["match_map"] = [[(0.5, 0.5)]]
+    source = found.get("matching.source", "auto")
+    if "matching.custom_map" in found:
+        source = found["matching.source"] = "custom"
+    elif source == "custom":
+        found["matching.custom_map"] = [[(0.5, 0.5)]]
     elif str(found.get("preset")).startswith("paper"):
-        source = found.setdefault("match_source", "layer")
-    if source in ("layer", "given"):
-        found.pop("pins", None)
-        found.pop("part_names", None)
-    if found.get("mask_mode") == "none":
-        found.pop("regions", None)
+        source = found.setdefault("matching.source", "per_layer")
+    if source in ("per_layer", "custom"):
+        found.pop("matching.landmarks", None)
+        found.pop("matching.parts", None)
+    if found.get("masks.mode") == "none":
+        found.pop("masks.regions", None)
     if found.get("preset") == "paper-sd15":  # its layers are another backbone's
-        found["injection_layers"] = found.get("injection_layers")
+        found["injection.layers"] = found.get("injection.layers")
     return found
+
+
+def groups() -> dict[str, type[ParameterGroup]]:
+    """The groups of parameters, by name."""
+    kinds = {
+        name: [*get_args(field.annotation), field.annotation] for name, field in TransferParams.model_fields.items()
+    }
+    return {
+        name: kind
+        for name, several in kinds.items()
+        for kind in several
+        if isinstance(kind, type) and issubclass(kind, ParameterGroup)
+    }
+
+
+def leaves() -> list[tuple[str, FieldInfo]]:
+    """Every parameter by its dotted name."""
+    grouped = groups()
+    top = [(name, field) for name, field in TransferParams.model_fields.items() if name not in grouped]
+    return top + [
+        (f"{path}.{name}", field) for path, group in grouped.items() for name, field in group.model_fields.items()
+    ]
+
+
+def by_path(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values of groups by dotted names: the way back from `core.params.transfer.nested`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in groups() and isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": one for inner, one in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def names_parameter(error: ErrorDetails, path: str) -> bool:
+    """Whether an error is at the parameter of this dotted name, or at its group with the parameter in its message."""
+    place, (*group, name) = error["loc"], path.split(".")
+    return place[: len(group) + 1] == (*group, name) or (place == tuple(group) and name in error["msg"])

@@ -19,7 +19,9 @@ def test_there_is_a_row_for_every_name() -> None:
 
 @pytest.mark.parametrize("name", PRESET_NAMES)
 def test_every_value_of_a_preset_arrives(name: Preset) -> None:
-    arrived, plain = (by_path(params.model_dump()) for params in (TransferParams(preset=name).resolved(), TransferParams()))
+    arrived, plain = (
+        by_path(params.model_dump()) for params in (TransferParams(preset=name).resolved(), TransferParams())
+    )
     named = by_path(PRESETS[name])
     assert {path: arrived[path] for path in named} == named
     del arrived["preset"], plain["preset"]
