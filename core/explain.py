@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.errors import EmptyMaskError
 from core.images.geometry import token_at, token_grid, token_mask
-from core.injection.injection import InjectionStep, Seen
+from core.injection import InjectionStep, Seen
 from core.masks.regions import inside
 from core.matching.correspondence import describe
 from core.matching.one_shot import match_regions
@@ -42,7 +42,7 @@ class Explanation:
 
 
 class _Witness:
-    """A `core.injection.injection.Observer` of one token."""
+    """A `core.injection.Observer` of one token."""
 
     def __init__(self, scene: Scene, layers: list[str], place: Place, number: int) -> None:
         self.layers = layers

@@ -37,8 +37,7 @@ from core.masks.regions import (
 )
 from core.matching.correspondence import Correspondence, Matches, describe
 from core.matching.one_shot import match_regions
-from core.models.models import Models
-from core.models.text_encoder import encode_prompt
+from core.models.models import Models, encode_prompt
 from core.models.unet import make_predictor
 from core.models.vae import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
 from core.params.transfer import MaskParams, MatchingParams, OutputParams, TransferParams
@@ -238,7 +237,7 @@ def encode(
         unconditional = encode_prompt(models, inputs.negative_prompt, height=height, width=width, negative=True)
     predict = make_predictor(models.unet, conditional, unconditional, params.guidance_scale)
     resolution = params.resolution or models.native_resolution
-    return Scene(models, canvases.target, target, encoded_regions, predict, resolution)
+    return Scene(models, canvases.target, target, size, encoded_regions, predict, resolution)
 
 
 def correspond(scene: Scene, params: MatchingParams, seed: int) -> list[Correspondence] | None:

@@ -15,14 +15,11 @@ class Scene:
     target: Canvas
     """Its mask is all that is repainted."""
     target_latent: Latent
+    latent_size: tuple[int, int]
+    """Height and width of all latents."""
     regions: tuple[EncodedRegion, ...]
     """At least one; one alone may be the whole target."""
     predict: NoisePredictor
     """The UNet with the prompts and the guidance of the job."""
     resolution: int
     """Side in pixels of the square whose area the canvases have."""
-
-    @property
-    def latent_size(self) -> tuple[int, int]:
-        """Height and width of the latents."""
-        return self.target_latent.shape[2], self.target_latent.shape[3]

@@ -48,8 +48,8 @@ def working_size(height: int, width: int, *, resolution: int, multiple: int) -> 
 def stretch_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
     """The target's canvas: the picture resized to `size`, which `working_size` chose to fit its aspect ratio.
 
-    Wherever the mask lets in anything the picture is repainted wholly; `compose` then lets through as much of it as the
-    mask says. Raises ShapeError and EmptyMaskError.
+    Wherever the mask's weight is above FAINT the picture is repainted wholly; `compose` then blends it by that weight.
+    Raises ShapeError and EmptyMaskError.
     """
     picture, weight = _checked(image, mask, "target")
     weight = (weight > FAINT).to(weight.dtype) if mask is not None else weight

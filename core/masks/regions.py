@@ -46,7 +46,7 @@ def select_mask(
     if selection.invert:
         mask = 1.0 - mask
     if float(mask.max()) <= 0.0:
-        raise EmptyMaskError(f"what is said of the {role} selects no pixel")
+        raise EmptyMaskError(f"the masks and selections of the {role} leave no pixel")
     return mask
 
 

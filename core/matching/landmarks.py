@@ -66,11 +66,9 @@ def place_landmarks(
     radius: float,
     reference_box: tuple[float, float, float, float],
     device: torch.device,
-) -> CanvasLandmarks | None:
+) -> CanvasLandmarks:
     """Landmarks given on the two pictures, on the canvases. The target fills its canvas, the reference lies in
-    `reference_box` (left, top, width, height). None without landmarks."""
-    if not landmarks:
-        return None
+    `reference_box` (left, top, width, height)."""
     left, top, width, height = reference_box
     references = torch.tensor([landmark.reference for landmark in landmarks], device=device)
     offset, size = torch.tensor([left, top], device=device), torch.tensor([width, height], device=device)

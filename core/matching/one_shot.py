@@ -68,7 +68,7 @@ def match_regions(scene: Scene, params: MatchingParams, seed: int) -> list[Corre
 
 
 def match_region(scene: Scene, region: EncodedRegion, params: MatchingParams, seed: int) -> Correspondence:
-    """The best correspondence of one region. Features tell left from right badly: with `params.mirrored` the reference
+    """The best correspondence of one region. Features hardly distinguish left from right: with `params.mirrored` the reference
     is tried as its mirror image too, and the map of the higher mean similarity is kept."""
     here = there = WHOLE
     if params.crop and region.figure:
@@ -197,7 +197,9 @@ def part_penalty(
 def region_landmarks(scene: Scene, region: EncodedRegion, params: MatchingParams) -> CanvasLandmarks | None:
     """The landmarks whose target place lies in the region; all of them where there is one region."""
     landmarks: Sequence[Landmark] = params.landmarks
-    if len(scene.regions) > 1 and landmarks:
+    if not landmarks:
+        return None
+    if len(scene.regions) > 1:
         mask = region.target_mask
         places = torch.tensor([landmark.target for landmark in landmarks], device=mask.device)
         within = mask.flatten()[token_at(places, (mask.shape[0], mask.shape[1]))] >= 0.5

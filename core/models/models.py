@@ -1,5 +1,8 @@
 """The frozen networks that one transfer uses, as plain references, and the table of families of checkpoints, so that
 no code asks which one it has. Loading them is the business of `checkpoints`.
+
+Prompts become the UNet's conditioning here: SDXL, Podell et al. (arXiv 2307.01952), sections 2.1 (text encoders) and
+2.2 (size and crop conditioning).
 """
 
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from core.models.part_classifier import PartFinder
 from core.models.segmenters import Segmenter, TextSegmenter
 from core.params.optional_models import OPTIONAL_MODELS, OptionalModel
+from core.types import Conditioning
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Backbone:
     """One family of checkpoints."""
 
     pipeline: str
-    """Class of diffusers' pipeline, by which a checkpoint's model_index.json says what it is."""
+    """Class of diffusers' pipeline, by which a checkpoint's model_index.json names its family."""
     parts: tuple[str, ...]
     """Networks that a checkpoint holds, by their names there."""
     tokenizers: tuple[str, ...]
@@ -104,7 +108,7 @@ class Models:
     """Describes places by what they are part of, beside the UNet's own features."""
 
     part_finder: PartFinder | None = None
-    """Tells places apart by what a list of words calls them."""
+    """Classifies places by a list of words for parts."""
 
     @property
     def loaded(self) -> tuple[OptionalModel, ...]:
@@ -141,3 +145,33 @@ class Models:
     def native_resolution(self) -> int:
         """Side in pixels of the square picture that the UNet was trained on."""
         return int(self.unet.config.sample_size) * self.vae_factor
+
+
+@torch.no_grad()
+def encode_prompt(models: Models, prompt: str, *, height: int, width: int, negative: bool = False) -> Conditioning:
+    """Hidden states of all text encoders side by side, and the last one's projected text embedding.
+
+    Both pictures of a job get the same sizes: the working size, uncropped. An empty *negative* prompt is zeros where
+    the checkpoint was trained so.
+    """
+    backbone, dtype = models.backbone, models.unet.dtype
+    states: list[Tensor] = []
+    pooled: Tensor | None = None
+    for tokenizer, encoder in zip(models.tokenizers, models.text_encoders, strict=True):
+        ids = tokenizer(
+            prompt,
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+        output = encoder(ids.to(models.device), output_hidden_states=True)
+        layer = backbone.text_layer
+        states.append(output.last_hidden_state if layer is None else output.hidden_states[layer])
+        pooled = output[0].to(dtype) if backbone.sized else None
+    tokens = torch.cat(states, dim=-1).to(dtype)
+    if negative and not prompt and models.zero_empty_negative:
+        tokens = torch.zeros_like(tokens)
+        pooled = None if pooled is None else torch.zeros_like(pooled)
+    sizes = torch.tensor([[height, width, 0, 0, height, width]], device=models.device, dtype=dtype)
+    return Conditioning(tokens, pooled, sizes)

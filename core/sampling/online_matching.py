@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from core.images.geometry import token_grid, token_mask
-from core.injection.injection import InjectionStep, Maps, Seen
+from core.injection import InjectionStep, Maps, Seen
 from core.matching.correspondence import Correspondence
 from core.matching.local_affine import token_colours
 from core.matching.one_shot import combine_descriptors, matching_layers, part_penalty, region_landmarks
@@ -18,7 +18,7 @@ from core.scene import Scene
 
 
 class OnlineMatching:
-    """A `core.injection.injection.Observer` that gives every region of every seed a new correspondence."""
+    """A `core.injection.Observer` that gives every region of every seed a new correspondence."""
 
     def __init__(self, scene: Scene, params: MatchingParams) -> None:
         """Raises UnknownLayerError."""

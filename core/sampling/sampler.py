@@ -8,8 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from core.injection.injection import FeatureInjection, Injected, InjectionStep, Maps, Observer
-from core.injection.modes import injecting
+from core.injection import FeatureInjection, Injected, InjectionStep, Maps, Observer, injecting
 from core.matching.correspondence import Correspondence
 from core.models.noise import REPLAYED, Step, make_steps, mix_noise
 from core.models.unet import BatchLayout, SeedRows, falling_guidance, freeu, recorded, select_layers

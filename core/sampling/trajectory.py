@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.images.shading import keep_shading
-from core.injection.injection import Injected, Maps
+from core.injection import Injected, Maps
 from core.matching.correspondence import Correspondence
 from core.matching.warp import rearrange_picture
 from core.models.noise import REPLAYED, NoiseDraws, NoiseMix, Step, add_noise, predict_clean, step_mean, step_sigma

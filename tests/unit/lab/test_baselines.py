@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.injection.injection import Injected
+from core.injection import Injected
 from core.models.noise import make_steps
 from core.params.transfer import MatchingParams, TransferParams, with_values
 from core.pipeline import TransferInputs, transfer
