@@ -10,7 +10,7 @@ import ast
 import sys
 import traceback
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -51,20 +51,18 @@ def load_models() -> Any:
     return import_module("checkpoints.load").load(import_module("checkpoints.settings").ModelSettings()).models
 
 
-def run(models: Any, transfer: Transfer, on_step: Callable[[int, int, Any], None] | None = None) -> list[Any]:
-    """One result for each seed."""
+def prepare(models: Any, transfer: Transfer) -> Callable[..., list[Any]]:
+    """Everything but the call of `transfer_variants`, which takes `on_step` and returns one result for each seed."""
     model = find("TransferParams")
     grouped = "matching" in model.model_fields
     params = model.model_validate(transfer.params if grouped else flatten(transfer.params))
     inputs = inputs_of(pictures_of(transfer), transfer)
-    transfer_variants = find("transfer_variants")
     if "TransferInputs" in definitions():
-        given = find("TransferInputs")(**inputs)
-        results = transfer_variants(models, given, params, seeds=transfer.seeds, on_step=on_step)
-    else:
-        target, reference = inputs.pop("target"), inputs.pop("reference")
-        results = transfer_variants(models, target, reference, params, seeds=transfer.seeds, on_step=on_step, **inputs)
-    return list(results)
+        return partial(
+            find("transfer_variants"), models, find("TransferInputs")(**inputs), params, seeds=transfer.seeds
+        )
+    pair = inputs.pop("target"), inputs.pop("reference")
+    return partial(find("transfer_variants"), models, *pair, params, seeds=transfer.seeds, **inputs)
 
 
 def inputs_of(pictures: Pictures, transfer: Transfer) -> dict[str, Any]:
@@ -90,7 +88,7 @@ def inputs_of(pictures: Pictures, transfer: Transfer) -> dict[str, Any]:
 def render(models: Any, transfer: Transfer) -> Arrays:
     """All that a user sees of a transfer: pictures, previews, the masks that were used, matches."""
     previews: list[Any] = []
-    results = run(models, transfer, lambda step, steps, preview: previews.append(preview().cpu().numpy()))
+    results = prepare(models, transfer)(on_step=lambda step, steps, preview: previews.append(preview().cpu().numpy()))
     found = {"previews": np.stack(previews), "pictures": np.stack([result.image.numpy() for result in results])}
     for role in ("target", "reference"):
         mask = getattr(results[0].masks, role)
