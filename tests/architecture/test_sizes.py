@@ -12,7 +12,7 @@ MOST_FILES = 12
 MOST_ARGUMENTS = 8
 REGISTERED_AS_COMMAND = {"command", "group"}
 REGISTERED_AS_ROUTE = {"get", "post", "put", "patch", "delete", "head", "options", "api_route"}
-AWAITING: frozenset[str] = frozenset()
+AWAITING = frozenset({"lab/photographs/run.py: evaluate_photographs", "lab/train/autoencoder.py: train_vae"})
 """Functions that are being given fewer arguments, `path: name`."""
 COUNTED = [path for path in python_files() if not name_of(path).startswith("tests/")]
 
