@@ -48,6 +48,7 @@ def find(name: str) -> Any:
 
 def load_models() -> Any:
     """The checkpoint that comes with the code."""
+    import_module("diffusers.utils.logging").disable_progress_bar()
     return import_module("checkpoints.load").load(import_module("checkpoints.settings").ModelSettings()).models
 
 
