@@ -125,4 +125,4 @@ def _psnr(ours: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]) -> float:
 
 
 if __name__ == "__main__":
-    compare()
+    compare(prog_name="scripts/compare-commits")

@@ -45,4 +45,4 @@ def trace() -> None:
 
 
 if __name__ == "__main__":
-    trace()
+    trace(prog_name="scripts/trace-files")
