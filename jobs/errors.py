@@ -21,7 +21,6 @@
     ├── ObjectExists            create-only write, and the key is taken
     ├── ObjectsUnavailable      the object store does not answer
     ├── ObjectCorrupt           what the object store gives back is not what was written
-    ├── EmbeddedRedisError      no server binary, or it did not start
     ├── UrlError                a URL of the caller's
     │   ├── UrlRefused          its form is not one that is followed
     │   ├── UrlUnreachable      nothing there that may be reached and answers; no more than that is told
@@ -121,10 +120,6 @@ class ObjectsUnavailable(JobsError):
 
 class ObjectCorrupt(JobsError):
     code = "object_corrupt"
-
-
-class EmbeddedRedisError(JobsError):
-    code = "embedded_redis_error"
 
 
 class UrlError(JobsError):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.errors import EmbeddedRedisError
 from cli.stack.embedded import find_server, start_redis
-from jobs.errors import EmbeddedRedisError
 from jobs.stores.connection import connect_redis
 
 
