@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cli.errors import BadInput
 from core.params.transfer import TransferParams
-from jobs.errors import InvalidImage
-from jobs.inputs import MASK, PART_PATTERN, PICTURE, Expected
+from jobs.inputs import MASK, PART_PATTERN, PICTURE, ExpectedInputs
+from uploads.errors import InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
 
 
@@ -33,7 +33,7 @@ def read_pictures(
     named: Mapping[str, Path],
 ) -> Pictures:
     """Reads every file. Raises BadInput with the name of the file, or of what a region needs or no region names."""
-    expected = Expected.by(params)
+    expected = ExpectedInputs.of(params)
     for option, problem in [(part, "needed by a region") for part in expected.missing(named)] + [
         (part, "named by no region") for part in expected.needless(named)
     ]:

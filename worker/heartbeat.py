@@ -8,7 +8,7 @@ import structlog
 
 from core.params.optional_models import OptionalModel
 from jobs.errors import StoreUnavailable
-from jobs.schema import ModelIdentity, WorkerPresence, WorkerState
+from jobs.schema import ModelIdentity, WorkerReport, WorkerState
 from jobs.stores.job_store import JobStore
 
 log = structlog.get_logger()
@@ -21,7 +21,7 @@ class Presence:
         self._store = store
         self._every_s = every_s
         self._worker_id = worker_id
-        self._said = WorkerPresence(
+        self._said = WorkerReport(
             worker_id=worker_id, state=WorkerState.STARTING, model=None, detail="loading the model"
         )
         self._changed = threading.Event()
@@ -35,10 +35,12 @@ class Presence:
     def ready(self, model: ModelIdentity, held: tuple[OptionalModel, ...]) -> None:
         """Says that the weights are loaded, and which; said from then on."""
         self._tell(
-            self._said.model_copy(update={"state": WorkerState.READY, "detail": "", "model": model, "held": held})
+            self._said.model_copy(
+                update={"state": WorkerState.READY, "detail": "", "model": model, "optional_models": held}
+            )
         )
 
-    def _tell(self, said: WorkerPresence) -> None:
+    def _tell(self, said: WorkerReport) -> None:
         self._said = said
         self._changed.set()
 
@@ -58,7 +60,7 @@ class Presence:
             over = self._over
             self._changed.clear()
             try:
-                self._store.announce(self._said)
+                self._store.report_worker(self._said)
             except StoreUnavailable:
                 log.debug("presence.unsaid")
             if over:

@@ -11,7 +11,6 @@ from cli.options import read_seconds
 from cli.settings import setting_errors
 from cli.stack.redis import open_redis, redis_folder_option
 from jobs.errors import SecretUnknown
-from jobs.stores.job_store import JobStore
 from jobs.stores.webhook_secrets import WebhookSecret, WebhookSecrets
 
 tenant_option = click.option(
@@ -71,7 +70,7 @@ def revoke(secret_id: str, tenant: str, data_dir: Path) -> None:
 @contextmanager
 def open_secrets(data_dir: Path) -> Iterator[WebhookSecrets]:
     with open_redis(data_dir) as (redis, settings):
-        yield JobStore(redis, settings).webhook_secrets
+        yield WebhookSecrets(redis, settings)
 
 
 def print_secret(secret: WebhookSecret) -> None:
