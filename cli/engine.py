@@ -1,25 +1,17 @@
-"""The models in this process, and pictures as they take them. Loads torch."""
+"""The models in this process, and what they take. Loads torch."""
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-
-from PIL import Image
-from torch import Tensor
 
 from checkpoints.errors import CheckpointError
 from checkpoints.load import LoadedModels, load
 from checkpoints.settings import ModelSettings
 from cli.errors import BadInput, Failed
-from cli.pictures import Pictures
 from cli.progress import ProgressBar, progress_bar
 from cli.settings import setting_errors
 from core.errors import CoreError
-from core.images.canvas import from_pil
-from core.masks.regions import Masks
-from uploads.images import CheckedPicture
-from worker.pictures import Pictures as Tensors
-from worker.pictures import decode_named
+from core.pipeline import TransferInputs
+from worker.pictures import decode_inputs
 
 
 @contextmanager
@@ -48,16 +40,7 @@ def load_models() -> LoadedModels:
         raise BadInput(str(error), "bad_checkpoint") from error
 
 
-def as_tensors(pictures: Pictures) -> Tensors:
-    """The pictures as `core.pipeline` takes them."""
-    masks = Masks(_mask(pictures.target_mask), _mask(pictures.reference_mask))
-    named = decode_named({part: picture.png for part, picture in pictures.named.items()})
-    return Tensors(from_pil(_decode(pictures.target)), from_pil(_decode(pictures.reference)), masks, named)
-
-
-def _decode(picture: CheckedPicture) -> Image.Image:
-    return Image.open(io.BytesIO(picture.png), formats=("PNG",))
-
-
-def _mask(mask: CheckedPicture | None) -> Tensor | None:
-    return None if mask is None else from_pil(_decode(mask))[0]
+def read_inputs(files: Mapping[str, bytes], prompt: str = "", negative_prompt: str = "") -> TransferInputs:
+    """PNGs by the names of their parts, as `cli.pictures.read_pictures` has them, for `core.pipeline`."""
+    pictures = decode_inputs(files)
+    return TransferInputs(pictures.target, pictures.reference, pictures.masks, pictures.named, prompt, negative_prompt)

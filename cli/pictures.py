@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.errors import BadInput
@@ -12,18 +11,6 @@ from uploads.errors import InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """What a transfer or a match takes."""
-
-    target: CheckedPicture
-    reference: CheckedPicture
-    target_mask: CheckedPicture | None
-    reference_mask: CheckedPicture | None
-    named: Mapping[str, CheckedPicture] = field(default_factory=dict)
-    """Those that regions name, by the names of their parts in a form, `picture_NAME` and `mask_NAME`."""
-
-
 def read_pictures(
     target: Path,
     reference: Path,
@@ -31,8 +18,11 @@ def read_pictures(
     reference_mask: Path | None,
     params: TransferParams,
     named: Mapping[str, Path],
-) -> Pictures:
-    """Reads every file. Raises BadInput with the name of the file, or of what a region needs or no region names."""
+) -> dict[str, bytes]:
+    """PNGs by the names of their parts in a form: `target`, `target_mask`, `picture_NAME` and so on.
+
+    Raises BadInput with the name of the file, or of what a region needs or no region names.
+    """
     expected = ExpectedInputs.of(params)
     for option, problem in [(part, "needed by a region") for part in expected.missing(named)] + [
         (part, "named by no region") for part in expected.needless(named)
@@ -42,13 +32,11 @@ def read_pictures(
     pictures = {"target": _read(target), "reference": _read(reference)}
     pictures |= {part: _read(named[part]) for part in expected.pictures}
     masks = {part: _read(named[part], pictures[owner]) for part, owner in expected.masks.items()}
-    return Pictures(
-        pictures["target"],
-        pictures["reference"],
-        _read(target_mask, pictures["target"]) if target_mask else None,
-        _read(reference_mask, pictures["reference"]) if reference_mask else None,
-        {**{part: pictures[part] for part in expected.pictures}, **masks},
-    )
+    if target_mask is not None:
+        masks["target_mask"] = _read(target_mask, pictures["target"])
+    if reference_mask is not None:
+        masks["reference_mask"] = _read(reference_mask, pictures["reference"])
+    return {part: picture.png for part, picture in (pictures | masks).items()}
 
 
 def read_named(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, Path]:

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from cli.errors import BadInput, Failed
 from cli.options import param_option
 from cli.output import check_writable, replace_file
-from cli.params import read_params
-from core.params.transfer import TransferParams
+from cli.params import describe_problems, read_params
+from core.params.transfer import TransferParams, nested, overlay, with_values
 
 if TYPE_CHECKING:
     from checkpoints.load import LoadedModels
@@ -125,13 +125,12 @@ def read_settings(assignments: tuple[str, ...], tuned: Path | None) -> Settings:
         return Settings(given)
     try:
         chosen: dict[str, dict[str, Any]] = json.loads(tuned.read_text())["chosen"]
-        ours = {**chosen.pop("ours", {}), **given.model_dump(include=given.model_fields_set)}
+        ours = overlay(nested(chosen.pop("ours", {})), given.model_dump(exclude_unset=True))
         params = TransferParams.model_validate(ours)
         for changes in chosen.values():
-            TransferParams.model_validate({**params.model_dump(), **changes})
+            with_values(params, changes)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"--tuned {tuned}: {'; '.join(problems)}", "bad_settings") from error
+        raise BadInput(f"--tuned {tuned}: {'; '.join(describe_problems(error))}", "bad_settings") from error
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise BadInput(f"--tuned {tuned}: not a report of a search: {error}", "bad_settings") from error
     return Settings(params, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from cli.options import INPUT_FILE, OUTPUT_FILE, SEED, named_options, param_option, picture_arguments, preset_option
 from cli.output import check_writable, replace_file
 from cli.params import read_params
-from cli.pictures import Pictures, read_named, read_pictures
+from cli.pictures import read_named, read_pictures
 from core.params.selection import Place
 from core.params.transfer import TransferParams
 
@@ -83,29 +83,20 @@ class Explained:
 
 
 def explain_place(
-    pictures: Pictures, params: TransferParams, place: Place, seed: int, layers: Sequence[str]
+    pictures: Mapping[str, bytes], params: TransferParams, place: Place, seed: int, layers: Sequence[str]
 ) -> Explained:
     """Raises Failed when the weights, the run or the place fail."""
-    from cli.engine import as_tensors, running_models
+    from cli.engine import read_inputs, running_models
     from core.explain import explain as explain_transfer
 
-    tensors = as_tensors(pictures)
+    inputs = read_inputs(pictures)
     with running_models("explain") as (loaded, _):
-        explanation = explain_transfer(
-            loaded.models,
-            tensors.target,
-            tensors.reference,
-            params,
-            place,
-            masks=tensors.masks,
-            named=tensors.named,
-            seed=seed,
-            layers=layers or None,
-        )
-    name = params.regions[explanation.region].reference if params.regions else None
-    reference = tensors.reference if name is None else tensors.named.pictures[name]
+        explanation = explain_transfer(loaded.models, inputs, params, place, seed=seed, layers=layers or None)
+    regions = params.masks.regions
+    name = regions[explanation.region].reference if regions else None
+    reference = inputs.reference if name is None else inputs.named.pictures[name]
     file = io.BytesIO()
-    draw_explanation(_small(tensors.target), _small(reference), place, explanation).save(file, "PNG", optimize=True)
+    draw_explanation(_small(inputs.target), _small(reference), place, explanation).save(file, "PNG", optimize=True)
     return Explained(file.getvalue(), json.dumps(_as_numbers(place, explanation), indent=1).encode())
 
 

@@ -1,7 +1,7 @@
 """`plumage match`: which place of the reference belongs to which of the target, without repainting anything."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from cli.errors import BadInput
 from cli.options import INPUT_FILE, OUTPUT_FILE, SEED, named_options, param_option, picture_arguments
 from cli.output import check_writable, replace_file
 from cli.params import read_params
-from cli.pictures import Pictures, read_named, read_pictures
-from core.params.selection import Pin
+from cli.pictures import read_named, read_pictures
+from core.params.selection import Landmark
 from core.params.transfer import TransferParams
 from jobs.schema import Output
 
@@ -58,10 +58,10 @@ def match(
     click.echo(json.dumps(matched.figures))
 
 
-def read_truth(path: Path) -> list[Pin]:
+def read_truth(path: Path) -> list[Landmark]:
     """Pairs of places. Raises BadInput for a file that has none, or anything else."""
     try:
-        pairs = TypeAdapter(list[Pin]).validate_json(path.read_bytes())
+        pairs = TypeAdapter(list[Landmark]).validate_json(path.read_bytes())
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}", "file_not_found") from error
     except ValidationError as error:
@@ -80,30 +80,24 @@ class Matched:
     """How alike matched places are on average (cosine, -1 to 1) and, with a truth, PCK by its alpha."""
 
 
-def find_matches(pictures: Pictures, params: TransferParams, seed: int, truth: Sequence[Pin]) -> Matched:
+def find_matches(
+    pictures: Mapping[str, bytes], params: TransferParams, seed: int, truth: Sequence[Landmark]
+) -> Matched:
     """Raises Failed when the weights or the matching fail."""
     import torch
 
-    from cli.engine import as_tensors, running_models
+    from cli.engine import read_inputs, running_models
     from core.pipeline import match as match_pictures
     from lab.metrics.pck import pck
-    from worker.pictures import encode_result
+    from worker.pictures import decode_inputs, encode_result
 
-    tensors = as_tensors(pictures)
+    inputs = read_inputs(pictures)
     with running_models("match") as (loaded, _):
-        result = match_pictures(
-            loaded.models,
-            tensors.target,
-            tensors.reference,
-            params,
-            masks=tensors.masks,
-            named=tensors.named,
-            seed=seed,
-        )
-    files = encode_result(tensors, result, Output())
+        result = match_pictures(loaded.models, inputs, params, seed=seed)
+    files = encode_result(decode_inputs(pictures), result, Output())
     matches, mask = result.matches, result.masks.reference
     figures = {"similarity": round(float(matches.similarity[matches.inside].mean()), 4)}
     for alpha in ALPHAS if truth else ():
-        inside = torch.ones(tensors.reference.shape[1:]) if mask is None else mask
+        inside = torch.ones(inputs.reference.shape[1:]) if mask is None else mask
         figures[f"pck_{alpha}"] = round(pck(matches, truth, inside, alpha), 4)
     return Matched(files["matches_picture"].data, files["matches"].data, figures)

@@ -1,7 +1,7 @@
 """`plumage transfer`: one picture, computed in this process."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import click
 from cli.options import INPUT_FILE, OUTPUT_FILE, SEED, named_options, param_option, picture_arguments, preset_option
 from cli.output import check_writable, replace_file
 from cli.params import describe_params, read_params
-from cli.pictures import Pictures, read_named, read_pictures
+from cli.pictures import read_named, read_pictures
 from core.params.transfer import TransferParams
 from jobs.schema import Output
 
@@ -92,10 +92,12 @@ class Repainted:
     """PNGs of the masks that were used, by the picture's name."""
 
 
-def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seeds: Sequence[int]) -> Iterator[Repainted]:
+def repaint(
+    pictures: Mapping[str, bytes], params: TransferParams, prompts: Prompts, seeds: Sequence[int]
+) -> Iterator[Repainted]:
     """The finished picture of every seed, with a progress bar on stderr. Raises Failed when the weights or the transfer
     fail."""
-    from cli.engine import as_tensors, running_models
+    from cli.engine import read_inputs, running_models
     from core.images.canvas import to_pil
     from core.pipeline import transfer_variants
     from worker.pictures import encode_image, encode_masks
@@ -105,19 +107,8 @@ def repaint(pictures: Pictures, params: TransferParams, prompts: Prompts, seeds:
         def on_step(step: int, steps: int, preview: object) -> None:
             bar.show("transfer", step, steps)
 
-        tensors = as_tensors(pictures)
-        results = transfer_variants(
-            loaded.models,
-            tensors.target,
-            tensors.reference,
-            params,
-            prompt=prompts.prompt,
-            negative_prompt=prompts.negative,
-            masks=tensors.masks,
-            named=tensors.named,
-            seeds=seeds,
-            on_step=on_step,
-        )
+        inputs = read_inputs(pictures, prompts.prompt, prompts.negative)
+        results = transfer_variants(loaded.models, inputs, params, seeds=seeds, on_step=on_step)
     for result in results:
         masks = {name: mask.png for name, mask in encode_masks(result.masks).items()}
         yield Repainted(result.seed, encode_image(to_pil(result.image), Output()), masks)
