@@ -46,7 +46,8 @@ def match(
     named_masks: tuple[str, ...],
     assignments: tuple[str, ...],
 ) -> None:
-    """Match TARGET with REFERENCE: places of one colour belong together. One line of JSON says how alike they are."""
+    """Match TARGET with REFERENCE: places of one colour belong together. One line of JSON has their mean similarity, a
+    cosine from -1 to 1, and with --truth PCK."""
     check_writable(out)
     params = read_params(assignments)
     named = read_named(named_pictures, named_masks)

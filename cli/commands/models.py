@@ -37,12 +37,12 @@ def verify(folder: Path | None) -> None:
             elif not has_manifest(source):
                 state, wrong = "has no manifest; `plumage models pin` writes one", True
             else:
-                state = f"{len(verified(source, here) or ())} files, as the manifest says"
+                state = f"{len(verified(source, here) or ())} files, as in the manifest"
         except CheckpointError as error:
             state, wrong = str(error), True
         click.echo(f"{source.name}: {state}")
     if wrong:
-        raise Failed("not all models are what their manifests say", "bad_checkpoint")
+        raise Failed("not all models are as in their manifests", "bad_checkpoint")
 
 
 @models.command()

@@ -331,7 +331,7 @@ def _manifests(settings: ModelSettings) -> Finding:
     if without:
         advice = "write one with `plumage models pin`; for hub ids PLUMAGE_MANIFESTS names its folder"
         return warning(part, f"no manifest of {', '.join(without)}", advice)
-    return ok(part, f"{files} files, as the manifests say")
+    return ok(part, f"{files} files, as in the manifests")
 
 
 def _device(name: str, dtype: str) -> Finding:

@@ -16,7 +16,7 @@ MARK = "PLUMAGE_TEST_MARK"
 
 @dataclass
 class Shell:
-    """An environment whose processes can be told from all others."""
+    """An environment whose processes can be distinguished from all others."""
 
     checkpoint: Path
     folder: Path

@@ -68,7 +68,7 @@ def test_several_seeds_make_several_pictures_with_regions_of_their_own(pictures:
         (["--param", "preset=best"], "preset"),
     ],
 )
-def test_names_that_do_not_fit_are_told(pictures: list[str], tmp_path: Path, options: list[str], named: str) -> None:
+def test_names_that_do_not_fit_are_refused(pictures: list[str], tmp_path: Path, options: list[str], named: str) -> None:
     done = plumage("transfer", *pictures, "-o", str(tmp_path / "out.png"), *options)
     assert done.exit_code == 2
     assert named in done.stderr

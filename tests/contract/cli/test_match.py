@@ -29,7 +29,7 @@ def plumage(*arguments: str) -> Result:
 
 
 def test_a_map_a_picture_and_how_right_it_is(pictures: tuple[str, str], tmp_path: Path) -> None:
-    """A landmark is matched as given, so the truth that says so is met, and the one that says otherwise is not."""
+    """A landmark is matched as given, so the truth that agrees with it is met, and the one that differs is not."""
     landmark = {"target": [0.25, 0.25], "reference": [0.9, 0.9]}
     (tmp_path / "truth.json").write_text(json.dumps([landmark, {"target": [0.25, 0.25], "reference": [0.1, 0.9]}]))
     out, numbers = tmp_path / "out.png", tmp_path / "map.npz"

@@ -83,7 +83,7 @@ def test_settings_of_a_search_are_used_under_those_of_the_command_line(weights: 
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "reason"),
     [
         (("--photographs", "."), "go together"),
         (("--feature-model", "x"), "go together"),
@@ -91,10 +91,10 @@ def test_settings_of_a_search_are_used_under_those_of_the_command_line(weights: 
         (("--html", "page.pdf"), ".html"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(weights: Path, options: tuple[object, ...], says: str) -> None:
+def test_options_that_do_not_fit_are_refused(weights: Path, options: tuple[object, ...], reason: str) -> None:
     refused = plumage(*options, model=weights)
     assert refused.exit_code == 2
-    assert says in refused.stderr
+    assert reason in refused.stderr
 
 
 def test_photographs_are_measured_with_the_model_that_the_user_names(weights: Path, tmp_path: Path) -> None:
