@@ -7,7 +7,7 @@ bound on time and size. Why something cannot be reached is not told, or one coul
 
     UrlError                a URL of the caller's
     ├── UrlRefused          its form is not one that is followed
-    ├── UrlUnreachable      nothing there that may be reached and answers; no more than that is told
+    ├── UrlUnreachable      nothing there that may be reached and answers; never why
     └── UrlTooLarge         the answer is larger than allowed
 """
 

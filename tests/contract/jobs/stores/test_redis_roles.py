@@ -31,7 +31,7 @@ from worker.rq_worker import make_worker
 from worker.shutdown import Drain
 
 REFUSED = "can't access|can't run|No permissions|ACL failure"
-"""What a script's caller is told; the words differ between versions."""
+"""What a script's caller is answered; the words differ between versions."""
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_tickets_reach_a_worker(server: EmbeddedRedis, everything: Redis, tmp_pa
     assert len(served) == 3
     assert everything.llen("rq:queue:plumage") == 0
     refused = [entry["object"] for entry in everything.acl_log()]
-    assert set(refused) <= {"client"}, refused  # redis-py tells its name, and does without
+    assert set(refused) <= {"client"}, refused  # redis-py sends its name, and does without
 
 
 def test_nobody_comes_in_without_a_name() -> None:
