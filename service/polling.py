@@ -11,29 +11,22 @@ from anyio.to_thread import run_sync
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
 from jobs.schema import Record
-from service.schemas.job import Answer
+from service.schemas.base import ResponseModel
 
 LOOK_EVERY_S = 0.3
 WAIT_MAX_S = 60
 RETRY_MAX_S = 10
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
-
-
 _LINKS: dict[str, Any] = {"result": {"url": True, "matches": {"url"}, "matches_picture": {"url"}, "picture": {"url"}}}
 
 
-def version(shown: Answer) -> str:
-    """Differs when anything that a client sees of a record differs. Of links that is their end: signing the same one
-    twice may give two."""
-    return digest(shown.model_dump_json(exclude=_LINKS))
+def version(shown: ResponseModel) -> str:
+    """An entity tag: differs when anything that a client sees of a job or a batch differs. Of links that is their end:
+    signing the same one twice may give two."""
+    return hashlib.sha256(shown.model_dump_json(exclude=_LINKS).encode()).hexdigest()[:16]
 
 
-def digest(shown: str) -> str:
-    """An entity tag."""
-    return hashlib.sha256(shown.encode()).hexdigest()[:16]
-
-
-def names(if_none_match: str, tag: str) -> bool:
+def matches_tag(if_none_match: str, tag: str) -> bool:
     """Whether an `If-None-Match` has this entity tag, compared weakly."""
     given = (each.strip().removeprefix("W/") for each in if_none_match.split(","))
     return any(each in ("*", f'"{tag}"') for each in given)

@@ -20,9 +20,9 @@ def openapi(check: bool, file: Path) -> None:
     """Write the OpenAPI description of the HTTP API."""
     import json
 
-    from service.openapi.document import document
+    from service.app import openapi_document
 
-    text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n"
     if not check:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
