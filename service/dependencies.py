@@ -94,8 +94,8 @@ async def _signed_urls(request: Request) -> SignedUrls:
     return _resources(request).signed_urls
 
 
-async def _public_url(request: Request) -> str | None:
-    return _resources(request).settings.public_url
+async def _base_url(request: Request) -> str:
+    return _resources(request).settings.base_url
 
 
 async def _admission(request: Request) -> Admission:
@@ -114,7 +114,7 @@ async def _stopping(request: Request) -> Callable[[], bool]:
 Stores = Annotated[RedisStores, Depends(_stores)]
 Objects = Annotated[ObjectStore, Depends(_objects)]
 Urls = Annotated[SignedUrls, Depends(_signed_urls)]
-PublicUrl = Annotated[str | None, Depends(_public_url)]
+BaseUrl = Annotated[str, Depends(_base_url)]
 JobAdmission = Annotated[Admission, Depends(_admission)]
 AssetUploads = Annotated[AssetAdmission, Depends(_asset_admission)]
 Stopping = Annotated[Callable[[], bool], Depends(_stopping)]
@@ -154,9 +154,9 @@ CurrentMatching = Annotated[Record, Depends(job_of(JobKind.MATCHES))]
 # --- how responses are made -----------------------------------------------------------------------------------------
 
 
-async def _show_job(public_url: PublicUrl, urls: Urls) -> Callable[[Record], Transfer | Matching]:
+async def _show_job(base_url: BaseUrl, urls: Urls) -> Callable[[Record], Transfer | Matching]:
     """Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made."""
-    return partial(shown_job, public_url=public_url, file=urls.file)
+    return partial(shown_job, base_url=base_url, file=urls.file)
 
 
 async def _wait_for_end(

@@ -1,34 +1,16 @@
-"""Responses that several routes share: an entity unless the client has it, files of a result, the end of a job."""
-
-from typing import TypeVar
+"""What routes have to do with jobs that are over: the files of a result, and deletion."""
 
 import structlog
 from fastapi import Response
-from pydantic import BaseModel
 
 from jobs.errors import JobsError, ObjectNotFound
 from jobs.objects import ObjectStore, all_prefixes, attachment
 from jobs.schema import JobResult, Record, StoredFile, StoredVariant
 from jobs.stores.redis_stores import RedisStores
 from service.errors import PROBLEMS, Problem
-from service.polling import matches_tag, retry_after_s
+from service.polling import matches_tag
 
-M = TypeVar("M", bound=BaseModel)
 log = structlog.get_logger()
-
-
-def unless_known(shown: M, tag: str, response: Response, if_none_match: str) -> M | Response:
-    """The model under this entity tag, or 304 when the client has it."""
-    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
-    if matches_tag(if_none_match, tag):
-        return Response(status_code=304, headers=dict(response.headers))
-    return shown
-
-
-def hint_retry(response: Response, record: Record) -> None:
-    """Adds `Retry-After` unless the job is over."""
-    if (wait_s := retry_after_s(record)) is not None:
-        response.headers["Retry-After"] = str(wait_s)
 
 
 def result_of(record: Record) -> JobResult:

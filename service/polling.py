@@ -4,10 +4,11 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
+from fastapi import Response
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
 from jobs.schema import Record
@@ -16,6 +17,7 @@ from service.schemas.base import ResponseModel
 LOOK_EVERY_S = 0.3
 WAIT_MAX_S = 60
 RETRY_MAX_S = 10
+M = TypeVar("M", bound=ResponseModel)
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 _LINKS: dict[str, Any] = {"result": {"url": True, "matches": {"url"}, "matches_picture": {"url"}, "picture": {"url"}}}
 
@@ -32,11 +34,19 @@ def matches_tag(if_none_match: str, tag: str) -> bool:
     return any(each in ("*", f'"{tag}"') for each in given)
 
 
-def retry_after_s(record: Record) -> int | None:
-    """When a client should look again: soon when the job runs, later far back in the line, never when it is over."""
-    if record.status.terminal:
-        return None
-    return max(1, min(RETRY_MAX_S, record.queue_position or 1))
+def unless_known(shown: M, response: Response, if_none_match: str) -> M | Response:
+    """The model under its entity tag, or 304 when the client has it."""
+    tag = version(shown)
+    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
+    if matches_tag(if_none_match, tag):
+        return Response(status_code=304, headers=dict(response.headers))
+    return shown
+
+
+def hint_retry(response: Response, record: Record) -> None:
+    """Adds `Retry-After`: soon when the job runs, later far back in the line, never when it is over."""
+    if not record.status.terminal:
+        response.headers["Retry-After"] = str(max(1, min(RETRY_MAX_S, record.queue_position or 1)))
 
 
 def preferred_wait_s(prefer: str) -> int:

@@ -104,6 +104,11 @@ class ServiceSettings(BaseSettings):
         return value
 
     @property
+    def base_url(self) -> str:
+        """What links in responses start with, without a final slash. Empty: they are paths on this server."""
+        return (self.public_url or "").rstrip("/")
+
+    @property
     def slowest_pace(self) -> SlowestPace:
         return SlowestPace(self.head_timeout_s, self.body_pause_s, self.body_bytes_per_s, self.body_timeout_s)
 

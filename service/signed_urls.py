@@ -18,7 +18,6 @@ from jobs.objects import ObjectStore
 from jobs.schema import StoredFile
 from jobs.stores.shared_secrets import SharedSecrets
 from service.errors import Problem
-from service.schemas.base import address
 from service.schemas.job import File
 from service.settings import ServiceSettings
 
@@ -37,13 +36,13 @@ class SignedUrls:
         signer: ObjectStore | None,
         secret: Callable[[], bytes],
         *,
-        public_url: str | None,
+        base_url: str,
         ttl_s: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._signer = signer
         self._secret = secret
-        self._start = address(public_url, PATH)
+        self._start = base_url + PATH
         self._ttl_s = ttl_s
         self._clock = clock
 
@@ -54,7 +53,7 @@ class SignedUrls:
         return cls(
             None if settings.links_by_api else objects,
             partial(secrets.get, "links") if given is None else given.get_secret_value().encode,
-            public_url=settings.public_url,
+            base_url=settings.base_url,
             ttl_s=settings.link_ttl_s,
         )
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from jobs.errors import AssetNotFound, JobsError
 from jobs.stores.assets import asset_key
-from service.dependencies import AssetUploads, CurrentTenant, Objects, PublicUrl, Stores
+from service.dependencies import AssetUploads, BaseUrl, CurrentTenant, Objects, Stores
 from service.openapi.responses import IMAGE_CODES, form_body, headers, problems
 from service.schemas.asset import AssetForm, StoredAsset
 from service.submissions.body import uploaded_asset
@@ -54,12 +54,12 @@ async def create_asset(
     response: Response,
     tenant: CurrentTenant,
     uploads: AssetUploads,
-    public_url: PublicUrl,
+    base_url: BaseUrl,
 ) -> StoredAsset:
     """Keeps a picture for jobs that name it as `{"asset": id}`. Its id is the SHA-256 of the bytes, so the same picture
     is kept once however often it is sent, and whoever has a picture knows its id."""
     asset, ends, created = await uploads.admit(form, tenant)
-    stored = StoredAsset.of(asset, ends, public_url)
+    stored = StoredAsset.of(asset, ends, base_url)
     response.status_code = 201 if created else 200
     response.headers["Location"] = stored.url
     return stored
@@ -72,9 +72,9 @@ async def create_asset(
     response_description="What is known of it.",
     responses=problems("asset_not_found", "store_unavailable"),
 )
-def get_asset(asset_id: AssetId, stores: Stores, tenant: CurrentTenant, public_url: PublicUrl) -> StoredAsset:
+def get_asset(asset_id: AssetId, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl) -> StoredAsset:
     """Tells whether a picture has to be uploaded again."""
-    return StoredAsset.of(*stores.assets.get(asset_id, tenant=tenant), public_url)
+    return StoredAsset.of(*stores.assets.get(asset_id, tenant=tenant), base_url)
 
 
 @router.delete(

@@ -12,6 +12,7 @@ from jobs.schema import Status
 from jobs.stores.batches import BATCH_MAX
 from jobs.stores.batches import Batch as StoredBatch
 from service.dependencies import (
+    BaseUrl,
     CurrentTenant,
     Cursor,
     Events,
@@ -20,14 +21,12 @@ from service.dependencies import (
     JobAdmission,
     Limit,
     OfStatus,
-    PublicUrl,
     Stores,
     Urls,
     is_id,
 )
-from service.job_responses import unless_known
 from service.openapi.responses import SUBMISSION_CODES, event_stream, headers, json_body, problems
-from service.polling import version
+from service.polling import unless_known
 from service.schemas.batch import Batch, BatchItem, BatchItems, BatchPage, BatchResult
 from service.schemas.batch_request import BatchRequest
 from service.schemas.job import Transfer
@@ -81,7 +80,7 @@ async def create_batch(
     form: Annotated[BatchRequest, Depends(submitted_batch)],
     response: Response,
     tenant: CurrentTenant,
-    public_url: PublicUrl,
+    base_url: BaseUrl,
     admission: JobAdmission,
     idempotency_key: IdempotencyKey = "",
 ) -> Batch:
@@ -94,7 +93,7 @@ async def create_batch(
     batch, replayed = await BatchAdmission(admission).admit(form, tenant, idempotency_key)
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    shown = Batch.of(batch, public_url)
+    shown = Batch.of(batch, base_url)
     response.headers["Location"] = shown.urls.self
     return shown
 
@@ -107,11 +106,11 @@ async def create_batch(
     responses=problems("invalid_request", "store_unavailable"),
 )
 def list_batches(
-    stores: Stores, tenant: CurrentTenant, public_url: PublicUrl, limit: Limit = 20, cursor: Cursor = None
+    stores: Stores, tenant: CurrentTenant, base_url: BaseUrl, limit: Limit = 20, cursor: Cursor = None
 ) -> BatchPage:
     """One page of batches. Go on with `cursor` while `next` is not null."""
     page = stores.batches.list_batches(tenant=tenant, limit=limit, cursor=cursor)
-    return BatchPage(items=[Batch.of(each, public_url) for each in page.items], next=page.next)
+    return BatchPage(items=[Batch.of(each, base_url) for each in page.items], next=page.next)
 
 
 @router.get(
@@ -126,14 +125,12 @@ def list_batches(
         **problems(*LOOK_CODES),
     },
 )
-def get_batch(
-    batch: CurrentBatch, response: Response, public_url: PublicUrl, if_none_match: IfNoneMatch = ""
-) -> object:
+def get_batch(batch: CurrentBatch, response: Response, base_url: BaseUrl, if_none_match: IfNoneMatch = "") -> object:
     """To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds."""
-    shown = Batch.of(batch, public_url)
+    shown = Batch.of(batch, base_url)
     if batch.finished_at is None:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return unless_known(shown, version(shown), response, if_none_match)
+    return unless_known(shown, response, if_none_match)
 
 
 @router.get(
@@ -144,16 +141,16 @@ def get_batch(
     responses={200: event_stream("batch", "Batch"), **problems(*LOOK_CODES)},
 )
 async def follow_batch(
-    first: CurrentBatch, stores: Stores, tenant: CurrentTenant, public_url: PublicUrl, events: Events
+    first: CurrentBatch, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl, events: Events
 ) -> AsyncIterator[ServerSentEvent]:
     """Sends the record at once and, at most once a second, whenever it has changed; a comment every few seconds
     otherwise. Closes when all jobs are over. A client that comes back with `Last-Event-ID` is not sent what it has
     seen."""
 
     def look() -> Batch:
-        return Batch.of(stores.batches.get(first.id, tenant=tenant), public_url)
+        return Batch.of(stores.batches.get(first.id, tenant=tenant), base_url)
 
-    async for event in events.snapshots(Batch.of(first, public_url), look, "batch", every_s=EVENTS_EVERY_S):
+    async for event in events.snapshots(Batch.of(first, base_url), look, "batch", every_s=EVENTS_EVERY_S):
         yield event
 
 
@@ -166,7 +163,7 @@ async def follow_batch(
 )
 def list_batch_items(
     batch: CurrentBatch,
-    public_url: PublicUrl,
+    base_url: BaseUrl,
     status: OfStatus = None,
     limit: Annotated[int, Query(ge=1, le=BATCH_MAX, description="Most jobs on one page.")] = 100,
     cursor: Cursor = None,
@@ -178,7 +175,7 @@ def list_batch_items(
         for position, member in enumerate(batch.members)
         if position >= start and status in (None, member.status)
     ]
-    items = [BatchItem.of(member, public_url) for _, member in found[:limit]]
+    items = [BatchItem.of(member, base_url) for _, member in found[:limit]]
     return BatchItems(items=items, next=str(found[limit][0]) if len(found) > limit else None)
 
 
@@ -196,7 +193,7 @@ def list_batch_items(
     },
 )
 def get_batch_results(
-    batch: CurrentBatch, stores: Stores, tenant: CurrentTenant, public_url: PublicUrl, urls: Urls
+    batch: CurrentBatch, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl, urls: Urls
 ) -> StreamingResponse:
     """Jobs that are not over have no line yet: look again when `status` is `ended`. Each line is
     `{"custom_id": …, "transfer": …}` with the whole record and fresh links to its files."""
@@ -207,7 +204,7 @@ def get_batch_results(
                 continue
             try:
                 record = stores.jobs.get(member.job_id, tenant=tenant)
-                transfer = Transfer.of(record, public_url, urls.file)
+                transfer = Transfer.of(record, base_url, urls.file)
             except (JobNotFound, JobGone):
                 transfer = None
             yield BatchResult(custom_id=member.custom_id, transfer=transfer).model_dump_json().encode() + b"\n"
@@ -228,13 +225,13 @@ def get_batch_results(
     },
 )
 def cancel_batch(
-    batch_id: BatchId, response: Response, stores: Stores, tenant: CurrentTenant, public_url: PublicUrl
+    batch_id: BatchId, response: Response, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl
 ) -> object:
     """Safe to repeat. Its queued jobs are canceled at once, running ones go through `canceling`, and those that are
     over stay as they are."""
     batch = stores.batches.cancel(batch_id, tenant=tenant)
     response.status_code = 200 if batch.finished_at else 202
-    return Batch.of(batch, public_url)
+    return Batch.of(batch, base_url)
 
 
 @router.delete(

@@ -27,7 +27,7 @@ from service.dependencies import (
     WaitForEnd,
     job_of,
 )
-from service.job_responses import delete_job, hint_retry, unless_known
+from service.job_responses import delete_job
 from service.openapi.responses import (
     DRY_RUN_CODES,
     LOOK_CODES,
@@ -39,7 +39,7 @@ from service.openapi.responses import (
     looked_at,
     problems,
 )
-from service.polling import version
+from service.polling import hint_retry, unless_known
 from service.schemas.dry_run import DryRun
 from service.schemas.job import Job, Matching, MatchingPage, Transfer, TransferPage
 from service.schemas.submission import Submission
@@ -75,6 +75,7 @@ def job_router(resource: JobResource) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=[resource.path])
     _add_submission(router, resource)
     _add_looking(router, resource)
+    _add_events(router, resource)
     _add_changes(router, resource)
     return router
 
@@ -166,9 +167,11 @@ def _add_looking(router: APIRouter, resource: JobResource) -> None:
         record = await wait(job)
         shown = await run_sync(show, record)
         hint_retry(response, record)
-        return unless_known(shown, version(shown), response, if_none_match)
+        return unless_known(shown, response, if_none_match)
 
-    def shown_first(job: Annotated[Record, Depends(find)], show: ShowJob) -> Job:
+
+def _add_events(router: APIRouter, resource: JobResource) -> None:
+    def shown_first(job: Annotated[Record, Depends(job_of(resource.kind))], show: ShowJob) -> Job:
         """A dependency, so that what fails now is a problem and no broken stream."""
         return show(job)
 

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from jobs.stores.assets import Asset
-from service.schemas.base import ResponseModel, address
+from service.schemas.base import ResponseModel
 from service.schemas.submission import Upload
 
 
@@ -35,6 +35,6 @@ class StoredAsset(ResponseModel):
     """Uploading it again starts its time anew."""
 
     @classmethod
-    def of(cls, asset: Asset, ends: datetime, public_url: str | None) -> Self:
-        url = address(public_url, f"/v1/assets/{asset.id}")
+    def of(cls, asset: Asset, ends: datetime, base_url: str) -> Self:
+        url = f"{base_url}/v1/assets/{asset.id}"
         return cls(**asset.model_dump(exclude={"copy_id"}), url=url, expires_at=ends)

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from jobs.schema import Metadata, Status
 from jobs.stores.batches import Batch as StoredBatch
 from jobs.stores.batches import Member
-from service.schemas.base import ResponseModel, address
+from service.schemas.base import ResponseModel
 from service.schemas.job import Transfer
 
 
@@ -53,8 +53,8 @@ class Batch(ResponseModel):
     urls: BatchUrls
 
     @classmethod
-    def of(cls, batch: StoredBatch, public_url: str | None) -> Self:
-        self = address(public_url, f"/v1/batches/{batch.id}")
+    def of(cls, batch: StoredBatch, base_url: str) -> Self:
+        self = f"{base_url}/v1/batches/{batch.id}"
         count = Counter(member.status for member in batch.members)
         return cls(
             **batch.model_dump(include={"id", "created_at", "finished_at", "metadata"}),
@@ -76,8 +76,8 @@ class BatchItem(ResponseModel):
     """The transfer's record."""
 
     @classmethod
-    def of(cls, member: Member, public_url: str | None) -> Self:
-        url = address(public_url, f"/v1/transfers/{member.job_id}")
+    def of(cls, member: Member, base_url: str) -> Self:
+        url = f"{base_url}/v1/transfers/{member.job_id}"
         return cls(custom_id=member.custom_id, id=member.job_id, status=member.status, url=url)
 
 

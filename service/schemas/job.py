@@ -21,7 +21,7 @@ from jobs.schema import (
     StoredVariant,
 )
 from jobs.webhooks import WebhookState
-from service.schemas.base import ResponseModel, address
+from service.schemas.base import ResponseModel
 
 
 class File(ResponseModel):
@@ -211,8 +211,8 @@ class Transfer(Job):
     """Null unless succeeded."""
 
     @classmethod
-    def of(cls, record: Record, public_url: str | None, file: SignFile) -> Self:
-        self = address(public_url, f"/v1/transfers/{record.id}")
+    def of(cls, record: Record, base_url: str, file: SignFile) -> Self:
+        self = f"{base_url}/v1/transfers/{record.id}"
         urls = {"matches": f"{self}/matches", "matches_picture": f"{self}/matches/picture"}
         return cls(
             **_fields(record),
@@ -231,8 +231,8 @@ class Matching(Job):
     """Null unless succeeded."""
 
     @classmethod
-    def of(cls, record: Record, public_url: str | None, file: SignFile) -> Self:
-        self = address(public_url, f"/v1/matches/{record.id}")
+    def of(cls, record: Record, base_url: str, file: SignFile) -> Self:
+        self = f"{base_url}/v1/matches/{record.id}"
         return cls(
             **_fields(record),
             urls=MatchingUrls(**_urls(self), picture=f"{self}/picture"),
@@ -240,10 +240,10 @@ class Matching(Job):
         )
 
 
-def shown_job(record: Record, public_url: str | None, file: SignFile) -> Transfer | Matching:
+def shown_job(record: Record, base_url: str, file: SignFile) -> Transfer | Matching:
     """The record as clients see it, whichever kind it is. Raises what `file` raises."""
     model = Matching if record.spec.kind is JobKind.MATCHES else Transfer
-    return model.of(record, public_url, file)
+    return model.of(record, base_url, file)
 
 
 class TransferPage(ResponseModel):

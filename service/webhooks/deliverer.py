@@ -176,7 +176,7 @@ def deliverer() -> Deliverer:
     # A store that cannot sign, or is not to, is not opened: what sends webhooks needs no way to it and no folder.
     signer = None if service.links_by_api or jobs.objects_url is None else ObjectStore.from_settings(jobs)
     urls = SignedUrls.from_settings(service, stores.shared_secrets, signer)
-    body = partial(body_of, public_url=service.public_url, file=urls.file)
+    body = partial(body_of, base_url=service.base_url, file=urls.file)
     return Deliverer(stores.outbox, stores.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
 
 

@@ -19,7 +19,7 @@ from service.schemas.job import SignFile, shown_job
 from service.schemas.problem import FieldError
 
 
-def body_of(delivery: ClaimedDelivery, public_url: str | None, file: SignFile) -> bytes:
+def body_of(delivery: ClaimedDelivery, base_url: str, file: SignFile) -> bytes:
     """`type`, `timestamp` and `data`: the job as it was when it came to this state, with links that are made now.
 
     Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made.
@@ -27,7 +27,7 @@ def body_of(delivery: ClaimedDelivery, public_url: str | None, file: SignFile) -
     data, event_type = {}, delivery.event
     if delivery.record is not None:
         record = delivery.record.model_copy(update={"deliveries": ()})
-        data = shown_job(record, public_url, file).model_dump(mode="json")
+        data = shown_job(record, base_url, file).model_dump(mode="json")
         event_type = f"{record.spec.kind}.{delivery.event}"
     happened = datetime.fromtimestamp(delivery.created_ms / 1000, UTC)
     event = {"type": event_type, "timestamp": happened.isoformat().replace("+00:00", "Z"), "data": data}

@@ -53,7 +53,7 @@ def receiver() -> Iterator[Receiver]:
 def delivering(stack: Stack, settings: DeliverySettings, outbound: Outbound) -> Iterator[None]:
     stores = stack.stores
     urls = SignedUrls.from_settings(ServiceSettings(), stores.shared_secrets, stack.objects)
-    body = partial(body_of, public_url=None, file=urls.file)
+    body = partial(body_of, base_url="", file=urls.file)
     deliverer = Deliverer(stores.outbox, stores.webhook_secrets, settings, outbound, body)
     with start_blocking_portal() as portal:
         enough = portal.call(anyio.Event)
