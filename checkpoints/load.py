@@ -51,7 +51,7 @@ class LoadedModels:
     @property
     def held(self) -> tuple[OptionalModel, ...]:
         """The optional models that were loaded as well."""
-        return self.models.held
+        return self.models.loaded
 
 
 def load(settings: ModelSettings) -> LoadedModels:

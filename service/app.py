@@ -26,7 +26,7 @@ from service.submissions.inputs import FETCHES_AT_ONCE, PictureSources
 from service.webhooks.payload import webhook_outbound
 from uploads.decoder_pool import DecoderPool
 
-API_VERSION = "0.1.0"
+API_VERSION = "0.2.0"
 DESCRIPTION = """\
 Two pictures in, one out: the structure of `target`, painted with the appearance of `reference`, part by part.
 
