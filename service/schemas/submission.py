@@ -33,7 +33,9 @@ class SubmissionFields(BaseModel):
     negative_prompt: Prompt = ""
     """What to stay away from. Takes effect with classifier-free guidance only."""
 
-    params: Annotated[TransferParams, strictly(TransferParams)] = Field(default_factory=TransferParams)
+    params: Annotated[TransferParams, strictly(TransferParams), AfterValidator(TransferParams.resolved)] = Field(
+        default_factory=TransferParams
+    )
     """How the job is computed: a JSON object. Absent fields take their defaults."""
 
     metadata: Annotated[Metadata, FormJson] = Field(default_factory=dict)

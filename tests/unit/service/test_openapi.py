@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.params.transfer import TransferParams
+from core.params.transfer import ParameterGroup, TransferParams
 from jobs.schema import Status
 from service.app import openapi_document
 from service.errors import PROBLEMS
@@ -16,8 +16,9 @@ from service.schemas.job import Transfer
 from service.schemas.submission import TransferRequest
 from service.submissions.inputs import require_parts, require_parts_of_each
 
-GIVEN = {model.__name__ for model in REQUESTS} | {"TransferParams", "Selection", "Region", "Output", "Webhook"}
+GIVEN = {model.__name__ for model in REQUESTS} | {"Selection", "Region", "Output", "Webhook"}
 GIVEN |= {"NamedPicture", "AssetPicture", "BatchJob"}
+GIVEN |= {model.__name__ for model in ParameterGroup.__subclasses__()}
 COMMITTED = Path(__file__).parents[3] / "openapi" / "openapi.json"
 
 
