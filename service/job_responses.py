@@ -54,6 +54,6 @@ def delete_job(record: Record, stores: RedisStores, objects: ObjectStore) -> Non
     try:
         for prefix in all_prefixes(record.tenant, record.id):
             objects.delete_prefix(prefix)
-        stores.cleanup_queue.forget(record.tenant, record.id)
+        stores.cleanup_queue.forget_expired(record.tenant, record.id)
     except JobsError:
         log.warning("objects.left", job_id=record.id)  # the collector has them on its list

@@ -6,7 +6,7 @@ import structlog
 from fastapi import APIRouter, Depends, Path, Response
 
 from jobs.errors import AssetNotFound, JobsError
-from jobs.stores.assets import asset_key
+from jobs.objects import asset_key
 from service.dependencies import AssetUploads, BaseUrl, CurrentTenant, Objects, Stores
 from service.openapi.responses import IMAGE_CODES, form_body, headers, problems
 from service.schemas.asset import AssetForm, StoredAsset

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from jobs.objects import ObjectStore
-from jobs.stores.assets import Asset, Assets, asset_key, new_copy_id
+from jobs.objects import ObjectStore, asset_key
+from jobs.stores.assets import Asset, Assets, new_copy_id
 from service.errors import Problem
 from service.schemas.asset import AssetForm
 from service.schemas.problem import FieldError
