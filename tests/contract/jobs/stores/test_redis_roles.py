@@ -24,7 +24,7 @@ from jobs.stores.redis_stores import RedisStores
 from jobs.stores.shared_secrets import SharedSecrets
 from jobs.stores.ticket_queue import TASK_NAME
 from jobs.webhooks import Webhook
-from service.middleware.auth import Rates
+from service.middleware.auth import RateLimiter
 from tests.roles import RULES, Role, acl_options, as_role
 from tests.specs import make_result, make_spec
 from worker.rq_worker import make_worker
@@ -118,7 +118,7 @@ def test_a_worker_sees_no_keys(server: EmbeddedRedis) -> None:
         with pytest.raises(ResponseError, match=REFUSED):
             SharedSecrets(worker, settings).get("links")
         keys.revoke(key.id)
-        assert Rates(api, "plumage", "2/minute").count(key.id).remaining == 1
+        assert RateLimiter(api, "plumage", "2/minute").count(key.id).remaining == 1
 
 
 @pytest.mark.usefixtures("everything")
