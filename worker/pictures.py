@@ -1,4 +1,4 @@
-"""Between stored bytes and the tensors of a transfer."""
+"""Stored files to the tensors of a transfer, and its results to files."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ class Pictures:
     reference: Tensor
     masks: Masks
     named: Named = NONE_NAMED
-    """Those that regions name."""
+    """Pictures and masks that regions refer to by name."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def decode_mask(png: bytes) -> Tensor:
 
 
 def decode_inputs(parts: Mapping[str, bytes]) -> Pictures:
-    """Admitted PNGs by the names of their parts."""
+    """The tensors of admitted PNGs, by the names of their parts in the form."""
     masks = (decode_mask(parts[part]) if part in parts else None for part in ("target_mask", "reference_mask"))
     return Pictures(
         decode_picture(parts["target"]), decode_picture(parts["reference"]), Masks(*masks), decode_named(parts)
@@ -69,22 +69,22 @@ def decode_inputs(parts: Mapping[str, bytes]) -> Pictures:
 
 
 def decode_named(parts: Mapping[str, bytes]) -> Named:
-    """Admitted PNGs by the names of their parts in a form."""
+    """The pictures and masks that regions refer to by name, of admitted PNGs by the names of their parts."""
 
-    def those(prefix: str) -> Iterator[tuple[str, bytes]]:
+    def starting_with(prefix: str) -> Iterator[tuple[str, bytes]]:
         return ((name.removeprefix(prefix), png) for name, png in parts.items() if name.startswith(prefix))
 
     return Named(
-        {name: decode_picture(png) for name, png in those(PICTURE)},
-        {name: decode_mask(png) for name, png in those(MASK)},
+        {name: decode_picture(png) for name, png in starting_with(PICTURE)},
+        {name: decode_mask(png) for name, png in starting_with(MASK)},
     )
 
 
 def encode_result(pictures: Pictures, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
     """The files of a result: `image`, where there is one, `matches` and `matches_picture`."""
     picture = io.BytesIO()
-    seen_in = result.references or (pictures.reference,)
-    draw_matches(pictures.target, seen_in, result.matches).save(picture, "PNG")
+    references = result.references or (pictures.reference,)
+    draw_matches(pictures.target, references, result.matches).save(picture, "PNG")
     files = {
         "matches": Encoded("matches.npz", "application/zip", _encode_matches(result.matches)),
         "matches_picture": Encoded("matches.png", "image/png", picture.getvalue()),
@@ -96,7 +96,7 @@ def encode_result(pictures: Pictures, result: TransferResult | MatchResult, outp
 
 
 def encode_image(image: Image.Image, output: Output) -> bytes:
-    """The picture as asked for. Transparency is kept unless a background is given; a JPEG has none."""
+    """The picture in the format of `output`. Transparency is kept unless a background is given; a JPEG has none."""
     if output.background is not None and image.mode == "RGBA":
         behind = Image.new("RGBA", image.size, output.background)
         image = Image.alpha_composite(behind, image).convert("RGB")
@@ -109,7 +109,7 @@ def encode_image(image: Image.Image, output: Output) -> bytes:
 
 
 def encode_masks(masks: Masks) -> dict[str, EncodedMask]:
-    """By the picture's name; one that took part whole has none."""
+    """The masks that were used, by the name of the picture; a picture without a mask is left out."""
     named = (("target", masks.target), ("reference", masks.reference))
     return {name: encode_mask(mask) for name, mask in named if mask is not None}
 

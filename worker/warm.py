@@ -1,4 +1,4 @@
-"""The first run of a fresh process is its slowest: do it before anybody waits."""
+"""The warm-up: the first run of a process is its slowest, so it happens before any job."""
 
 import torch
 
@@ -8,7 +8,7 @@ from core.pipeline import TransferResult, transfer
 
 
 def warm_up(models: Models) -> TransferResult:
-    """A real transfer of two steps at the checkpoint's own size, between two plain pictures.
+    """A real transfer of two steps at the checkpoint's own resolution, between two plain pictures.
 
     Raises what `transfer` raises: a worker whose warm-up fails must not report ready.
     """

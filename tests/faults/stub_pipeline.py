@@ -1,14 +1,14 @@
 """Stands in for `core.pipeline`: sleeps instead of sampling, and fails on demand.
 
-The job's prompt says as JSON what a run does:
+The job's prompt gives as JSON what a run does:
     steps, pause_s    so many steps of that length
     kill_at           `kill -9` of its own process before this step
-    hang_at           native code that holds the whole interpreter, before this step
+    hang_at           native code that blocks the whole interpreter, before this step
     error             message of an exception instead of a result
     lose_device       path of a file: the run that creates it meets an error of CUDA that no process survives
     leak_mb           so much memory is kept after the run
     gate              path of a file: the run waits before its last step until the file exists
-    hold              path of a file: the run waits after its last step until the file exists
+    finish            path of a file: the run waits after its last step until the file exists
     log               path of a file: each run appends its process id when it starts
 """
 
@@ -86,7 +86,7 @@ def transfer_variants(
     on_step: Any,
     **_: Any,
 ) -> list[TransferResult]:
-    """The target itself for every seed, after as many steps as the prompt says."""
+    """The target itself for every seed, after as many steps as the prompt asks for."""
     behaviour: dict[str, Any] = {"steps": 2, "pause_s": 0.01, **_asked(prompt)}
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as file:
@@ -102,7 +102,7 @@ def transfer_variants(
             time.sleep(0.02)
         time.sleep(behaviour["pause_s"])
         on_step(step, steps, lambda: small)
-    while "hold" in behaviour and not Path(behaviour["hold"]).exists():
+    while "finish" in behaviour and not Path(behaviour["finish"]).exists():
         time.sleep(0.02)
     if "lose_device" in behaviour and not Path(behaviour["lose_device"]).exists():
         Path(behaviour["lose_device"]).touch()
