@@ -51,7 +51,7 @@ class LoadedModels:
     @property
     def optional_models(self) -> tuple[OptionalModel, ...]:
         """Names of the optional models among them."""
-        return self.models.held
+        return self.models.loaded
 
 
 def load(settings: ModelSettings) -> LoadedModels:

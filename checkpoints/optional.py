@@ -26,7 +26,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 
 from checkpoints.errors import CheckpointUnsupported
 from checkpoints.hub import pinned
-from core.models.dino import VisionModel
+from core.models.models import VisionModel
 from core.models.part_classifier import PartFinder
 from core.models.preprocessing import Interpolation, Recipe
 from core.models.segmenters import Segmenter, TextSegmenter

@@ -20,9 +20,9 @@ from core.images.canvas import from_pil, to_pil
 from core.masks.regions import Masks
 from core.params.transfer import TransferParams
 from core.pipeline import Preview, transfer_variants
-from jobs.errors import InvalidImage
-from jobs.inputs import MASK, PART_PATTERN, PICTURE, Expected
+from jobs.inputs import MASK, PART_PATTERN, PICTURE, ExpectedInputs
 from jobs.schema import Output
+from uploads.errors import InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
 from worker.pictures import Pictures as Tensors
 from worker.pictures import decode_named, encode_image, encode_masks
@@ -61,7 +61,7 @@ def read_pictures(
     named: Mapping[str, Path],
 ) -> Pictures:
     """Checked by the rules of the HTTP API. Raises BadInput that names the file, or what a region names in vain."""
-    expected = Expected.by(params)
+    expected = ExpectedInputs.of(params)
     for option, what in [(part, "needed by a region") for part in expected.missing(named)] + [
         (part, "named by no region") for part in expected.needless(named)
     ]:

@@ -1,5 +1,6 @@
 """Where one place of the target matched, at every layer and every step of a run."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,27 +9,28 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import EmptyMaskError
-from core.images.geometry import token_at, token_mask
-from core.injection.injection import FeatureInjection, Seen, injection_rows
-from core.masks.regions import NONE_NAMED, UNMASKED, CanvasRegion, Masks, Named, inside
+from core.images.geometry import token_at, token_grid, token_mask
+from core.injection import InjectionStep, Seen
+from core.masks.regions import inside
 from core.matching.correspondence import describe
-from core.matching.one_shot import correspond, look_once
+from core.matching.one_shot import match_regions
 from core.matching.solver import match_tokens
 from core.models.models import Models
 from core.models.unet import select_layers
 from core.params.selection import Place
 from core.params.transfer import TransferParams
-from core.pipeline import encode, prepare, select
+from core.pipeline import Stopwatch, TransferInputs, correspond, look_at
 from core.sampling.sampler import Start, sample
+from core.scene import Scene
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Matches of one place by what each layer was given, whatever the run itself used."""
+    """Matches of one place by each layer's own input, whatever the run itself used."""
 
     layers: tuple[str, ...]
     noise_levels: tuple[float, ...]
-    """t / 1000 of the steps at which the references were seen."""
+    """t / 1000 of the steps that had reference rows."""
     places: Float[Tensor, "layers steps 2"]
     """Matched places (x, y) as fractions of the reference picture, 0 to 1."""
     similarity: Float[Tensor, "layers steps"]
@@ -40,67 +42,62 @@ class Explanation:
 
 
 class _Witness:
-    """A `core.injection.injection.Watcher` that looks at one token."""
+    """A `core.injection.Observer` of one token."""
 
-    def __init__(self, layers: list[str], place: Place, number: int, region: CanvasRegion, total: int) -> None:
+    def __init__(self, scene: Scene, layers: list[str], place: Place, number: int) -> None:
         self.layers = layers
         self.rows: list[tuple[float, list[Place], list[float]]] = []
+        self._scene = scene
         self._place = place
         self._number = number
-        self._region = region
-        self._total = total
 
-    def saw(self, injections: Sequence[FeatureInjection], seen: Seen, timestep: int) -> None:
-        injection = injections[0]
+    def observe(self, step: InjectionStep, seen: Seen, timestep: int) -> None:
+        region = self._scene.regions[self._number]
         found, cosines = [], []
         for name in self.layers:
-            own = injection_rows(injections, 0, seen[name])
-            grid = injection.grid(own)
+            rows = step.layout.split(seen[name])[0]
+            output, reference = rows.output[-1], rows.references[self._number][-1]
+            grid = token_grid(self._scene.latent_size, len(output))
             token = int(token_at(torch.tensor(self._place, dtype=torch.float64), grid))
-            there = token_mask(injection.regions[self._number].reference_mask, grid)
-            index, cosine = match_tokens(own[0, token][None], own[1 + self._number], there)
+            there = token_mask(region.reference_latent_mask, grid)
+            index, cosine = match_tokens(output[token][None], reference, there)
             found.append(self._in_reference(int(index) % grid[1], int(index) // grid[1], grid))
             cosines.append(float(cosine))
-        self.rows.append((timestep / self._total, found, cosines))
+        self.rows.append((timestep / len(self._scene.models.alphas_cumprod), found, cosines))
 
     def _in_reference(self, column: int, row: int, grid: tuple[int, int]) -> Place:
-        left, top, width, height = self._region.reference.box
+        left, top, width, height = self._scene.regions[self._number].reference.box
         x, y = ((column + 0.5) / grid[1] - left) / width, ((row + 0.5) / grid[0] - top) / height
         return min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
 
 
 def explain(
     models: Models,
-    target: Float[Tensor, "target_channels target_height target_width"],
-    reference: Float[Tensor, "reference_channels reference_height reference_width"],
+    inputs: TransferInputs,
     params: TransferParams,
     place: Place,
     *,
-    masks: Masks = UNMASKED,
-    named: Named = NONE_NAMED,
     seed: int,
     layers: Sequence[str] | None = None,
 ) -> Explanation:
     """Runs the transfer that `params` ask for and looks at `place`, (x, y) as fractions of the target.
 
     `layers` are self-attention layers by name or block; None: those that are injected, or else those that suit the
-    backbone. Raises what `core.pipeline.transfer` raises, and EmptyMaskError for a place that no mask lets in.
+    backbone. Raises what `core.pipeline.transfer` raises, and EmptyMaskError for a place outside every mask.
     """
-    regions, _ = select(models, target, reference, masks, params, named)
-    canvases = prepare(models, target, regions, params)
-    pairs, predict = encode(models, canvases, "", "", params)
+    params = params.resolved()
+    scene, _, _ = look_at(models, inputs, params, Stopwatch(time.perf_counter, models.device))
     where = torch.tensor([place], device=models.device)
-    holding = [number for number, region in enumerate(canvases.regions) if bool(inside(region.target_mask, where))]
+    holding = [number for number, region in enumerate(scene.regions) if bool(inside(region.target_mask, where))]
     if not holding:
         raise EmptyMaskError(f"nothing is repainted at ({place[0]:g}, {place[1]:g})")
     number = holding[0]
-    chosen = layers or params.injection_layers or models.backbone.injection_layers
-    total = len(models.alphas_cumprod)
-    witness = _Witness(select_layers(models.unet, chosen), place, number, canvases.regions[number], total)
-    given = (models, canvases, pairs, predict)
-    start = Start(seed, correspond(*given, params, seed))
-    (sampled,) = sample(*given, [start], params, watchers=[witness])
-    last = describe(sampled.matched or look_once(*given, params, seed), canvases)
+    chosen = layers or params.injection.layers or models.backbone.injection_layers
+    witness = _Witness(scene, select_layers(models.unet, chosen), place, number)
+    start = Start(seed, correspond(scene, params.matching, seed))
+    (sampled,) = sample(scene, [start], params, observers=[witness])
+    maps = sampled.matched or match_regions(scene, params.matching, seed)
+    last = describe(maps, scene.target.mask, scene.regions)
     rows, columns = last.similarity.shape
     token = token_at(torch.tensor(place, dtype=torch.float64), (rows, columns))
     x, y = last.positions.flatten(0, 1)[token].tolist()

@@ -1,18 +1,14 @@
-"""Time per phase, measured when the device has finished the work.
-
-One transfer, from two pictures to one: the whole story in six verbs.
+"""One transfer, from two pictures to one: the whole story in six verbs.
 
     select      masks, from files, places and words
     prepare     sizes, alpha, masks: all pictures on one canvas
-    encode      prompts and pictures in the network's terms
-    correspond  who in the reference belongs to whom in the target
+    encode      prompts and pictures in the network's terms: the scene
+    correspond  which place of the reference each place of the target matches
     sample      output, references and structure as rows of one call of the network per step
     finish      decode, and set the result into the target at its own size
 
-Verbs take knobs out of `TransferParams`, here, in `core.matching.one_shot`, `core.sampling.sampler` and
-`core.sampling.sampler`; below them,
-functions receive plain values.
-Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; where we differ is said at each stage.
+Every stage takes the group of parameters that is for it. docs/method.md has the equations.
+Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; each stage documents where it differs.
 """
 
 import time
@@ -21,63 +17,59 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
-from core.images.canvas import compose, working_size
+from core.images.canvas import compose, covers_all, extrapolate, to_device, working_size
 from core.images.color import keep_lightness
 from core.images.geometry import shrink_mask
 from core.masks.regions import (
     NONE_NAMED,
     UNMASKED,
     Canvases,
-    ChosenRegion,
     Masks,
     Named,
-    all_of,
-    choose_mask,
-    choose_regions,
+    SelectedRegion,
     place_regions,
+    select_mask,
+    select_regions,
+    union,
 )
-from core.matching.correspondence import Matches, describe
-from core.matching.one_shot import correspond, look_once
-from core.models.models import Models
-from core.models.text_encoder import encode_prompt
-from core.models.unet import NoisePredictor, make_predictor
+from core.matching.correspondence import Correspondence, Matches, describe
+from core.matching.one_shot import match_regions
+from core.models.models import Models, encode_prompt
+from core.models.unet import make_predictor
 from core.models.vae import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
-from core.params.transfer import TransferParams
+from core.params.transfer import MaskParams, MatchingParams, OutputParams, TransferParams
 from core.sampling.sampler import Sampled, Start, sample
-from core.types import LatentPair
+from core.scene import Scene
+from core.types import Canvas, EncodedRegion, Image, ImageMask, LatentMask, Mask
 
+Preview = Callable[[], UInt8[Tensor, "rows columns 3"]]
+OnStep = Callable[[int, int, Preview], None]
 Clock = Callable[[], float]
 """Seconds from any fixed point, monotonic."""
 
 
-class Stopwatch:
-    """`with stopwatch("sample"): ...` adds the milliseconds spent to `milliseconds["sample"]`."""
+@dataclass(frozen=True, eq=False)
+class TransferInputs:
+    """What a transfer starts from."""
 
-    def __init__(self, clock: Clock, device: torch.device) -> None:
-        self._clock = clock
-        self._device = device
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        started = self._clock()
-        try:
-            yield
-        finally:
-            if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)
-            self.milliseconds[phase] = round((self._clock() - started) * 1000.0, 3)
-
-
-Preview = Callable[[], UInt8[Tensor, "rows columns 3"]]
-OnStep = Callable[[int, int, Preview], None]
+    target: Tensor
+    """Its structure is kept. RGB or RGBA `[channels, height, width]`, 0 to 1, of any size and aspect ratio."""
+    reference: Tensor
+    """Its appearance is taken; likewise, of any other size."""
+    masks: Masks = UNMASKED
+    named: Named = NONE_NAMED
+    """The pictures and masks that regions name."""
+    prompt: str = ""
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
 class TransferResult:
+    """One finished picture."""
+
     image: UInt8[Tensor, "height width channels"]
     """At the target's own pixel size, with the target's alpha when it had one."""
     seed: int
@@ -93,31 +85,26 @@ class TransferResult:
 
 @dataclass(frozen=True)
 class MatchResult:
+    """The correspondence alone; fields as those of a transfer."""
+
     seed: int
     timings: dict[str, float]
     matches: Matches
     masks: Masks
     references: tuple[Tensor, ...] = ()
-    """As of a transfer."""
 
 
 def transfer(
     models: Models,
-    target: Float[Tensor, "target_channels target_height target_width"],
-    reference: Float[Tensor, "reference_channels reference_height reference_width"],
+    inputs: TransferInputs,
     params: TransferParams,
     *,
-    prompt: str = "",
-    negative_prompt: str = "",
-    masks: Masks = UNMASKED,
-    named: Named = NONE_NAMED,
     seed: int,
     on_step: OnStep | None = None,
     clock: Clock = time.perf_counter,
 ) -> TransferResult:
-    """Repaint `target` with the appearance of `reference`, part by part.
+    """Repaint the target with the appearance of the reference, part by part.
 
-    Pictures are RGB or RGBA, 0 to 1, of any size and aspect ratio; `named` holds those that regions name.
     `on_step(step, steps, preview)` is called after every sampling step; `preview()` makes a small picture of the
     prediction so far, and raising stops the run. Whatever happens, the networks are left as they were. Same inputs,
     seed and machine: the same bytes.
@@ -125,145 +112,143 @@ def transfer(
     Raises EmptyMaskError, ShapeError, ModelMissingError, PictureMissingError or UnknownLayerError for inputs that
     cannot be worked with, NonFiniteError when the network fails numerically, and whatever `on_step` raises.
     """
-    (result,) = transfer_variants(
-        models,
-        target,
-        reference,
-        params,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        masks=masks,
-        named=named,
-        seeds=[seed],
-        on_step=on_step,
-        clock=clock,
-    )
+    (result,) = transfer_variants(models, inputs, params, seeds=[seed], on_step=on_step, clock=clock)
     return result
 
 
 def transfer_variants(
     models: Models,
-    target: Float[Tensor, "target_channels target_height target_width"],
-    reference: Float[Tensor, "reference_channels reference_height reference_width"],
+    inputs: TransferInputs,
     params: TransferParams,
     *,
-    prompt: str = "",
-    negative_prompt: str = "",
-    masks: Masks = UNMASKED,
-    named: Named = NONE_NAMED,
     seeds: Sequence[int],
     on_step: OnStep | None = None,
     clock: Clock = time.perf_counter,
 ) -> list[TransferResult]:
     """As `transfer`, one result for each seed, in one batch: each is what it would be alone, up to the rounding of a
     larger batch. Previews show the first."""
+    params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    with phase("select"):
-        regions, used = select(models, target, reference, masks, params, named)
-    with phase("prepare"):
-        canvases = prepare(models, target, regions, params)
-    with phase("encode"):
-        pairs, predict = encode(models, canvases, prompt, negative_prompt, params)
-    given = (models, canvases, pairs, predict)
+    scene, masks, references = look_at(models, inputs, params, phase)
     with phase("correspond"):
-        starts = [Start(seed, correspond(*given, params, seed)) for seed in seeds]
+        starts = [Start(seed, correspond(scene, params.matching, seed)) for seed in seeds]
     with phase("sample"):
-        after_step = shown(on_step, canvases, pairs)
-        sampled = sample(*given, starts, params, after_step)
+        sampled = sample(scene, starts, params, preview_after_step(scene, on_step))
     with phase("finish"):
-        images = [finish(models, target, canvases, one, params) for one in sampled]
-        maps = [one.matched or look_once(*given, params, seed) for one, seed in zip(sampled, seeds, strict=True)]
-        matches = [describe(one, canvases) for one in maps]
-    seen_in = tuple(region.reference for region in regions)
+        images = [finish(models, inputs.target, masks.target, scene.target, one, params.output) for one in sampled]
+        maps = [
+            one.matched or match_regions(scene, params.matching, seed) for one, seed in zip(sampled, seeds, strict=True)
+        ]
+        matches = [describe(one, scene.target.mask, scene.regions) for one in maps]
     return [
-        TransferResult(image, seed, phase.milliseconds, found, used, seen_in)
+        TransferResult(image, seed, phase.milliseconds, found, masks, references)
         for image, seed, found in zip(images, seeds, matches, strict=True)
     ]
 
 
 def match(
-    models: Models,
-    target: Float[Tensor, "target_channels target_height target_width"],
-    reference: Float[Tensor, "reference_channels reference_height reference_width"],
-    params: TransferParams,
-    *,
-    prompt: str = "",
-    negative_prompt: str = "",
-    masks: Masks = UNMASKED,
-    named: Named = NONE_NAMED,
-    seed: int,
-    clock: Clock = time.perf_counter,
+    models: Models, inputs: TransferInputs, params: TransferParams, *, seed: int, clock: Clock = time.perf_counter
 ) -> MatchResult:
-    """Who in `reference` belongs to whom in `target`: the verbs of `transfer` up to `correspond`, with its errors. No
-    steps are there at which maps could be made: one look answers also for `match_source` `layer` and `step`."""
+    """Which place of the reference each place of the target matches: the verbs of `transfer` up to `correspond`, with
+    its errors. There are no steps at which maps could be made: one-shot matching serves also for `matching.source`
+    `per_layer` and `per_step`."""
+    params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    with phase("select"):
-        regions, used = select(models, target, reference, masks, params, named)
-    with phase("prepare"):
-        canvases = prepare(models, target, regions, params)
-    with phase("encode"):
-        pairs, predict = encode(models, canvases, prompt, negative_prompt, params)
+    scene, masks, references = look_at(models, inputs, params, phase)
     with phase("correspond"):
-        matches = describe(look_once(models, canvases, pairs, predict, params, seed), canvases)
-    return MatchResult(seed, phase.milliseconds, matches, used, tuple(region.reference for region in regions))
+        matches = describe(match_regions(scene, params.matching, seed), scene.target.mask, scene.regions)
+    return MatchResult(seed, phase.milliseconds, matches, masks, references)
 
 
-def select(
-    models: Models, target: Tensor, reference: Tensor, masks: Masks, params: TransferParams, named: Named = NONE_NAMED
-) -> tuple[list[ChosenRegion], Masks]:
-    """What takes part: uploaded masks, and what `params` says in places and words; and the masks that this comes to."""
-    mode = params.mask_mode
+def look_at(
+    models: Models, inputs: TransferInputs, params: TransferParams, phase: "Stopwatch"
+) -> tuple[Scene, Masks, tuple[Tensor, ...]]:
+    """The verbs `select`, `prepare` and `encode`: the scene, the masks that were used, and every region's reference."""
+    with phase("select"):
+        regions, masks = select(models, inputs, params.masks)
+    with phase("prepare"):
+        canvases = prepare(models, inputs.target, regions, params.resolution)
+    with phase("encode"):
+        scene = encode(models, canvases, regions, inputs, params)
+    return scene, masks, tuple(region.reference for region in regions)
+
+
+def select(models: Models, inputs: TransferInputs, params: MaskParams) -> tuple[list[SelectedRegion], Masks]:
+    """What takes part, from uploaded masks and the selections of `params`; and the masks that this comes to, each of
+    its picture's size."""
+    target, reference, mode = inputs.target, inputs.reference, params.mode
     used = Masks(
-        choose_mask(models, target, masks.target, params.target_selection, mode=mode, role="target"),
-        choose_mask(models, reference, masks.reference, params.reference_selection, mode=mode, role="reference"),
+        select_mask(models, target, inputs.masks.target, params.target_selection, mode=mode, role="target"),
+        select_mask(models, reference, inputs.masks.reference, params.reference_selection, mode=mode, role="reference"),
     )
-    regions = choose_regions(models, target, reference, used, params.regions, named, mode)
-    return regions, Masks(all_of(regions), used.reference)
+    regions = select_regions(models, target, reference, used, params.regions, inputs.named, mode)
+    return regions, Masks(union(regions), used.reference)
 
 
-def prepare(models: Models, target: Tensor, regions: Sequence[ChosenRegion], params: TransferParams) -> Canvases:
-    """All pictures at one working size: the target resized to the nearest supported one, references fitted in."""
+def prepare(models: Models, target: Image, regions: Sequence[SelectedRegion], resolution: int | None) -> Canvases:
+    """All pictures at one working size, on the networks' device: the target resized to the nearest size that they
+    support, references fitted in. `resolution`: side in pixels of the square of that area; None: the checkpoint's."""
     size = working_size(
         target.shape[1],
         target.shape[2],
-        resolution=params.resolution or models.native_resolution,
+        resolution=resolution or models.native_resolution,
         multiple=models.size_multiple,
     )
-    return place_regions(target, regions, size).to(models.device)
+    placed = place_regions(target, regions, size)
+    return Canvases(
+        to_device(placed.target, models.device),
+        tuple(to_device(reference, models.device) for reference in placed.references),
+        tuple(mask.to(models.device) for mask in placed.target_masks),
+    )
 
 
 def encode(
-    models: Models, canvases: Canvases, prompt: str, negative_prompt: str, params: TransferParams
-) -> tuple[list[LatentPair], NoisePredictor]:
+    models: Models,
+    canvases: Canvases,
+    regions: Sequence[SelectedRegion],
+    inputs: TransferInputs,
+    params: TransferParams,
+) -> Scene:
     """Clean latents of the target and each region's reference, and the UNet with its prompts and guidance bound."""
     height, width = canvases.target.mask.shape
-    dtype = models.trajectory_dtype
-    target = encode_picture(models.vae, canvases.target.picture, dtype)
-
+    target = encode_picture(models.vae, canvases.target.picture, models.trajectory_dtype)
     size = (target.shape[2], target.shape[3])
-    pairs = [
-        LatentPair(
-            target,
-            encode_picture(models.vae, region.reference.picture, dtype),
-            shrink_mask(region.target_mask.to(dtype), size),
-            shrink_mask(region.reference.mask.to(dtype), size),
-            region.strength * params.appearance_strength,
+
+    def encoded(reference: Canvas, mask: Mask, scale: float) -> EncodedRegion:
+        def small(weights: Mask) -> LatentMask:
+            return shrink_mask(weights.to(models.trajectory_dtype), size)
+
+        return EncodedRegion(
+            reference,
+            extrapolate(reference.picture, reference.mask),
+            mask,
+            figure=not (bool((mask > 0.0).all()) and covers_all(reference)),
+            reference_latent=encode_picture(models.vae, reference.picture, models.trajectory_dtype),
+            target_latent_mask=small(mask),
+            reference_latent_mask=small(reference.mask),
+            scale=scale * params.output.appearance_scale,
         )
-        for region in canvases.regions
-    ]
-    conditional = encode_prompt(models, prompt, height=height, width=width)
+
+    placed = zip(canvases.references, canvases.target_masks, regions, strict=True)
+    encoded_regions = tuple(encoded(reference, mask, region.scale) for reference, mask, region in placed)
+    conditional = encode_prompt(models, inputs.prompt, height=height, width=width)
     unconditional = None
     if params.guidance_scale != 1.0:
-        unconditional = encode_prompt(models, negative_prompt, height=height, width=width, negative=True)
-    return pairs, make_predictor(models.unet, conditional, unconditional, params.guidance_scale)
+        unconditional = encode_prompt(models, inputs.negative_prompt, height=height, width=width, negative=True)
+    predict = make_predictor(models.unet, conditional, unconditional, params.guidance_scale)
+    resolution = params.resolution or models.native_resolution
+    return Scene(models, canvases.target, target, size, encoded_regions, predict, resolution)
 
 
-def shown(
-    on_step: OnStep | None, canvases: Canvases, pairs: Sequence[LatentPair]
-) -> Callable[[int, int, Tensor], None]:
+def correspond(scene: Scene, params: MatchingParams, seed: int) -> list[Correspondence] | None:
+    """One correspondence per region for all steps, or None where they are made while sampling."""
+    return None if params.source in ("per_layer", "per_step") else match_regions(scene, params, seed)
+
+
+def preview_after_step(scene: Scene, on_step: OnStep | None) -> Callable[[int, int, Tensor], None]:
     """What the sampler calls after a step, for a caller who wants pictures."""
-    latents = [pairs[0].target, *(pair.reference for pair in pairs)]
-    pictures = [canvases.target.picture, *(region.reference.picture for region in canvases.regions)]
+    latents = [scene.target_latent, *(region.reference_latent for region in scene.regions)]
+    pictures = [scene.target.picture, *(region.reference.picture for region in scene.regions)]
     latent_to_rgb = fit_latent_to_rgb(latents, pictures)
 
     def after_step(done: int, steps: int, clean: Tensor) -> None:
@@ -273,9 +258,32 @@ def shown(
     return after_step
 
 
-def finish(models: Models, target: Tensor, canvases: Canvases, sampled: Sampled, params: TransferParams) -> Tensor:
-    """The picture of a clean latent, set into the target at its own size."""
+def finish(
+    models: Models, target: Image, mask: ImageMask | None, canvas: Canvas, sampled: Sampled, params: OutputParams
+) -> UInt8[Tensor, "image_height image_width image_channels"]:
+    """The picture of a clean latent, set into the target at its own size; `mask` is what is repainted, None:
+    everything."""
     generated = decode_latent(models.vae, sampled.latent)
-    if params.colour_only:
-        generated = keep_lightness(generated, canvases.target.picture)
-    return compose(generated, target, canvases.target_mask, params.feather_px).cpu()
+    if params.keep_lightness:
+        generated = keep_lightness(generated, canvas.picture)
+    return compose(generated, target, mask, params.feather_px).cpu()
+
+
+class Stopwatch:
+    """`with stopwatch("sample"): ...` puts the milliseconds spent into `milliseconds["sample"]`, measured when the
+    device has finished the work."""
+
+    def __init__(self, clock: Clock, device: torch.device) -> None:
+        self._clock = clock
+        self._device = device
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        started = self._clock()
+        try:
+            yield
+        finally:
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            self.milliseconds[phase] = round((self._clock() - started) * 1000.0, 3)

@@ -1,4 +1,4 @@
-"""The axes of tensors and the plain data that stages hand to one another.
+"""The axes of tensors, and the plain data that stages hand to one another.
 
 Every word of a shape is declared here once: `height width` are pixels of a working canvas, `latent_height latent_width`
 places of a latent, `image_height image_width` pixels of a picture as it was given. Within one checked function a word
@@ -31,13 +31,40 @@ AttentionInput = Float[Tensor, "batch tokens channels"]
 
 
 @dataclass(frozen=True)
-class LatentPair:
-    """The target, a picture that it takes from, and where each takes part (weights at the latent's size). Several
-    pairs of one target are its regions; their target masks do not overlap."""
+class Canvas:
+    """One input picture at the working size."""
 
-    target: Latent
-    reference: Latent
-    target_mask: LatentMask
-    reference_mask: LatentMask
-    strength: float = 1.0
-    """How far the target goes towards the reference's appearance, 0 to 1."""
+    picture: Picture
+    mask: Mask
+    """Where the picture takes part: its mask, or its alpha, or everywhere; 0 outside its own area."""
+    box: tuple[float, float, float, float]
+    """Where the picture lies in the canvas: left, top, width, height as fractions of the canvas."""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """One prompt as the UNet's conditioning, for a single row."""
+
+    tokens: Float[Tensor, "1 length text_channels"]
+    pooled: Float[Tensor, "1 pooled_channels"] | None
+    """The prompt as a whole; None where the backbone takes none."""
+    sizes: Float[Tensor, "1 6"]
+    """Original height and width, crop top and left, target height and width, in pixels (arXiv 2307.01952, 2.2)."""
+
+
+@dataclass(frozen=True)
+class EncodedRegion:
+    """One part of the target and the picture that it takes its appearance from, on canvases and as latents."""
+
+    reference: Canvas
+    appearance: Picture
+    """The reference with its colours extrapolated beyond its mask, of the reference canvas's size."""
+    target_mask: Mask
+    """Where in the target's canvas the region lies; regions do not overlap."""
+    figure: bool
+    """Whether masks set figures apart from what is around them; otherwise whole pictures belong to each other."""
+    reference_latent: Latent
+    target_latent_mask: LatentMask
+    reference_latent_mask: LatentMask
+    scale: float = 1.0
+    """How far the region goes towards the reference's appearance, 0 to 1."""

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Carried(BaseModel):
+class StoredModel(BaseModel):
     """Base of everything that is stored as JSON: frozen, and unknown fields are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -2,7 +2,7 @@
 
     JobsError
     ├── StoreUnavailable        Redis does not answer, is loading, read-only, or out of memory
-    ├── QueueFull               the bound on queued jobs is reached; carries `retry_after_s`
+    ├── QueueFull               the bound on queued jobs is reached; has `retry_after_s`
     │   ├── TooManyJobs         the bound on one tenant's unfinished jobs is reached
     │   └── TooManyAssets       the bound on one tenant's assets is reached
     ├── BatchNotFound           no such batch, or another tenant's
@@ -20,14 +20,7 @@
     ├── ObjectNotFound          no object under this key
     ├── ObjectExists            create-only write, and the key is taken
     ├── ObjectsUnavailable      the object store does not answer
-    ├── ObjectCorrupt           what the object store gives back is not what was written
-    ├── EmbeddedRedisError      no server binary, or it did not start
-    ├── UrlError                a URL of the caller's
-    │   ├── UrlRefused          its form is not one that is followed
-    │   ├── UrlUnreachable      nothing there that may be reached and answers; no more than that is told
-    │   └── UrlTooLarge         the answer is larger than allowed
-    ├── DecoderUnavailable      a picture could not be decoded here and now; another time it may
-    └── InvalidImage            an uploaded picture is refused; carries a stable `code`
+    └── ObjectCorrupt           the object store returns other bytes than were written
 
 Messages are fit for people outside: no addresses, no secrets, no tracebacks.
 """
@@ -121,36 +114,3 @@ class ObjectsUnavailable(JobsError):
 
 class ObjectCorrupt(JobsError):
     code = "object_corrupt"
-
-
-class EmbeddedRedisError(JobsError):
-    code = "embedded_redis_error"
-
-
-class UrlError(JobsError):
-    code = "url_error"
-
-
-class UrlRefused(UrlError):
-    code = "url_refused"
-
-
-class UrlUnreachable(UrlError):
-    code = "url_unreachable"
-
-    def __init__(self) -> None:
-        super().__init__("Nothing answers at this URL.")
-
-
-class UrlTooLarge(UrlError):
-    code = "url_too_large"
-
-
-class DecoderUnavailable(JobsError):
-    code = "decoder_unavailable"
-
-
-class InvalidImage(JobsError):
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code

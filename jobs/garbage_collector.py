@@ -5,7 +5,7 @@ import structlog
 from jobs.errors import JobGone, JobNotFound
 from jobs.objects import ObjectStore, all_prefixes, input_prefix, output_prefixes
 from jobs.stores.assets import asset_key
-from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 
 # A worker that lost its job may write for a moment longer; then it removes its objects itself, or has died.
 LEFTOVER_AGE_S = 60.0
@@ -14,18 +14,18 @@ ABANDONED_AGE_S = 3600.0
 log = structlog.get_logger()
 
 
-class Collector:
+class GarbageCollector:
     """Work that was begun and not finished is found again, so it may be killed at any time and run anywhere."""
 
     def __init__(
         self,
-        store: JobStore,
+        stores: RedisStores,
         objects: ObjectStore,
         *,
         leftover_age_s: float = LEFTOVER_AGE_S,
         abandoned_age_s: float = ABANDONED_AGE_S,
     ) -> None:
-        self._store = store
+        self._stores = stores
         self._objects = objects
         self._leftover_age_s = leftover_age_s
         self._abandoned_age_s = abandoned_age_s
@@ -33,19 +33,19 @@ class Collector:
     def collect(self, limit: int = 100) -> int:
         """Returns how many objects it deleted. Raises StoreUnavailable and ObjectsUnavailable."""
         deleted = 0
-        for tenant, job_id in self._store.chores.leftovers(self._leftover_age_s, limit):
+        for tenant, job_id in self._stores.cleanup_queue.leftovers(self._leftover_age_s, limit):
             deleted += self._clean(tenant, job_id)
-            self._store.chores.forget_leftovers(tenant, job_id)
-        for tenant, job_id in self._store.chores.abandoned(self._abandoned_age_s, limit):
+            self._stores.cleanup_queue.forget_leftovers(tenant, job_id)
+        for tenant, job_id in self._stores.cleanup_queue.abandoned(self._abandoned_age_s, limit):
             deleted += self._objects.delete_prefix(input_prefix(tenant, job_id))
-            self._store.chores.forget_abandoned(tenant, job_id)
-        for tenant, job_id in self._store.chores.expired(limit):
+            self._stores.cleanup_queue.forget_abandoned(tenant, job_id)
+        for tenant, job_id in self._stores.cleanup_queue.expired(limit):
             for prefix in all_prefixes(tenant, job_id):
                 deleted += self._objects.delete_prefix(prefix)
-            self._store.chores.forget(tenant, job_id)
-        for tenant, asset in self._store.chores.ended_assets(limit):
+            self._stores.cleanup_queue.forget(tenant, job_id)
+        for tenant, asset in self._stores.cleanup_queue.ended_assets(limit):
             self._objects.delete(asset_key(tenant, *asset.split("/")))
-            self._store.chores.forget_asset(tenant, asset)
+            self._stores.cleanup_queue.forget_asset(tenant, asset)
             deleted += 1
         if deleted:
             log.info("objects.collected", count=deleted)
@@ -54,7 +54,7 @@ class Collector:
     def _clean(self, tenant: str, job_id: str) -> int:
         """All outputs of a terminal job but the committed ones. Of one that is gone, all."""
         try:
-            result = self._store.get(job_id, tenant=tenant).result
+            result = self._stores.jobs.get(job_id, tenant=tenant).result
         except (JobNotFound, JobGone):
             result = None
         kept = result.keys if result else frozenset()

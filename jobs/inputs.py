@@ -11,7 +11,7 @@ from pydantic import Field
 
 from core.params.selection import REGIONS_MAX
 from core.params.transfer import TransferParams
-from jobs.base import Carried
+from jobs.base import StoredModel
 
 PARTS = ("target", "reference", "target_mask", "reference_mask")
 PICTURE, MASK = "picture_", "mask_"
@@ -28,7 +28,7 @@ def by_part(pictures: Mapping[str, T], masks: Mapping[str, T]) -> dict[str, T]:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedInputs:
     """What a job's parameters name."""
 
     pictures: frozenset[str]
@@ -37,7 +37,7 @@ class Expected:
     """By the name of its part, the part whose size a mask has: `target`, `reference` or one of `pictures`."""
 
     @classmethod
-    def by(cls, params: TransferParams) -> "Expected":
+    def of(cls, params: TransferParams) -> "ExpectedInputs":
         def part(picture: str) -> str:
             return picture if picture in ("target", "reference") else PICTURE + picture
 
@@ -63,7 +63,7 @@ class Expected:
         return sorted(set(given) - self.pictures - set(self.masks))
 
 
-class InputKeys(Carried):
+class InputKeys(StoredModel):
     """Object keys of the checked input pictures (PNG, sRGB, upright, no metadata)."""
 
     target: str

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from core.params.optional_models import OptionalModel
 from core.params.transfer import TransferParams
-from jobs.base import Carried
+from jobs.base import StoredModel
 from jobs.inputs import InputKeys
 from jobs.webhooks import Delivery, Webhook
 
@@ -57,7 +57,7 @@ class JobKind(StrEnum):
     """The correspondence between the two pictures, and nothing painted."""
 
 
-class Output(Carried):
+class Output(StoredModel):
     """How the finished picture is written."""
 
     format: Literal["png", "webp", "jpeg"] = "png"
@@ -82,7 +82,7 @@ Metadata = Annotated[
 ]
 
 
-class JobSpec(Carried):
+class JobSpec(StoredModel):
     """What a worker is asked to do. Small: pictures travel by object key."""
 
     kind: JobKind
@@ -111,7 +111,7 @@ class JobSpec(Carried):
         return (self.seed, *self.more_seeds)
 
 
-class Progress(Carried):
+class Progress(StoredModel):
     step: int
     """Sampling steps done."""
     steps: int
@@ -120,14 +120,14 @@ class Progress(Carried):
     """Fraction done, 0 to 1."""
 
 
-class JobError(Carried):
+class JobError(StoredModel):
     code: str
     """Stable, machine-readable reason."""
     message: str
     """One sentence for people. Never a traceback."""
 
 
-class ModelIdentity(Carried):
+class ModelIdentity(StoredModel):
     """Which weights made a result."""
 
     id: str
@@ -138,7 +138,7 @@ class ModelIdentity(Carried):
     dtype: str
 
 
-class StoredMask(Carried):
+class StoredMask(StoredModel):
     """A mask that a result was made with."""
 
     key: str
@@ -147,7 +147,7 @@ class StoredMask(Carried):
     """Share of the picture that it lets in, 0 to 1, greys as weights."""
 
 
-class StoredFile(Carried):
+class StoredFile(StoredModel):
     """An object that a job has made."""
 
     key: str
@@ -157,7 +157,7 @@ class StoredFile(Carried):
     """In hex."""
 
 
-class StoredVariant(Carried):
+class StoredVariant(StoredModel):
     """What a further seed has made in the same run."""
 
     seed: int
@@ -166,7 +166,7 @@ class StoredVariant(Carried):
     matches_picture: StoredFile
 
 
-class JobResult(Carried):
+class JobResult(StoredModel):
     """What a job has made. Written only after all of it can be read."""
 
     width: int
@@ -208,7 +208,7 @@ class JobResult(Carried):
         return frozenset([*(file.key for file in self.files), *(mask.key for mask in self.masks.values())])
 
 
-class Record(Carried):
+class Record(StoredModel):
     """One job as the store keeps it."""
 
     id: str
@@ -230,7 +230,7 @@ class Record(Carried):
     """What became of the events for the job's webhook, in their order."""
 
 
-class Claim(Carried):
+class Claim(StoredModel):
     """A job in the hands of one worker. `attempt` is the fencing token of every later write."""
 
     record: Record
@@ -238,7 +238,7 @@ class Claim(Carried):
     worker_id: str
 
 
-class Lease(Carried):
+class Lease(StoredModel):
     """What a worker learns when it renews its lease."""
 
     held: bool
@@ -253,20 +253,20 @@ class WorkerState(StrEnum):
     STOPPING = "stopping"
 
 
-class WorkerPresence(Carried):
-    """What a worker says of itself. It vanishes by itself when the worker no longer says it."""
+class WorkerReport(StoredModel):
+    """What a worker reports of itself. It expires unless the worker reports again."""
 
     worker_id: str
     state: WorkerState
     model: ModelIdentity | None
     """Absent until the weights are loaded."""
-    held: tuple[OptionalModel, ...] = ()
-    """Optional models that were loaded as well."""
+    optional_models: tuple[OptionalModel, ...] = ()
+    """Those that are loaded as well."""
     detail: str
     """For people: what the worker is doing, or why it is not ready."""
 
 
-class Page(Carried):
+class Page(StoredModel):
     """Part of a listing, newest job first."""
 
     items: list[Record]
@@ -274,7 +274,7 @@ class Page(Carried):
     """Cursor of the following page; absent on the last."""
 
 
-class ReapReport(Carried):
+class ReapReport(StoredModel):
     """What one round of the reaper did. All zero when another process holds the reaper's lease."""
 
     requeued: int = 0

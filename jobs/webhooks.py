@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from jobs.base import Carried
+from jobs.base import StoredModel
 
 Event = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 """What a webhook may tell of: the state that a job has come to."""
 
 
-class Webhook(Carried):
+class Webhook(StoredModel):
     """Where the events of a job go. Whether this may be reached is decided when they are sent."""
 
     url: Annotated[str, Field(min_length=1, max_length=2048, json_schema_extra={"format": "uri"})]
@@ -27,7 +27,7 @@ class DeliveryStatus(StrEnum):
     FAILED = "failed"
 
 
-class Delivery(Carried):
+class Delivery(StoredModel):
     """One event on its way to a webhook, and how that went."""
 
     id: str

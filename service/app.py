@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
 from jobs.objects import ObjectStore
-from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 from service import errors
 from service.middleware.auth import Gate, Guard
 from service.middleware.request_log import Access
@@ -20,9 +20,9 @@ from service.settings import ServiceSettings
 from service.signed_urls import links_of
 from service.submissions.inputs import FETCHES_AT_ONCE
 from service.webhooks.payload import webhook_outbound
-from uploads.decoder_pool import Decoders
+from uploads.decoder_pool import DecoderPool
 
-API_VERSION = "0.1.0"
+API_VERSION = "0.2.0"
 DESCRIPTION = """\
 Two pictures in, one out: the structure of `target`, painted with the appearance of `reference`, part by part.
 
@@ -70,23 +70,23 @@ async def _decoding(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        decoders: Decoders = app.state.decoders
+        decoders: DecoderPool = app.state.decoders
         await run_sync(decoders.close)
 
 
-def create_app(settings: ServiceSettings, store: JobStore, objects: ObjectStore, guard: Guard) -> FastAPI:
+def create_app(settings: ServiceSettings, stores: RedisStores, objects: ObjectStore, guard: Guard) -> FastAPI:
     """The app in front of these stores. Nothing is sent to them before the first request.
 
     The guard decides who comes in.
     """
     app = bare_app()
-    app.state.settings, app.state.store, app.state.objects = settings, store, objects
-    app.state.links = links_of(settings, store, objects)
+    app.state.settings, app.state.stores, app.state.objects = settings, stores, objects
+    app.state.links = links_of(settings, stores.shared_secrets, objects)
     app.state.webhook_outbound = webhook_outbound(settings.webhooks_private)
     app.state.picture_outbound = Outbound(settings.url_networks, settings.url_ports) if settings.url_inputs else None
     app.state.fetch_limiter = anyio.CapacityLimiter(FETCHES_AT_ONCE)
     app.state.stopping = False
-    app.state.decoders = Decoders(settings.picture_limits, at_once=settings.decodes_at_once)
+    app.state.decoders = DecoderPool(settings.picture_limits, at_once=settings.decodes_at_once)
     app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
     app.add_middleware(Gate, guard=guard)
     app.add_middleware(Access, max_body_bytes=settings.max_body_bytes, pace=settings.pace)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from jobs.errors import JobNotFound
 from jobs.objects import ObjectStore
 from jobs.schema import JobKind, Page, Record, Status
-from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 from jobs.webhooks import Webhook
 from service.outbound import Outbound
 from service.polling import preferred_wait_s, settled
@@ -29,7 +29,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Caller:
     """One request's view: the stores, and the tenant whose jobs it may see."""
 
-    store: JobStore
+    stores: RedisStores
     objects: ObjectStore
     settings: ServiceSettings
     links: Links
@@ -38,14 +38,14 @@ class Caller:
 
     def job(self, job_id: str, kind: JobKind = JobKind.TRANSFER) -> Record:
         """Raises JobNotFound, also for another tenant's job and one of another kind, JobGone and StoreUnavailable."""
-        record = self.store.get(job_id, tenant=self.tenant)
+        record = self.stores.jobs.get(job_id, tenant=self.tenant)
         if record.spec.kind is not kind:
             raise JobNotFound("There is no such job.")
         return record
 
     def jobs(self, kind: JobKind, status: Status | None, limit: int, cursor: str | None) -> Page:
         """Raises StoreUnavailable."""
-        return self.store.list_jobs(tenant=self.tenant, kind=kind, limit=limit, cursor=cursor, status=status)
+        return self.stores.jobs.list_jobs(tenant=self.tenant, kind=kind, limit=limit, cursor=cursor, status=status)
 
     async def waited(self, record: Record, prefer: str, response: Response) -> Record:
         """The record, after waiting for its end as long as the client would have it; says so in the answer."""
@@ -70,7 +70,7 @@ class Caller:
     def require_deliverable(self, url: str) -> None:
         """Raises Problem when no event could be sent to this URL, and StoreUnavailable."""
         outbound: Outbound = self.request.app.state.webhook_outbound
-        require_deliverable(url, self.tenant, self.store.webhook_secrets, outbound)
+        require_deliverable(url, self.tenant, self.stores.webhook_secrets, outbound)
 
     def show(self, record: Record) -> Transfer:
         """Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made."""
@@ -85,7 +85,7 @@ def _caller(request: Request) -> Caller:
     state = request.app.state
     # The gate has let the request in; what it leaves open, like health, belongs to nobody and has no tenant.
     tenant = getattr(request.state, "tenant", "")
-    return Caller(state.store, state.objects, state.settings, state.links, tenant, request)
+    return Caller(state.stores, state.objects, state.settings, state.links, tenant, request)
 
 
 def is_id(text: str) -> bool:

@@ -1,8 +1,8 @@
 """Every error that leaves the API: RFC 9457 problem details, with one stable `code` each.
 
 `PROBLEMS` is the table of all codes and the only place that knows their HTTP statuses. Routes raise `Problem`;
-errors of `jobs` are found in the table by their own `code`; everything else is `internal_error`, whose cause
-goes to the log and not to the client.
+errors of `jobs` and `uploads` are found in the table by their own `code`; everything else is `internal_error`, whose
+cause goes to the log and not to the client.
 """
 
 import math
@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from jobs.errors import JobsError, QueueFull
 from service.schemas.job import FieldError, ProblemDetails
+from uploads.errors import UploadError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -166,7 +167,8 @@ def render(problem: Problem, *, path: str, request_id: str, status: int | None =
 def install(app: FastAPI) -> None:
     """Makes every error of the app a problem. Unexpected exceptions are left to the access layer."""
     app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(JobsError, _on_jobs_error)
+    app.add_exception_handler(JobsError, _on_coded_error)
+    app.add_exception_handler(UploadError, _on_coded_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
 
@@ -180,8 +182,8 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     return _answer(request, error)
 
 
-async def _on_jobs_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, JobsError)
+async def _on_coded_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, JobsError | UploadError)
     if error.code not in PROBLEMS:
         log.error("http.error", code=error.code, exc_info=error)
         return _answer(request, Problem("internal_error"))

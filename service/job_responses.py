@@ -43,7 +43,7 @@ async def answer_trial(form: Submission, caller: Caller, admission: Admission) -
     """Raises Problem for a submission that would be refused."""
     await caller.require_webhook(form.webhook)
     size = await admission.tried(form, caller.tenant)
-    expected = await run_sync(estimate, caller.store, caller.tenant, form.kind, form.priority, form.pictures_made)
+    expected = await run_sync(estimate, caller.stores.jobs, caller.tenant, form.kind, form.priority, form.pictures_made)
     return DryRun.of(form, size, expected)
 
 
@@ -67,18 +67,18 @@ def unless_known(answer: M, tag: str, response: Response, if_none_match: str) ->
 
 def answer_cancel(record: Record, caller: Caller, response: Response) -> Record:
     """200 when the job is over, 202 when its worker has been told."""
-    record = caller.store.request_cancel(record.id, tenant=caller.tenant)
+    record = caller.stores.jobs.request_cancel(record.id, tenant=caller.tenant)
     response.status_code = 200 if record.status.terminal else 202
     return record
 
 
 def delete_job(record: Record, caller: Caller) -> None:
     """The record first: nobody is shown a job that is half gone."""
-    caller.store.delete(record.id, tenant=caller.tenant)
+    caller.stores.jobs.delete(record.id, tenant=caller.tenant)
     try:
         for prefix in all_prefixes(caller.tenant, record.id):
             caller.objects.delete_prefix(prefix)
-        caller.store.chores.forget(caller.tenant, record.id)
+        caller.stores.cleanup_queue.forget(caller.tenant, record.id)
     except JobsError:
         log.warning("objects.left", job_id=record.id)  # the collector has them on its list
 

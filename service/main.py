@@ -14,7 +14,7 @@ from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.stores.api_keys import ApiKeys
 from jobs.stores.connection import connect_redis
-from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 from service.app import create_app
 from service.middleware.auth import Guard, KeyGuard, LocalGuard, Rates
 from service.middleware.slow_clients import protocol
@@ -43,7 +43,7 @@ def app(host: str | None = None) -> FastAPI:
     settings, redis = ServiceSettings(), connect_redis(jobs.redis_url)
     guard = guard_for(host, settings, jobs, redis)
     objects = ObjectStore.from_settings(jobs, patience_s=STORE_PATIENCE_S)
-    application = create_app(settings, JobStore(redis, jobs), objects, guard)
+    application = create_app(settings, RedisStores.open(redis, jobs), objects, guard)
     application.state.decoders.start()  # warm by the time the server is
     return application
 

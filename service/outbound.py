@@ -4,6 +4,11 @@ Such a URL must not reach anything that its author could not reach himself. So a
 address it has is checked, and the connection goes to a checked address while certificate and `Host` stay the
 name's: that it may resolve to something else a moment later does not matter. https only, no proxy, no redirect, a
 bound on time and size. Why something cannot be reached is not told, or one could map the network with it.
+
+    UrlError                a URL of the caller's
+    ├── UrlRefused          its form is not one that is followed
+    ├── UrlUnreachable      nothing there that may be reached and answers; no more than that is told
+    └── UrlTooLarge         the answer is larger than allowed
 """
 
 import ipaddress
@@ -17,8 +22,6 @@ import anyio
 import httpx
 import structlog
 
-from jobs.errors import UrlRefused, UrlTooLarge, UrlUnreachable
-
 URL_MAX = 2048
 HTTPS_PORT = 443
 CONNECT_S = 5.0
@@ -27,6 +30,29 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Addresses of a host name, as text; raises OSError."""
+
+
+class UrlError(Exception):
+    """Base of all errors of this module. `code` is stable and machine-readable; messages are fit for people outside."""
+
+    code = "url_error"
+
+
+class UrlRefused(UrlError):
+    code = "url_refused"
+
+
+class UrlUnreachable(UrlError):
+    code = "url_unreachable"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing answers at this URL.")
+
+
+class UrlTooLarge(UrlError):
+    code = "url_too_large"
+
+
 # The special-purpose registries of IANA, written out: what the standard library knows of them depends on its version.
 _SPECIAL_V4 = tuple(
     map(

@@ -16,7 +16,7 @@ from functools import cached_property, partial
 
 from jobs.objects import ObjectStore
 from jobs.schema import StoredFile
-from jobs.stores.job_store import JobStore
+from jobs.stores.shared_secrets import SharedSecrets
 from service.errors import Problem
 from service.schemas.job import File
 from service.settings import ServiceSettings
@@ -82,12 +82,12 @@ class Links:
         return hmac.new(self._secret, f"file {claim}".encode(), hashlib.sha256).hexdigest()
 
 
-def links_of(settings: ServiceSettings, store: JobStore, objects: ObjectStore | None) -> Links:
+def links_of(settings: ServiceSettings, secrets: SharedSecrets, objects: ObjectStore | None) -> Links:
     """The same links in every process with these settings, whether it answers requests or sends webhooks."""
     given = settings.link_secret
     return Links(
         None if settings.links_by_api else objects,
-        partial(store.key_for, "links") if given is None else given.get_secret_value().encode,
+        partial(secrets.get, "links") if given is None else given.get_secret_value().encode,
         public_url=settings.public_url,
         ttl_s=settings.link_ttl_s,
     )

@@ -12,6 +12,7 @@ from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 from tests.roles import UNDER_ACL, acl_options, as_role
 
 # The default one renders every local variable of a traceback, tensors included, which takes a minute.
@@ -71,8 +72,13 @@ def client(redis: Redis, api_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def store(client: Redis, job_settings: JobSettings) -> JobStore:
-    return JobStore(client, job_settings)
+def stores(client: Redis, job_settings: JobSettings) -> RedisStores:
+    return RedisStores.open(client, job_settings)
+
+
+@pytest.fixture
+def store(stores: RedisStores) -> JobStore:
+    return stores.jobs
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from cli.stack.embedded import start_redis
 from jobs.settings import JobSettings
 from jobs.stores.api_keys import ApiKeys, Scope
 from jobs.stores.connection import connect_redis
-from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 from tests.faults.stack import PROGRAM as WORKER
 
 API = (
@@ -37,17 +37,20 @@ class Live:
     """A running service that asks for keys and sends webhooks, also to this machine."""
 
     url: str
-    keys: ApiKeys
-    store: JobStore
+    stores: RedisStores
     log: Path
     """What the API and the worker have said."""
+
+    @property
+    def keys(self) -> ApiKeys:
+        return self.stores.api_keys
 
     def key(self, tenant: str = "alice") -> str:
         """A new key that may do what a client does."""
         return self.keys.create(tenant, [Scope.SUBMIT, Scope.READ])[0]
 
     def webhook_secret(self, tenant: str = "alice") -> str:
-        return self.store.webhook_secrets.create(tenant).token
+        return self.stores.webhook_secrets.create(tenant).token
 
     def client(self, tenant: str = "alice") -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key(tenant)}"}
@@ -83,8 +86,8 @@ def running_service(folder: Path, **variables: str) -> Iterator[Live]:
         start(API, "deliver")
         start(WORKER)
         connection = exits.enter_context(connect_redis(redis.url))
-        keys, store = ApiKeys(connection, settings), JobStore(connection, settings)
-        live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", keys, store, log)
+        stores = RedisStores.open(connection, settings)
+        live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", stores, log)
         _wait_ready(live)
         yield live
 

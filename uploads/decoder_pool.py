@@ -20,8 +20,8 @@ from typing import Any
 
 import structlog
 
-from jobs.errors import DecoderUnavailable, InvalidImage
 from uploads.decoder_process import READY
+from uploads.errors import DecoderUnavailable, InvalidImage
 from uploads.images import CheckedPicture, PictureLimits
 from uploads.png import SIGNATURE
 
@@ -46,7 +46,7 @@ class DecodeBounds:
     """Of the largest allowed picture. WebP takes most, 18; the other formats up to 13."""
 
 
-class Decoders:
+class DecoderPool:
     """Safe to share between threads; at most `at_once` pictures are decoded at a time, others wait."""
 
     def __init__(self, limits: PictureLimits, *, at_once: int, bounds: DecodeBounds = DecodeBounds()) -> None:
@@ -198,7 +198,7 @@ class _Child:
             self._pipe.send_bytes(json.dumps(question).encode())
             self._pipe.send_bytes(data)
             answer = json.loads(self._pipe.recv_bytes(_LONGEST_ANSWER))
-            checked = understood(answer, self._pipe.recv_bytes(longest_png))
+            checked = parse_answer(answer, self._pipe.recv_bytes(longest_png))
         except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
             raise _Died(self._status(error), late.is_set()) from error
         finally:
@@ -218,7 +218,7 @@ class _Child:
             self._ready = self._pipe.recv_bytes(_LONGEST_ANSWER) == READY
 
 
-def understood(answer: dict[str, Any], png: bytes) -> CheckedPicture:
+def parse_answer(answer: dict[str, Any], png: bytes) -> CheckedPicture:
     """Raises InvalidImage as the child did; ValueError, KeyError or TypeError for what no sound child answers."""
     if "code" in answer:
         if not str(answer["code"]).startswith(("image_", "mask_")):

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image, ImageCms
 
-from jobs.errors import InvalidImage
+from uploads.errors import InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
 from uploads.sandbox import confine
 

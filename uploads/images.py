@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageCms
 
-from jobs.errors import InvalidImage
+from uploads.errors import InvalidImage
 from uploads.png import SIGNATURE, write_png
 
 # Process-wide, because `warnings.catch_warnings` is not safe in threads. Our own cap is usually far lower.

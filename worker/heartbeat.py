@@ -9,7 +9,7 @@ import structlog
 
 from core.params.optional_models import OptionalModel
 from jobs.errors import StoreUnavailable
-from jobs.schema import ModelIdentity, WorkerPresence, WorkerState
+from jobs.schema import ModelIdentity, WorkerReport, WorkerState
 from jobs.stores.job_store import JobStore
 
 log = structlog.get_logger()
@@ -21,7 +21,7 @@ class Heartbeat:
     def __init__(self, store: JobStore, worker_id: str, *, every_s: float) -> None:
         self._store = store
         self._every_s = every_s
-        self._current = WorkerPresence(
+        self._current = WorkerReport(
             worker_id=worker_id, state=WorkerState.STARTING, model=None, detail="loading the model"
         )
         self._changed = threading.Event()
@@ -34,11 +34,11 @@ class Heartbeat:
 
     def report_ready(self, model: ModelIdentity, optional_models: tuple[OptionalModel, ...]) -> None:
         """Changes the state to ready, and names the loaded models in this and every later entry."""
-        ready = {"state": WorkerState.READY, "detail": "", "model": model, "held": optional_models}
+        ready = {"state": WorkerState.READY, "detail": "", "model": model, "optional_models": optional_models}
         self._change(self._current.model_copy(update=ready))
 
-    def _change(self, presence: WorkerPresence) -> None:
-        self._current = presence
+    def _change(self, report: WorkerReport) -> None:
+        self._current = report
         self._changed.set()
 
     def __enter__(self) -> Self:
@@ -57,7 +57,7 @@ class Heartbeat:
             over = self._over
             self._changed.clear()
             try:
-                self._store.announce(self._current)
+                self._store.report_worker(self._current)
             except StoreUnavailable:
                 log.debug("heartbeat.unsent")
             if over:

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from core.images.canvas import from_pil, to_pil
-from core.masks.regions import NONE_NAMED, Masks, Named
+from core.masks.regions import Masks, Named
 from core.matching.correspondence import Matches
-from core.pipeline import MatchResult, TransferResult
+from core.pipeline import MatchResult, TransferInputs, TransferResult
 from jobs.inputs import MASK, PICTURE
 from jobs.schema import Output
 from worker.drawing import draw_matches
@@ -21,17 +21,6 @@ PREVIEW_SIDE_PX = 384
 PREVIEW_QUALITY = 80
 DEFAULT_QUALITY = 90
 SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What a transfer starts from, as `core.pipeline.transfer` takes it."""
-
-    target: Tensor
-    reference: Tensor
-    masks: Masks
-    named: Named = NONE_NAMED
-    """Pictures and masks that regions refer to by name."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +49,16 @@ def decode_mask(png: bytes) -> Tensor:
     return from_pil(_open(png))[0]
 
 
-def decode_inputs(parts: Mapping[str, bytes]) -> Pictures:
-    """The tensors of admitted PNGs, by the names of their parts in the form."""
+def decode_inputs(parts: Mapping[str, bytes], prompt: str = "", negative_prompt: str = "") -> TransferInputs:
+    """The inputs of a transfer, from admitted PNGs by the names of their parts in the form."""
     masks = (decode_mask(parts[part]) if part in parts else None for part in ("target_mask", "reference_mask"))
-    return Pictures(
-        decode_picture(parts["target"]), decode_picture(parts["reference"]), Masks(*masks), decode_named(parts)
+    return TransferInputs(
+        decode_picture(parts["target"]),
+        decode_picture(parts["reference"]),
+        Masks(*masks),
+        decode_named(parts),
+        prompt,
+        negative_prompt,
     )
 
 
@@ -80,11 +74,11 @@ def decode_named(parts: Mapping[str, bytes]) -> Named:
     )
 
 
-def encode_result(pictures: Pictures, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
+def encode_result(inputs: TransferInputs, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
     """The files of a result: `image`, where there is one, `matches` and `matches_picture`."""
     picture = io.BytesIO()
-    references = result.references or (pictures.reference,)
-    draw_matches(pictures.target, references, result.matches).save(picture, "PNG")
+    references = result.references or (inputs.reference,)
+    draw_matches(inputs.target, references, result.matches).save(picture, "PNG")
     files = {
         "matches": Encoded("matches.npz", "application/zip", _encode_matches(result.matches)),
         "matches_picture": Encoded("matches.png", "image/png", picture.getvalue()),

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.pipeline import MatchResult, TransferResult
+from core.pipeline import MatchResult, TransferInputs, TransferResult
 from jobs.objects import ObjectStore, result_key
 from jobs.schema import Claim, JobResult, ModelIdentity, StoredFile, StoredMask, StoredVariant
-from worker.pictures import Encoded, EncodedMask, Pictures, encode_masks, encode_result
+from worker.pictures import Encoded, EncodedMask, encode_masks, encode_result
 from worker.retries import StoreRetries
 
 Results = Sequence[TransferResult | MatchResult]
@@ -49,12 +49,12 @@ class ResultWriter:
         self._objects = objects
         self._retries = retries
 
-    def write(self, pictures: Pictures, results: Results) -> StoredResults:
+    def write(self, inputs: TransferInputs, results: Results) -> StoredResults:
         """Seed by seed, so that only one seed's files are in memory beside the results."""
-        _, height, width = pictures.target.shape
+        _, height, width = inputs.target.shape
         files = []
         for number, result in enumerate(results):
-            encoded = encode_result(pictures, result, self._claim.record.spec.output)
+            encoded = encode_result(inputs, result, self._claim.record.spec.output)
             suffix = f"-{result.seed}" if number else ""
             files.append((result.seed, {name: self._write_file(file, suffix) for name, file in encoded.items()}))
         masks = {name: self._write_mask(name, mask) for name, mask in encode_masks(results[0].masks).items()}

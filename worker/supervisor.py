@@ -19,14 +19,14 @@ from types import FrameType
 import structlog
 
 from jobs.errors import ObjectsUnavailable, StoreUnavailable
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.lifeline import die_with_parent
 from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
-from jobs.schema import Claim, WorkerPresence, WorkerState
+from jobs.schema import Claim, WorkerReport, WorkerState
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
-from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 from worker.identity import new_worker_id
 from worker.supervisor_pipe import EX_CONFIG, EX_RETIRED, PipeReader
 from worker.watchdog import TIMED_OUT, Overdue, Watchdog
@@ -49,7 +49,7 @@ class Supervisor:
             raise ValueError("PLUMAGE_REDIS_URL is not set, and a worker starts no Redis of its own")
         self._settings = settings
         self._command = command
-        self._store = JobStore(connect_redis(settings.redis_url), settings)
+        self._stores = RedisStores.open(connect_redis(settings.redis_url), settings)
         self._worker_id = new_worker_id()
         self._stops = 0
         """Stop signals so far. The second one makes the worker hand its job back at once."""
@@ -69,12 +69,12 @@ class Supervisor:
                 return status  # the worker has logged the reason; another one would find the same
             if status == EX_RETIRED:
                 log.info("worker.replaced")
-                self._announce("a fresh process is starting")
+                self._report("a fresh process is starting")
                 continue
             healthy = time.monotonic() - began > _HEALTHY_AFTER_S
             pause_s = _FIRST_PAUSE_S if healthy or not pause_s else min(2 * pause_s, _LONGEST_PAUSE_S)
             log.error("worker.died", status=status, restart_in_s=pause_s)
-            self._announce(f"restarting after exit status {status}")
+            self._report(f"restarting after exit status {status}")
             self._sleep(pause_s)
         log.info("supervisor.stopped")
         return 0
@@ -128,26 +128,26 @@ class Supervisor:
         log.warning("job.orphaned", job_id=claim.record.id, attempt=claim.attempt, reason=reason or "death")
         try:
             if reason is Overdue.TIMEOUT:
-                self._store.fail(claim, TIMED_OUT)
+                self._stores.jobs.fail(claim, TIMED_OUT)
             elif reason is Overdue.DRAIN:
-                self._store.hand_back(claim)
+                self._stores.jobs.hand_back(claim)
             else:
-                self._store.release(claim)
+                self._stores.jobs.release(claim)
         except StoreUnavailable:
             log.warning("job.unsettled", job_id=claim.record.id)
 
-    def _announce(self, detail: str) -> None:
+    def _report(self, detail: str) -> None:
         """Reports the next worker as starting: for now there is none that could run a job."""
-        presence = WorkerPresence(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
+        report = WorkerReport(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
         with suppress(StoreUnavailable):
-            self._store.announce(presence)
+            self._stores.jobs.report_worker(report)
 
     def _run_upkeep(self) -> None:
-        collector = Collector(self._store, ObjectStore.from_settings(self._settings))
+        collector = GarbageCollector(self._stores, ObjectStore.from_settings(self._settings))
         collect_at = 0.0
         while True:
             try:
-                report = self._store.reap()
+                report = self._stores.jobs.reap()
                 if any(report.model_dump().values()):
                     log.info("jobs.reaped", **report.model_dump())
                 if time.monotonic() >= collect_at:

@@ -15,13 +15,14 @@ import structlog
 
 from core.errors import CoreError
 from core.models.vae import small_footprint
+from core.pipeline import TransferInputs
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes
 from jobs.schema import Claim, JobError, JobKind, WorkerState
 from worker.context import WorkerContext
 from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
-from worker.pictures import Pictures, decode_inputs
+from worker.pictures import decode_inputs
 from worker.progress import ProgressWriter, StepCallback, Stopped, StopReason
 from worker.result_writer import Results, ResultWriter, StoredResults
 from worker.retries import StoreRetries
@@ -84,9 +85,9 @@ class Attempt:
     def run(self) -> None:
         """From the inputs to the commit. Raises StoreUnavailable when the outcome could not be written in time."""
         try:
-            pictures, results = self._compute()
+            inputs, results = self._compute()
             self._context.pipe.storing()
-            committed = self._commit(self._store_results(pictures, results), results[0].timings)
+            committed = self._commit(self._store_results(inputs, results), results[0].timings)
         except Stopped as stop:
             self._end_stopped(stop.reason)
         except StoreUnavailable:
@@ -99,53 +100,43 @@ class Attempt:
         else:
             log.info("job.finished", status="succeeded" if committed else "refused")
 
-    def _compute(self) -> tuple[Pictures, Results]:
+    def _compute(self) -> tuple[TransferInputs, Results]:
         """Inputs, and the results that are made from them, while progress is written. Raises Stopped."""
         context = self._context
         with ProgressWriter(context.store, context.objects, self._claim, self._lease) as writer:
             timeout_s = context.settings.job_timeout_s
             on_step = StepCallback(self._lease, context.shutdown, writer, timeout_s=timeout_s)
             with self._phase("inputs"):
-                pictures = self._load_inputs()
+                inputs = self._load_inputs()
             on_step.check()
             with self._phase(self._claim.record.spec.kind, recorded=False):
-                return pictures, self._run_pipeline(pictures, on_step)
+                return inputs, self._run_pipeline(inputs, on_step)
 
-    def _load_inputs(self) -> Pictures:
+    def _load_inputs(self) -> TransferInputs:
+        spec = self._claim.record.spec
+
         def read(key: str) -> bytes:
             return self._retries(lambda: self._context.objects.get(key))
 
-        return decode_inputs({part: read(key) for part, key in self._claim.record.spec.inputs.parts.items()})
+        parts = {part: read(key) for part, key in spec.inputs.parts.items()}
+        return decode_inputs(parts, spec.prompt, spec.negative_prompt)
 
-    def _run_pipeline(self, pictures: Pictures, on_step: StepCallback) -> Results:
+    def _run_pipeline(self, inputs: TransferInputs, on_step: StepCallback) -> Results:
         """The verb of `core.pipeline` that this kind of job asks for."""
         context, spec = self._context, self._claim.record.spec
         if spec.kind is JobKind.MATCHES:
             match = partial(context.match, seed=spec.seed)
-            return [self._in_device_memory(match, match, pictures)]
+            return [self._in_device_memory(match, match, inputs)]
         at_once = partial(context.transfer, seeds=spec.seeds, on_step=on_step)
         in_turn = partial(transfer_sequentially, context.transfer, seeds=spec.seeds, on_step=on_step)
-        return self._in_device_memory(at_once, in_turn, pictures)
+        return self._in_device_memory(at_once, in_turn, inputs)
 
-    def _in_device_memory(self, compute: Callable[..., T], smaller: Callable[..., T], pictures: Pictures) -> T:
+    def _in_device_memory(self, compute: Callable[..., T], smaller: Callable[..., T], inputs: TransferInputs) -> T:
         """`compute` of the job; `smaller` with a small footprint when the device's memory was too small for that."""
-        context, spec = self._context, self._claim.record.spec
-
-        def call(function: Callable[..., T]) -> T:
-            return function(
-                context.loaded.models,
-                pictures.target,
-                pictures.reference,
-                spec.params,
-                prompt=spec.prompt,
-                negative_prompt=spec.negative_prompt,
-                masks=pictures.masks,
-                named=pictures.named,
-                clock=time.perf_counter,
-            )
-
+        context = self._context
+        models, params = context.loaded.models, self._claim.record.spec.params
         try:
-            return call(compute)
+            return compute(models, inputs, params)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -154,16 +145,16 @@ class Attempt:
         self._lease.mark()
         free_memory()
         try:
-            with small_footprint(context.loaded.models):
-                return call(smaller)
+            with small_footprint(models):
+                return smaller(models, inputs, params)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 context.recycling.count_out_of_memory()
             raise
 
-    def _store_results(self, pictures: Pictures, results: Results) -> StoredResults:
+    def _store_results(self, inputs: TransferInputs, results: Results) -> StoredResults:
         with self._phase("outputs"):
-            return ResultWriter(self._claim, self._context.objects, self._retries).write(pictures, results)
+            return ResultWriter(self._claim, self._context.objects, self._retries).write(inputs, results)
 
     def _commit(self, stored: StoredResults, pipeline_timings: Mapping[str, float]) -> bool:
         """Ends the job as succeeded; false, and the objects are removed, if another attempt or a cancel came first."""

@@ -72,8 +72,7 @@ def _own_redis(data_dir: Path) -> str | None:
 def _no_redis() -> Finding:
     """Nothing runs and no URL is given: then `plumage up` would start one."""
     from cli.stack.checks import Finding, wrong
-    from cli.stack.embedded import find_server
-    from jobs.errors import EmbeddedRedisError
+    from cli.stack.embedded import EmbeddedRedisError, find_server
 
     try:
         program = find_server()

@@ -72,10 +72,10 @@ def revoke(secret_id: str, tenant: str, data_dir: Path) -> None:
 
 @contextmanager
 def _opened(data_dir: Path) -> Iterator["WebhookSecrets"]:
-    from jobs.stores.job_store import JobStore
+    from jobs.stores.webhook_secrets import WebhookSecrets
 
     with opened_redis(data_dir) as (redis, settings):
-        yield JobStore(redis, settings).webhook_secrets
+        yield WebhookSecrets(redis, settings)
 
 
 def _tell(secret: "WebhookSecret") -> None:

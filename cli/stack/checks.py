@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
-from jobs.base import Carried
+from jobs.base import StoredModel
 from jobs.errors import JobsError, ObjectExists
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
@@ -35,7 +35,7 @@ PROBE_PREFIX = "probes/doctor/"
 State = Literal["ok", "warning", "error", "skipped"]
 
 
-class Finding(Carried):
+class Finding(StoredModel):
     """One line of the report. `advice` is empty when nothing has to be done."""
 
     part: str

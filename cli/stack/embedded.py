@@ -23,7 +23,6 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from jobs import lifeline
-from jobs.errors import EmbeddedRedisError
 from jobs.stores.connection import connect_redis
 
 START_TIMEOUT_S = 20.0
@@ -32,6 +31,12 @@ _LIFELINE = Path(lifeline.__file__)
 Fsync = Literal["always", "everysec"]
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, with the closing zero.
 _SOCKET_PATH_MAX = 100
+
+
+class EmbeddedRedisError(Exception):
+    """There is no server program, or it did not start. `code` is stable and machine-readable."""
+
+    code = "embedded_redis_error"
 
 
 def find_server() -> Path:

@@ -26,7 +26,7 @@ data_dir_option = click.option(
 @contextmanager
 def opened_redis(data_dir: Path) -> Iterator[tuple["Redis", "JobSettings"]]:
     """The given Redis, that of the running stack, or one that runs just for this. Raises Failed when it fails."""
-    from cli.stack.embedded import running_redis, start_redis
+    from cli.stack.embedded import EmbeddedRedisError, running_redis, start_redis
     from jobs.errors import JobsError
     from jobs.settings import JobSettings
     from jobs.stores.connection import connect_redis
@@ -40,5 +40,5 @@ def opened_redis(data_dir: Path) -> Iterator[tuple["Redis", "JobSettings"]]:
             return
         with start_redis(data_dir) as server:
             yield connect_redis(server.url), settings
-    except JobsError as error:
+    except (JobsError, EmbeddedRedisError) as error:
         raise Failed(str(error), error.code) from error

@@ -43,7 +43,7 @@ class RedisKeeper:
 
     def keep(self) -> None:
         """Raises Failed when it ends too often. One that ends while it is starting counts as well."""
-        from jobs.errors import EmbeddedRedisError
+        from cli.stack.embedded import EmbeddedRedisError
 
         while (code := self._redis.exit_code()) is not None:
             now = time.monotonic()
@@ -164,8 +164,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _stores(data_dir: Path) -> Iterator[tuple[dict[str, str], RedisKeeper | None]]:
     """Environment for the children: where Redis and the objects are. Starts a Redis unless one is given, and then
     comes with its keeper."""
-    from cli.stack.embedded import start_redis
-    from jobs.errors import EmbeddedRedisError
+    from cli.stack.embedded import EmbeddedRedisError, start_redis
     from jobs.settings import JobSettings
 
     with explained():

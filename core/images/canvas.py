@@ -1,14 +1,8 @@
-"""Pictures on the way in and out: sizes, alpha, masks, and setting the result into the target.
+"""Pictures on the way in and out: sizes, alpha, masks, extrapolation, and setting the result into the target.
 
 Nothing is squeezed. The target is resized to the nearest size that the network supports at its working area; the
-reference is fitted into the same canvas whole, its surroundings filled with its own border and kept out of matching.
-
-A picture's colours continued beyond a mask: what matches reach past the figure's outline is not its surroundings.
-
-Pillow images to tensors and back.
+reference is fitted into the same canvas whole, its surroundings filled with its own border and excluded from matching.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
@@ -19,33 +13,26 @@ from torch import Tensor
 
 from core.errors import EmptyMaskError, ShapeError
 from core.images.geometry import resize
-from core.types import Image, ImageMask, Mask, Picture, UploadedMask
+from core.types import Canvas, Image, ImageMask, Mask, Picture, UploadedMask
 
 MIN_SIDE = 8
 FAINT = 0.02
 """Weights up to this are what compression leaves of black."""
 MATTE = 0.5
 """Grey behind transparent pixels: it is never part of the result."""
+MIXED_EDGE_PX = 1
+"""How far inside its outline a figure's pixels mix with what is behind it (ADR 31)."""
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """One input picture as the network sees it."""
+def covers_all(canvas: Canvas) -> bool:
+    """Whether all of the picture on the canvas takes part."""
+    height, width = canvas.mask.shape
+    return int((canvas.mask > 0.0).sum()) >= round(canvas.box[2] * width) * round(canvas.box[3] * height)
 
-    picture: Picture
-    mask: Mask
-    """Where the picture takes part: uploaded mask, or its alpha, or everywhere; 0 outside its own area."""
-    box: tuple[float, float, float, float]
-    """Where the picture lies in the canvas: left, top, width, height as fractions of the canvas."""
 
-    @property
-    def whole(self) -> bool:
-        """Whether all of the picture takes part."""
-        height, width = self.mask.shape
-        return int((self.mask > 0.0).sum()) >= round(self.box[2] * width) * round(self.box[3] * height)
-
-    def to(self, device: torch.device) -> "Canvas":
-        return Canvas(self.picture.to(device), self.mask.to(device), self.box)
+def to_device(canvas: Canvas, device: torch.device) -> Canvas:
+    """The same canvas, its tensors on `device`."""
+    return Canvas(canvas.picture.to(device), canvas.mask.to(device), canvas.box)
 
 
 def working_size(height: int, width: int, *, resolution: int, multiple: int) -> tuple[int, int]:
@@ -61,8 +48,8 @@ def working_size(height: int, width: int, *, resolution: int, multiple: int) -> 
 def stretch_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
     """The target's canvas: the picture resized to `size`, which `working_size` chose to fit its aspect ratio.
 
-    Wherever the mask lets in anything the picture is repainted wholly; `compose` then lets through as much of it as the
-    mask says. Raises ShapeError and EmptyMaskError.
+    Wherever the mask's weight is above FAINT the picture is repainted wholly; `compose` then blends it by that weight.
+    Raises ShapeError and EmptyMaskError.
     """
     picture, weight = _checked(image, mask, "target")
     weight = (weight > FAINT).to(weight.dtype) if mask is not None else weight
@@ -149,17 +136,13 @@ def compose(
     return (result * 255.0).round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
-MIXED_PX = 1
-"""How far inside its outline a figure's pixels mix with what is behind it (ADR 31)."""
-
-
-def continue_beyond(picture: Picture, mask: Mask) -> Picture:
+def extrapolate(picture: Picture, mask: Mask) -> Picture:
     """`picture` with the colours well inside `mask` (weights 0 to 1, of its size) continued over everything else.
 
     A mask without an outline, or so thin that nothing is well inside, leaves the picture as it is.
     """
     outside = (mask < 0.5).to(picture.dtype)[None, None]
-    inside = F.max_pool2d(outside, 2 * MIXED_PX + 1, stride=1, padding=MIXED_PX) < 0.5
+    inside = F.max_pool2d(outside, 2 * MIXED_EDGE_PX + 1, stride=1, padding=MIXED_EDGE_PX) < 0.5
     return pull_push(picture[None], inside)[0] if bool(inside.any()) else picture
 
 

@@ -1,4 +1,13 @@
-"""Places and tokens: which token of a grid a place lies on, and where tokens have their centres."""
+"""Places, tokens, affine maps and crop windows.
+
+A *place* is (x, y). Of a picture or canvas it is a fraction of width and height, 0 to 1 from its left and top; of a
+token grid it is counted in tokens, the first token's centre at (0.5, 0.5). Grids are (rows, columns), and tokens are
+numbered in reading order.
+
+Features of diffusion networks and vision transformers keep some of a figure's size, place and direction in the picture.
+So masked figures are cropped to a square window before they are compared. A window is written as the affine map from
+its places to those of the canvas behind it, both as fractions.
+"""
 
 from dataclasses import dataclass
 
@@ -9,9 +18,15 @@ from torch import Tensor
 
 from core.types import ImageMask
 
+CROP_FILL = 0.9
+"""Share of a window's side that the longer side of the figure takes."""
+MAX_MAGNIFICATION = 4.0
+"""Figures are magnified at most by this factor, along a side."""
+
 
 def extent(size: tuple[int, int], like: Tensor) -> Float[Tensor, "2"]:
-    """Columns and rows, or width and height: what turns shares (x, y) into tokens or pixels."""
+    """(columns, rows) of a grid or (width, height) of a picture: factors from fractions (x, y) to tokens or pixels, of
+    the dtype and on the device of `like`."""
     return torch.tensor([size[1], size[0]], device=like.device, dtype=like.dtype)
 
 
@@ -41,10 +56,11 @@ class AffineMap:
         return places @ self.linear.T + self.offset
 
     def after(self, first: "AffineMap") -> "AffineMap":
-        """This map of what `first` gives."""
+        """The composition: `first`, then this map."""
         return AffineMap(self.linear @ first.linear, self(first.offset))
 
     def inverse(self) -> "AffineMap":
+        """The way back. Raises torch.linalg.LinAlgError where `linear` is singular."""
         back = torch.linalg.inv(self.linear)
         return AffineMap(back, -(back @ self.offset))
 
@@ -57,8 +73,12 @@ class AffineMap:
         return AffineMap(self.linear * there[:, None] / here, self.offset * there)
 
 
+WHOLE = AffineMap(torch.eye(2), torch.zeros(2))
+"""The canvas itself."""
+
+
 def token_weights(mask: Float[Tensor, "height width"], grid: tuple[int, int]) -> Float[Tensor, " tokens"]:
-    """Share of every token's area that the mask covers, 0 to 1."""
+    """Share of every token's area that the mask (weights 0 to 1) covers, 0 to 1."""
     return F.interpolate(mask[None, None], size=grid, mode="area")[0, 0].flatten()
 
 
@@ -91,3 +111,31 @@ def resize(
 def shrink_mask(mask: ImageMask, size: tuple[int, int]) -> Float[Tensor, "rows columns"]:
     """The share of every position of a coarser grid that the mask covers."""
     return F.interpolate(mask[None, None], size=size, mode="area")[0, 0]
+
+
+def crop_window(mask: Float[Tensor, "height width"]) -> AffineMap:
+    """The square window in whose middle the masked figure lies; around the whole canvas where the mask covers it."""
+    height, width = mask.shape
+    inside = mask >= mask.max().clamp(max=0.5)
+    rows, columns = torch.nonzero(inside.any(1))[:, 0], torch.nonzero(inside.any(0))[:, 0]
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    fill = 1.0 if bool(inside.all()) else CROP_FILL
+    side = (torch.maximum(bottom - top, right - left) / fill).clamp(min=(height * width) ** 0.5 / MAX_MAGNIFICATION)
+    linear = torch.diag(side / extent((height, width), mask))
+    middle = torch.stack([left + right, top + bottom]) / 2.0 / extent((height, width), mask)
+    return AffineMap(linear, middle - linear.sum(1) / 2.0)
+
+
+def mirrored(window: AffineMap) -> AffineMap:
+    """The same window, flipped left to right."""
+    return window.after(AffineMap(torch.diag(torch.tensor([-1.0, 1.0])), torch.tensor([1.0, 0.0])).to(window.linear))
+
+
+def crop(
+    window: AffineMap, plane: Float[Tensor, "channels height width"], size: tuple[int, int], *, beyond: str
+) -> Float[Tensor, "channels window_height window_width"]:
+    """A picture, a mask or a plane of features through a window, sampled bilinearly at `size` (rows, columns). Beyond
+    the plane: its `border`, or `zeros`."""
+    places = token_places(size, plane) / extent(size, plane)
+    grid = (window.to(plane)(places) * 2.0 - 1.0).unflatten(0, size)
+    return F.grid_sample(plane[None], grid[None], padding_mode=beyond, align_corners=False)[0]

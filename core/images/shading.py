@@ -17,17 +17,17 @@ from core.types import Picture
 
 AREA = 128 * 128
 """Pixels at most among which shading is compared; it is smooth, and read between them where a picture has more."""
-VOICES = 2048
+SAMPLES = 2048
 """Places at most that every place is compared with."""
 NEAR = 0.4
-"""Distance at which a place has 0.61 of its say, as a share of the picture's side."""
+"""Distance at which a place has 0.61 of its weight, as a share of the picture's side."""
 SAME_HUE = 0.06
 """The same for the difference of a colour's shares of red, green and blue, which shading leaves alone."""
 SAME_LIGHTNESS = 0.3
 """The same for the logarithm of lightness: white and black are of one hue."""
-FEWEST = 12.0
-"""Places of one surface, in AREA, at which half of what is found is believed."""
-LARGEST = 0.7
+MIN_PLACES = 12.0
+"""Places of one surface, in AREA, at which half of the difference counts."""
+MAX_LOG_GAIN = 0.7
 """Logarithm of the largest factor."""
 DARK = 0.02
 """Added to colours, so that black has a logarithm."""
@@ -55,13 +55,13 @@ def shading_gain(moved: Picture, target: Picture, mask: Float[Tensor, "height wi
     scaled = [part for hue, lightness in sides for part in (hue / SAME_HUE, lightness[:, None] / SAME_LIGHTNESS)]
     alike = torch.cat([place, *scaled], dim=1)
     lightness = torch.stack([light for _, light in sides], dim=1)
-    voices = torch.linspace(0, len(alike) - 1, min(VOICES, len(alike)), device=alike.device).round().long()
-    say = torch.exp(-0.5 * torch.cdist(alike, alike[voices]).square())
-    total = say.sum(dim=1, keepdim=True)
-    of_moved, of_target = (lightness - say @ lightness[voices] / total.clamp(min=1e-9)).unbind(1)
-    count = total[:, 0] * (len(alike) / len(voices))
+    samples = torch.linspace(0, len(alike) - 1, min(SAMPLES, len(alike)), device=alike.device).round().long()
+    weight = torch.exp(-0.5 * torch.cdist(alike, alike[samples]).square())
+    total = weight.sum(dim=1, keepdim=True)
+    of_moved, of_target = (lightness - weight @ lightness[samples] / total.clamp(min=1e-9)).unbind(1)
+    count = total[:, 0] * (len(alike) / len(samples))
     plane = torch.zeros(size, device=small.device, dtype=small.dtype)
-    plane[row, column] = (of_target - of_moved).clamp(-LARGEST, LARGEST) * count / (count + FEWEST)
+    plane[row, column] = (of_target - of_moved).clamp(-MAX_LOG_GAIN, MAX_LOG_GAIN) * count / (count + MIN_PLACES)
     gain = F.interpolate(plane[None, None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
     return gain * (mask > 0.0)
 

@@ -1,29 +1,28 @@
-"""What takes part: from everything that a caller says of a picture to one mask of weights.
+"""Mask selection, and regions: parts of the target that take from different references, or all of it from one.
 
-Parts of the target that take from different references, or all of it from one.
+An uploaded mask, a selection by box, points or text, and saliency become one mask of weights for each picture; masks
+become regions on canvases that do not overlap.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
-from core.images.canvas import FAINT, Canvas, check_image, fit_canvas, on_matte, stretch_canvas
+from core.images.canvas import FAINT, check_image, fit_canvas, on_matte, stretch_canvas
 from core.images.geometry import resize, token_at
 from core.masks.saliency import find_foreground
 from core.models.models import Models
 from core.params.selection import Region, Selection
-from core.types import Image, ImageMask, UploadedMask
+from core.params.transfer import MaskMode
+from core.types import Canvas, Image, ImageMask, Mask, UploadedMask
 
-MaskMode = Literal["given", "auto", "none"]
 
-
-def choose_mask(
+def select_mask(
     models: Models, image: Image, uploaded: UploadedMask | None, selection: Selection, *, mode: MaskMode, role: str
 ) -> ImageMask | None:
     """The mask of one picture at its own size, without its alpha; None where nothing restricts it.
@@ -47,7 +46,7 @@ def choose_mask(
     if selection.invert:
         mask = 1.0 - mask
     if float(mask.max()) <= 0.0:
-        raise EmptyMaskError(f"what is said of the {role} selects no pixel")
+        raise EmptyMaskError(f"the masks and selections of the {role} leave no pixel")
     return mask
 
 
@@ -105,52 +104,31 @@ NONE_NAMED = Named()
 
 
 @dataclass(frozen=True)
-class ChosenRegion:
-    """One region in the pictures' own sizes."""
+class SelectedRegion:
+    """One region at its pictures' own sizes."""
 
-    reference: Tensor
-    target_mask: Tensor | None
-    reference_mask: Tensor | None
-    strength: float = 1.0
-
-
-@dataclass(frozen=True)
-class CanvasRegion:
-    """One region as the network sees it."""
-
-    reference: Canvas
-    target_mask: Float[Tensor, "height width"]
-    """Where in the target's canvas it applies; regions do not overlap."""
-    strength: float = 1.0
-
-    @property
-    def set_apart(self) -> bool:
-        """Whether masks set figures apart from what is around them; otherwise whole pictures belong to each other."""
-        return not (bool((self.target_mask > 0.0).all()) and self.reference.whole)
-
-    def to(self, device: torch.device) -> "CanvasRegion":
-        return CanvasRegion(self.reference.to(device), self.target_mask.to(device), self.strength)
+    reference: Image
+    target_mask: ImageMask | None
+    """None: all of the target."""
+    reference_mask: ImageMask | None
+    """None: all of the reference."""
+    scale: float = 1.0
+    """How far the region goes towards the reference's appearance, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Canvases:
+    """All pictures at the working size."""
+
     target: Canvas
     """Its mask is all that is repainted."""
-    regions: tuple[CanvasRegion, ...]
-    target_mask: ImageMask | None
-    """What is repainted, at the target's own size; None: everything."""
-
-    @property
-    def reference(self) -> Canvas:
-        """The first region's, which where none are asked for is the only one."""
-        return self.regions[0].reference
-
-    def to(self, device: torch.device) -> "Canvases":
-        regions = tuple(region.to(device) for region in self.regions)
-        return Canvases(self.target.to(device), regions, self.target_mask)
+    references: tuple[Canvas, ...]
+    """One for every region."""
+    target_masks: tuple[Mask, ...]
+    """Where in the target's canvas every region lies; they do not overlap."""
 
 
-def choose_regions(
+def select_regions(
     models: Models,
     target: Image,
     reference: Tensor,
@@ -158,40 +136,40 @@ def choose_regions(
     regions: Sequence[Region],
     named: Named,
     mode: MaskMode,
-) -> list[ChosenRegion]:
-    """What every region means; without any, one that is the whole target. `masks` restrict them all: the target's
+) -> list[SelectedRegion]:
+    """Every region with its masks; without any, one that is the whole target. `masks` restrict them all: the target's
     every region, the reference's those that take from it.
 
-    Raises PictureMissingError, and what `choose_mask` raises.
+    Raises PictureMissingError, and the errors of `select_mask`.
     """
     if not regions:
-        return [ChosenRegion(reference, masks.target, masks.reference)]
-    chosen = []
+        return [SelectedRegion(reference, masks.target, masks.reference)]
+    selected = []
     for number, region in enumerate(regions, start=1):
         own = region.reference is None
         picture = reference if region.reference is None else named.picture(region.reference)
         here, there = f"target in region {number}", f"reference of region {number}"
-        target_mask = choose_mask(
+        target_mask = select_mask(
             models, target, named.mask(region.target_mask), region.target_selection, mode=mode, role=here
         )
-        reference_mask = choose_mask(
+        reference_mask = select_mask(
             models, picture, named.mask(region.reference_mask), region.reference_selection, mode=mode, role=there
         )
-        target_mask = both(target_mask, masks.target)
-        reference_mask = both(reference_mask, masks.reference) if own else reference_mask
-        chosen.append(ChosenRegion(picture, target_mask, reference_mask, region.strength))
-    return chosen
+        target_mask = intersection(target_mask, masks.target)
+        reference_mask = intersection(reference_mask, masks.reference) if own else reference_mask
+        selected.append(SelectedRegion(picture, target_mask, reference_mask, region.scale))
+    return selected
 
 
-def both(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """What two masks of one picture let in together."""
+def intersection(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """What two masks of one picture have in common; None is everything."""
     if mask is None or other is None:
         return other if mask is None else mask
     return mask * other
 
 
-def all_of(regions: Sequence[ChosenRegion]) -> Tensor | None:
-    """What is repainted at all, softly; None where a region is everything."""
+def union(regions: Sequence[SelectedRegion]) -> ImageMask | None:
+    """Everything that is repainted, as weights; None where a region is everything."""
     open_to: Tensor | None = None
     for region in regions:
         if region.target_mask is None:
@@ -201,25 +179,21 @@ def all_of(regions: Sequence[ChosenRegion]) -> Tensor | None:
     return None if open_to is None else 1.0 - open_to
 
 
-def place_regions(target: Image, regions: Sequence[ChosenRegion], size: tuple[int, int]) -> Canvases:
-    """Target and references on canvases of `size`, and who has which part of it.
+def place_regions(target: Image, regions: Sequence[SelectedRegion], size: tuple[int, int]) -> Canvases:
+    """Target and references on canvases of `size` (height, width), and which part of it each region owns.
 
     Raises ShapeError and EmptyMaskError: the latter also for a region that later ones cover wholly.
     """
-    whole = all_of(regions)
-    canvas = stretch_canvas(target, whole, size)
-    references = [fit_canvas(region.reference, region.reference_mask, size) for region in regions]
+    canvas = stretch_canvas(target, union(regions), size)
+    references = tuple(fit_canvas(region.reference, region.reference_mask, size) for region in regions)
     if len(regions) == 1:
-        return Canvases(canvas, (CanvasRegion(references[0], canvas.mask, regions[0].strength),), whole)
+        return Canvases(canvas, references, (canvas.mask,))
     alpha = on_matte(target)[1]
     owned = _owned(target, regions)
-    placed = []
-    for region, reference, mine in zip(regions, references, owned, strict=True):
-        placed.append(CanvasRegion(reference, resize((mine * alpha)[None], size)[0], region.strength))
-    return Canvases(canvas, tuple(placed), whole)
+    return Canvases(canvas, references, tuple(resize((mine * alpha)[None], size)[0] for mine in owned))
 
 
-def _owned(target: Image, regions: Sequence[ChosenRegion]) -> list[Tensor]:
+def _owned(target: Image, regions: Sequence[SelectedRegion]) -> list[Tensor]:
     """For every region 1 where it is the one that shows most with the later ones on top of it, else 0."""
     size = (target.shape[1], target.shape[2])
     shown: list[Tensor] = []
@@ -241,5 +215,5 @@ def _owned(target: Image, regions: Sequence[ChosenRegion]) -> list[Tensor]:
 
 
 def inside(mask: Float[Tensor, "height width"], places: Float[Tensor, "places 2"]) -> Bool[Tensor, " places"]:
-    """Which places (x, y), fractions of the canvas, lie where the mask lets in half at least."""
+    """Which places (x, y), fractions of the canvas, lie where the mask's weight is a half at least."""
     return mask.flatten()[token_at(places, (mask.shape[0], mask.shape[1]))] >= 0.5

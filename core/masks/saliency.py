@@ -1,9 +1,9 @@
-"""The thing in a picture, by what the sampler's own self-attention is given: no further weights.
+"""Saliency: the thing in a picture, by the inputs of the sampler's own self-attention; no further weights.
 
-What lies along the picture's border is taken for the background. Two things are asked of every token of an early
+What lies along the picture's border is taken for the background. Two things are computed for every token of an early
 layer: how strange its features are among the border's (the RX detector, Reed and Yu 1990, a Mahalanobis distance), and
 how little leads from the border to it over tokens alike in features and colour (graph-based manifold ranking, Yang et
-al., CVPR 2013). Where both say so, it belongs to the thing.
+al., CVPR 2013). Where both are high, it belongs to the thing.
 """
 
 import torch
@@ -14,9 +14,8 @@ from torch import Tensor
 from core.images.canvas import working_size
 from core.images.geometry import resize, token_grid, token_places
 from core.models.features import read_layers
-from core.models.models import Models
+from core.models.models import Models, encode_prompt
 from core.models.noise import NoiseDraws
-from core.models.text_encoder import encode_prompt
 from core.models.unet import make_predictor, select_layers
 from core.models.vae import encode_picture
 
@@ -36,7 +35,7 @@ NEAR_PLACES, NEAR_COLOURS = 6.0, 0.1
 REACH = 0.99
 """Share of the walk that goes on at each step, as in the source."""
 RANK_SHARE = 0.5
-"""Say of the ranking in the geometric mean of the two."""
+"""Weight of the ranking in the geometric mean of the two."""
 RAMP = 0.15
 """Half the width of the ramp around the threshold that parts the two, in units of the score, 0 to 1."""
 
@@ -74,7 +73,8 @@ def strangeness(features: Float[Tensor, "tokens channels"], grid: tuple[int, int
 def unreached(
     features: Float[Tensor, "tokens channels"], colours: Float[Tensor, "tokens 3"], grid: tuple[int, int]
 ) -> Float[Tensor, " tokens"]:
-    """0 where the picture's sides lead to, 1 where least. Each side ranks alone, and any may say background."""
+    """0 where the picture's sides lead to, 1 where least. Each side ranks alone, and one that reaches a token makes it
+    background."""
     unit = F.normalize(features - features.mean(0), dim=-1)
     apart = torch.cdist(colours, colours).square() / (2.0 * LIKE_COLOURS**2)
     alike = torch.exp((unit @ unit.T - 1.0) / LIKE_FEATURES - apart) + 1e-6

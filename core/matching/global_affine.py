@@ -3,7 +3,7 @@
 A token alone often resembles several places: both sides of a car, any leg. The figure as a whole seldom does. From
 many starts (rotations, mirrored and not, laid over each other by the masks' centres and areas) an affine map is fitted
 to the cosines by expectation maximisation, as point sets are registered (Coherent Point Drift, Myronenko and Song
-2010, arXiv 0905.2635), every pair of tokens weighing as much as their features speak for it. The start whose map has
+2010, arXiv 0905.2635), every pair of tokens weighted by the similarity of its features. The start whose map has
 the highest cosines along it, there and back, wins. Affine models of semantic correspondence: Rocco et al. 2017
 (arXiv 1703.05593); here nothing is trained.
 """
@@ -24,8 +24,8 @@ TEMPERATURE = 0.08
 WIDE, NARROW = 0.3, 0.06
 """How far from the map a pair may lie (standard deviation) at first and at last, as a share of the figure's side."""
 OUTLIER = 1e-3
-"""Likelihood at which a token is thought to follow no affine map."""
-STIFFNESS = 0.025
+"""Likelihood at which a token counts as following no affine map."""
+RIDGE = 0.025
 """Weight, for every token, of the map of the iteration before."""
 TOKENS, CELLS = 160, 200
 """At most so many of the target's tokens are fitted, to about so many cells of the reference."""
@@ -122,8 +122,8 @@ def _improved(
     share = likely / (total + OUTLIER)
     weight = share.sum(-1)
     design = torch.cat([places, torch.ones_like(places[:, :1])], dim=1)
-    stiff = STIFFNESS * len(places) * places.var(0, correction=0).mean().clamp(min=1.0)
-    prior = torch.diag(torch.stack([stiff, stiff, torch.full_like(stiff, 5e-4)]))
+    ridge = RIDGE * len(places) * places.var(0, correction=0).mean().clamp(min=1.0)
+    prior = torch.diag(torch.stack([ridge, ridge, torch.full_like(ridge, 5e-4)]))
     before = torch.cat([linear, offset[..., None]], dim=-1).transpose(1, 2)
     normal = design.T @ (weight[..., None] * design) + prior
     solution = torch.linalg.solve(normal, design.T @ (share @ centres) + prior @ before)

@@ -1,9 +1,9 @@
-"""Matches finer than a token, and the map around each of them.
+"""Matches finer than a token, and an affine map around each of them.
 
-The best of a token's matches lies between tokens: at the mean of its belief around the best one. And neighbours on one
-surface move together: around every token an affine map is fitted to the places of those near it and of its colour, by
-weighted least squares (moving least squares, Schaefer, McPhail, Warren 2006), made robust against wrong matches by
-Cauchy weights.
+The best of a token's matches lies between tokens: at the mean of its posterior around the best one. And neighbours
+on one surface move together: around every token an affine map is fitted to the places of those near it and of its
+colour, by weighted least squares (moving least squares, Schaefer, McPhail, Warren 2006), made robust against wrong
+matches by Cauchy weights.
 """
 
 import math
@@ -16,26 +16,27 @@ from torch import Tensor
 from core.images.geometry import token_places
 
 NEAR_BEST = 1.6
-"""Tokens. Belief farther than this from the best match is of another place."""
-SAME_COLOUR = 0.1
+"""Tokens. Probability farther than this from the best match belongs to another place."""
+SAME_COLOR = 0.1
 """Difference of colours (RGB, 0 to 1) at which a neighbour weighs 0.61."""
 ASTRAY = 1.5
 """Tokens off the fitted map at which a match weighs half."""
 ITERATIONS = 5
-STIFFNESS = 0.1
+RIDGE = 0.1
 """Weight of the whole figure's slope in a token's, in neighbours."""
-LEAST_REACH = 0.1
+MIN_SIGMA = 0.1
 """Tokens. A neighbour weighs nothing by then, and the squares of much smaller ones are 0 in float32."""
-HELD = 1e-5
-"""Weight of a token's own place beside what its neighbours say of it."""
+OWN_WEIGHT = 1e-5
+"""Weight of a token's own place beside those of its neighbours."""
 
 
-def places_between(belief: Float[Tensor, "tokens tokens"], grid: tuple[int, int]) -> Float[Tensor, "tokens 2"]:
-    """Where every token is believed to match, (x, y) in tokens, from logarithmic beliefs on `grid`."""
-    places = token_places(grid, belief)
-    best = places[belief.argmax(dim=-1)]
+def places_between(log_posterior: Float[Tensor, "tokens tokens"], grid: tuple[int, int]) -> Float[Tensor, "tokens 2"]:
+    """Where every token matches, (x, y) in tokens on `grid`: the mean of its posterior near the best match. The
+    logarithm need not be normalised."""
+    places = token_places(grid, log_posterior)
+    best = places[log_posterior.argmax(dim=-1)]
     near = torch.cdist(best, places) <= NEAR_BEST
-    return torch.softmax(belief.masked_fill(~near, -torch.inf), dim=-1) @ places
+    return torch.softmax(log_posterior.masked_fill(~near, -torch.inf), dim=-1) @ places
 
 
 def fit_locally(
@@ -44,31 +45,32 @@ def fit_locally(
     inside: Bool[Tensor, " tokens"],
     colours: Float[Tensor, "tokens 3"] | None,
     *,
-    reach: float,
+    sigma: float,
 ) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"]]:
-    """Places smoothed over about `reach` tokens, and their change per token to the right and down (columns).
+    """Places (x, y), in tokens, smoothed over a Gaussian of `sigma` tokens, and their change per token to the right and
+    down (columns). `colours` are those of the target's tokens (RGB, 0 to 1).
 
-    Tokens that are not `inside` have no say.
+    Tokens that are not `inside` have no weight.
     """
-    reach = max(reach, LEAST_REACH)
-    radius = math.ceil(3.0 * reach)
+    sigma = max(sigma, MIN_SIGMA)
+    radius = math.ceil(3.0 * sigma)
     offsets = steps_around(radius, places)
     weight = (
-        torch.exp(-0.5 * offsets.square().sum(-1) / reach**2)[:, None]
+        torch.exp(-0.5 * offsets.square().sum(-1) / sigma**2)[:, None]
         * around(inside[:, None].to(places), grid, radius)[..., 0]
     )
     if colours is not None:
         weight = weight * alike(colours.to(places), grid, radius)
     near = around(places, grid, radius)
     design = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
-    stiff = torch.tensor([HELD, STIFFNESS, STIFFNESS], device=places.device, dtype=places.dtype) * reach**2
+    ridge = torch.tensor([OWN_WEIGHT, RIDGE, RIDGE], device=places.device, dtype=places.dtype) * sigma**2
     prior = torch.zeros(len(places), 3, 2, device=places.device, dtype=places.dtype)
     prior[:, 0], prior[:, 1:] = places, figure_slope(places, grid, inside).T
     doubt = torch.ones_like(weight)
     for _ in range(ITERATIONS):
         weighted = (weight * doubt)[..., None] * design[:, None]
-        normal = torch.einsum("nti,nj->tij", weighted, design) + torch.diag(stiff)
-        solution = torch.linalg.solve(normal, torch.einsum("nti,ntk->tik", weighted, near) + stiff[:, None] * prior)
+        normal = torch.einsum("nti,nj->tij", weighted, design) + torch.diag(ridge)
+        solution = torch.linalg.solve(normal, torch.einsum("nti,ntk->tik", weighted, near) + ridge[:, None] * prior)
         missed = near - torch.einsum("ni,tik->ntk", design, solution)
         doubt = 1.0 / (1.0 + missed.square().sum(-1) / ASTRAY**2)
     return solution[:, 0], solution[:, 1:].transpose(1, 2)
@@ -102,7 +104,7 @@ def mean_around(
 def alike(colours: Float[Tensor, "tokens 3"], grid: tuple[int, int], radius: int) -> Float[Tensor, "neighbours tokens"]:
     """How far the tokens around every one share its colour, 0 to 1."""
     apart = (around(colours, grid, radius) - colours).square().sum(-1)
-    return torch.exp(-0.5 * apart / SAME_COLOUR**2)
+    return torch.exp(-0.5 * apart / SAME_COLOR**2)
 
 
 def token_colours(picture: Float[Tensor, "3 height width"], grid: tuple[int, int]) -> Float[Tensor, "tokens 3"]:

@@ -1,10 +1,9 @@
-"""From one matched token per token to a place for every position between them.
+"""Warping: from one matched place per token to a place for every position between them, and the reference moved there.
 
-Refined matches (`core.matching.local_affine`) have an affine map around every token. A plain token map is quantised
-to token centres
-and knows nothing of rotation, scale or mirroring: around every token we fit an affine map to the matches of its
-coherent neighbours (weighted least squares, drawn towards the plain copy where few neighbours agree). Places inside a
-token are read off its map.
+Refined matches (`core.matching.local_affine`) have an affine map around every token. A plain correspondence is
+quantised to token centres and has no rotation, scale or mirroring: around every token an affine map is fitted to the
+matches of its coherent neighbours (weighted least squares, drawn towards the plain copy where few neighbours agree).
+Places inside a token are read off its map.
 """
 
 import torch
@@ -13,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.images.geometry import extent, token_mask
-from core.matching.correspondence import TokenMap
+from core.matching.correspondence import Correspondence
 from core.matching.local_affine import around, steps_around, token_colours
 from core.types import Mask, Picture
 
@@ -23,29 +22,29 @@ PLAIN_COPY_WEIGHT = 0.1
 """Weight of the prior, in neighbours, with which the fit is drawn towards an undistorted copy."""
 REACH = 1.0
 """Tokens. How far a token's map is continued beyond its own area before a nearer one is preferred."""
-SAME_COLOUR = 0.07
-"""Colours (RGB, 0 to 1) farther apart than this speak for another surface."""
+SAME_COLOR = 0.07
+"""Colours (RGB, 0 to 1) farther apart than this belong to another surface."""
 NINE = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 """Row and column offsets of a token's neighbourhood, itself included."""
 
 
 def dense_flow(
-    token_map: TokenMap,
+    found: Correspondence,
     inside: Bool[Tensor, " tokens"],
     size: tuple[int, int],
     guide: Float[Tensor, "3 height width"] | None = None,
 ) -> Float[Tensor, "height width 2"]:
     """For every position of a grid of `size`, its place (x, y) in the reference, each -1 to 1 as `grid_sample` wants.
 
-    `inside` marks the tokens whose matches may be believed; others have no say, and positions in them continue the map
-    of their neighbours. Every position follows one of the 3 x 3 tokens around it: a near one, whose own neighbours
+    `inside` marks the tokens whose matches count; others have no weight, and positions in them continue the map of
+    their neighbours. Every position follows one of the 3 x 3 tokens around it: a near one, whose own neighbours
     agree with it, and, where `guide` is given (the target's picture at `size`), one of the position's colour, so that
     borders between parts run along the target's edges (joint bilateral upsampling, Kopf et al. 2007).
     """
-    rows, columns = token_map.grid
+    rows, columns = found.grid
     height, width = size
-    places, slope, support = _affine_fits(token_map, inside)
-    colours = None if guide is None else token_colours(guide, token_map.grid)
+    places, slope, support = _affine_fits(found, inside)
+    colours = None if guide is None else token_colours(guide, found.grid)
     y = (torch.arange(height, device=places.device, dtype=places.dtype) + 0.5) * rows / height
     x = (torch.arange(width, device=places.device, dtype=places.dtype) + 0.5) * columns / width
     row, column = y.long(), x.long()
@@ -58,28 +57,28 @@ def dense_flow(
         score = support[token].log() - 0.5 * offset.square().sum(-1) / REACH**2
         if guide is not None and colours is not None:
             difference = guide.permute(1, 2, 0) - colours[token]
-            score = score - 0.5 * difference.square().sum(-1) / SAME_COLOUR**2
+            score = score - 0.5 * difference.square().sum(-1) / SAME_COLOR**2
         better = score > best
         place = places[token] + torch.einsum("hwij,hwj->hwi", slope[token], offset)
         flow = torch.where(better[..., None], place, flow)
         best = torch.where(better, score, best)
-    return flow / extent(token_map.grid, flow) * 2.0 - 1.0
+    return flow / extent(found.grid, flow) * 2.0 - 1.0
 
 
 def _affine_fits(
-    token_map: TokenMap, inside: Bool[Tensor, " tokens"]
+    found: Correspondence, inside: Bool[Tensor, " tokens"]
 ) -> tuple[Float[Tensor, "tokens 2"], Float[Tensor, "tokens 2 2"], Float[Tensor, " tokens"]]:
     """Every token's place in the reference, in tokens, how it changes around it, and the share of its neighbourhood
-    that agrees; next to nothing for tokens that may not be believed."""
-    local = token_map.local_maps
+    that agrees; next to nothing for tokens that do not count."""
+    local = found.local_affine
     places = local.places
     offsets = steps_around(1, places)
-    known = around(inside[:, None].to(places), token_map.grid, 1)[..., 0] > 0.0
-    moved = around(places, token_map.grid, 1) - places
+    known = around(inside[:, None].to(places), found.grid, 1)[..., 0] > 0.0
+    moved = around(places, found.grid, 1) - places
     weight = (known & (moved.norm(dim=-1) <= COHERENT_WITHIN)).to(places.dtype)
     weight[offsets.abs().sum(-1) == 0] = 1.0
     support = torch.where(inside, weight.mean(0), 1e-6)
-    if token_map.refined is not None:
+    if found.refined is not None:
         return places, local.slopes, support
     centre, slope = _fit(moved, offsets, weight)
     return places + centre, slope, support
@@ -101,7 +100,7 @@ def _fit(
 
 def rearrange_picture(
     reference: Float[Tensor, "channels height width"],
-    matches: TokenMap,
+    matches: Correspondence,
     target_mask: Mask,
     *,
     guide: Picture | None = None,

@@ -5,13 +5,12 @@ DDIM: Song, Meng, Ermon (arXiv 2010.02502). Edit-friendly noise: Huberman-Spiege
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.params.transfer import NoiseRange, StepSpacing
+from core.params.transfer import NoiseMode, NoiseRange, TimestepSpacing
 
 STEPS_OFFSET = 1
 
@@ -31,7 +30,11 @@ class Step:
 
 
 def make_steps(
-    alphas_cumprod: Float[Tensor, " timesteps"], *, num_steps: int, strength: float, spacing: StepSpacing = "leading"
+    alphas_cumprod: Float[Tensor, " timesteps"],
+    *,
+    num_inference_steps: int,
+    strength: float,
+    spacing: TimestepSpacing = "leading",
 ) -> list[Step]:
     """The steps that are sampled, noisiest first.
 
@@ -40,11 +43,13 @@ def make_steps(
     999, 749, 499, 249 for four: distilled networks know only those. At least one step is sampled.
     """
     total = len(alphas_cumprod)
-    sampled = max(1, min(num_steps, round(strength * num_steps)))
+    sampled = max(1, min(num_inference_steps, round(strength * num_inference_steps)))
     if spacing == "trailing":
-        timesteps = [round((i + 1) * total / num_steps) - 1 for i in reversed(range(sampled))]
+        timesteps = [round((i + 1) * total / num_inference_steps) - 1 for i in reversed(range(sampled))]
     else:
-        timesteps = [min(i * (total // num_steps) + STEPS_OFFSET, total - 1) for i in reversed(range(sampled))]
+        timesteps = [
+            min(i * (total // num_inference_steps) + STEPS_OFFSET, total - 1) for i in reversed(range(sampled))
+        ]
     alpha_bars = [float(alphas_cumprod[t]) for t in timesteps] + [1.0]
     return [Step(t, t / total, alpha_bars[i], alpha_bars[i + 1]) for i, t in enumerate(timesteps)]
 
@@ -66,7 +71,7 @@ def predict_clean(
     alpha_bar: float,
     prediction_type: str,
 ) -> tuple[Float[Tensor, "rows channels height width"], Float[Tensor, "rows channels height width"]]:
-    """Predicted `(x_0, eps)` from what the UNet says (DDIM eq. 9; Salimans and Ho, arXiv 2202.00512, for v)."""
+    """Predicted `(x_0, eps)` from the output of the UNet (DDIM eq. 9; Salimans and Ho, arXiv 2202.00512, for v)."""
     signal: float = alpha_bar**0.5
     sigma: float = (1.0 - alpha_bar) ** 0.5
     if prediction_type == "epsilon":
@@ -117,13 +122,13 @@ REPLAYED = NoiseMix()
 """The structure row's map whole, and nothing else."""
 
 
-def mix_noise(mode: Literal["structure", "forward", "blend"], strength: float) -> NoiseMix:
-    """The shares that a mode of noise means, `strength` being that of the structure row's map."""
+def mix_noise(mode: NoiseMode, scale: float) -> NoiseMix:
+    """The shares that a mode of noise means, `scale` being that of the structure row's map."""
     if mode == "structure":
-        return NoiseMix(replayed=strength)
+        return NoiseMix(replayed=scale)
     if mode == "forward":
         return NoiseMix(replayed=0.0, fresh=1.0)
-    return NoiseMix(replayed=strength, fresh=(1.0 - strength**2) ** 0.5)
+    return NoiseMix(replayed=scale, fresh=(1.0 - scale**2) ** 0.5)
 
 
 class NoiseDraws:

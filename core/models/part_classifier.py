@@ -70,7 +70,7 @@ class PartFinder:
 def read_places(
     model: CLIPModel, pixels: Float[Tensor, "pictures 3 height width"]
 ) -> Float[Tensor, "pictures patches channels"]:
-    """What MaskCLIP says of every patch, in the space of words."""
+    """MaskCLIP's feature of every patch, in the space of the text encoder."""
     vision = model.vision_model
     output = vision(pixel_values=pixels, output_hidden_states=True, interpolate_pos_encoding=True)
     last = vision.encoder.layers[-1]

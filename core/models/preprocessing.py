@@ -49,7 +49,7 @@ class Recipe:
     def restore(
         self, maps: Float[Tensor, "maps map_height map_width"], size: tuple[int, int]
     ) -> Float[Tensor, "maps picture_height picture_width"]:
-        """What the model says of its whole input, at any resolution, brought back to the picture of `size`."""
+        """The model's maps of its whole input, at any resolution, resized to the picture of `size`."""
         inner = self.inner_size(*size)
         full = F.interpolate(maps[None].float(), size=self.size, mode="bilinear", align_corners=False)
         visible = full[..., : inner[0], : inner[1]]

@@ -1,13 +1,11 @@
-"""From rows of noisy latents to one guided noise prediction per row, in a single call of the UNet.
+"""The UNet: which rows one call of it holds, guidance, and reversible hooks into its attention layers.
 
-Taking part in chosen self-attention layers, for the length of a `with` block.
+One call holds the rows of all seeds; `BatchLayout` alone knows where each of them lies.
 
 diffusers' transformer block normalises the residual stream and hands the result to `attn1`, whose processor computes
 Q, K and V from it. A processor that edits its `hidden_states` therefore sits exactly between LayerNorm and Q/K/V and
 never touches the residual stream. What the whole transformer block adds up to, the residual stream behind it, is edited
-by a hook instead.
-
-FreeU for the length of a `with` block: Si et al., "FreeU: Free Lunch in Diffusion U-Net" (arXiv 2309.11497).
+by a hook instead. Every hook is a `with` block, and on leaving it, also by an exception, the UNet is as it was.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +16,51 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import UnknownLayerError
-from core.models.text_encoder import Conditioning
-from core.types import AttentionInput, Rows
+from core.params.transfer import FreeUParams
+from core.types import AttentionInput, Conditioning, Rows
 
 NoisePredictor = Callable[[Rows, int], Rows]
 """Takes noisy rows and their timestep, returns what the UNet predicts for each."""
+
+
+@dataclass(frozen=True)
+class SeedRows:
+    """The rows of one seed, each of shape `[halves, ...]`: once per guidance half, the conditional one last."""
+
+    output: Tensor
+    """Becomes the result."""
+    references: tuple[Tensor, ...]
+    """The noised appearance picture of every region; none in a call that needs none."""
+    structure: Tensor
+    """The noised target."""
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """Where rows lie in one call of the UNet: guidance halves of seeds of output, references, structure."""
+
+    seeds: int
+    references: int
+    """Reference rows of each seed."""
+
+    def split(self, batch: Float[Tensor, "batch ..."]) -> list[SeedRows]:
+        """The rows of every seed, of latents as of the features of a layer."""
+        seeds = batch.unflatten(0, (-1, self.seeds, self.references + 2)).unbind(1)
+        return [SeedRows(rows[:, 0], rows[:, 1:-1].unbind(1), rows[:, -1]) for rows in seeds]
+
+    def join(self, seeds: Sequence[SeedRows]) -> Float[Tensor, "batch ..."]:
+        """The batch that `split` gives these rows of."""
+        rows = [torch.stack([one.output, *one.references, one.structure], dim=1) for one in seeds]
+        return torch.stack(rows, dim=1).flatten(0, 2)
+
+
+def conditional_half(features: AttentionInput, rows: int) -> Float[Tensor, "rows tokens channels"]:
+    """The last of the guidance halves of a batch that holds `rows` rows in each."""
+    return features[-rows:]
 
 
 def make_predictor(
@@ -85,7 +120,7 @@ class Layer:
     _compute: Callable[[Tensor, Tensor | None], Tensor]
 
     def attend(self, features: AttentionInput, context: AttentionInput | None = None) -> AttentionInput:
-        """What the layer itself makes of `features`: Q from them, K and V from `context` or from them too."""
+        """The layer's own output for `features`: Q from them, K and V from `context` or from them too."""
         return self._compute(features, context)
 
 
@@ -183,7 +218,7 @@ def patched_blocks(unet: UNet2DConditionModel, layers: Sequence[str], edit: Edit
 
 @contextmanager
 def recorded(unet: UNet2DConditionModel, layers: Sequence[str]) -> Iterator[dict[str, AttentionInput]]:
-    """Collect the inputs of `layers`: the dictionary holds, by layer, what the last call of the UNet put in."""
+    """Collect the inputs of `layers`: the dictionary holds, by layer, the whole batch of the last call of the UNet."""
     seen: dict[str, AttentionInput] = {}
 
     def keep(name: str, features: AttentionInput) -> AttentionInput:
@@ -194,22 +229,11 @@ def recorded(unet: UNet2DConditionModel, layers: Sequence[str]) -> Iterator[dict
         yield seen
 
 
-@dataclass(frozen=True)
-class FreeU:
-    """Factors of the first two up blocks, under their published names; all 1 is off."""
-
-    b1: float = 1.0
-    """Of half the channels of the backbone's features, in the first up block."""
-    b2: float = 1.0
-    s1: float = 1.0
-    """Of the lowest spatial frequencies of the skip connection, in the first up block."""
-    s2: float = 1.0
-
-
 @contextmanager
-def freeu(unet: UNet2DConditionModel, factors: FreeU) -> Iterator[None]:
-    """Every row alike runs through the scaled blocks, so the structure row still reconstructs its picture."""
-    if factors == FreeU():
+def freeu(unet: UNet2DConditionModel, factors: FreeUParams | None) -> Iterator[None]:
+    """FreeU for the length of a `with` block (Si et al., arXiv 2309.11497). Every row alike runs through the scaled
+    blocks, so the structure row still reconstructs its picture."""
+    if factors is None or factors == FreeUParams():
         yield
         return
     unet.enable_freeu(s1=factors.s1, s2=factors.s2, b1=factors.b1, b2=factors.b2)

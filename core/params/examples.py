@@ -3,6 +3,6 @@
 from typing import Any
 
 TWO_REGIONS: dict[str, Any] = {
-    "regions": [{"target_mask": "left"}, {"target_mask": "right", "reference": "leaf", "strength": 0.8}]
+    "masks": {"regions": [{"target_mask": "left"}, {"target_mask": "right", "reference": "leaf", "scale": 0.8}]}
 }
 """They name the masks `left` and `right` and the picture `leaf`."""

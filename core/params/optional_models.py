@@ -1,4 +1,4 @@
-"""Models that a worker may hold beside the checkpoint, by name. A job that needs one says so by its parameters."""
+"""Models that a worker may load beside the checkpoint, by name. The parameters of a job show which it needs."""
 
 from typing import Literal, get_args
 
@@ -14,7 +14,7 @@ _EXAMPLES: dict[OptionalModel, str] = {
 
 
 def how_to_configure(model: OptionalModel) -> str:
-    """One sentence for whoever meets a job that needs `model` where none is held."""
+    """One sentence for whoever meets a job that needs `model` where none is loaded."""
     setting = f"PLUMAGE_{model.upper()}"
     return (
         f"This needs a model that the worker does not hold: set {setting} to a folder or a hub id, such as "

@@ -19,7 +19,7 @@ Box = tuple[Fraction, Fraction, Fraction, Fraction]
 """Left, top, right, bottom."""
 
 
-class Pin(BaseModel):
+class Landmark(BaseModel):
     """One place of the target and the place of the reference that belongs to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -32,8 +32,8 @@ class Pin(BaseModel):
 
 
 class Selection(BaseModel):
-    """Which part of a picture is meant. What is said in several ways is meant in all of them at once: an uploaded mask,
-    a box and a text select where all three agree. Empty: everything that the uploaded mask or the alpha lets in."""
+    """Which part of a picture is meant. Several ways of selecting restrict one another: an uploaded mask, a box and a
+    text select where all three agree. Empty: everything that the uploaded mask or the alpha lets in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -91,7 +91,7 @@ class Region(BaseModel):
     reference_selection: Selection = Selection()
     """Where in that picture appearance may come from."""
 
-    strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    scale: float = Field(default=1.0, ge=0.0, le=1.0)
     """How far this region goes towards the reference's appearance."""
 
     @property

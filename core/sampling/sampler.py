@@ -1,31 +1,21 @@
-"""The verb `sample`: from the latents of both pictures and their correspondence to clean latents of results.
-
-What is done at every step: the knobs that are ranges and rhythms, on the steps that are sampled.
-"""
+"""The verb `sample`: from a scene and its correspondences to clean latents, one call of the UNet per step."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from core.images.canvas import continue_beyond
-from core.images.shading import keep_shading
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection, Watcher, watched
-from core.injection.modes import injecting
-from core.masks.regions import Canvases
-from core.matching.correspondence import TokenMap
-from core.matching.one_shot import layer_matcher
-from core.matching.warp import rearrange_picture
-from core.models.models import Models
+from core.injection import FeatureInjection, Injected, InjectionStep, Maps, Observer, injecting
+from core.matching.correspondence import Correspondence
 from core.models.noise import REPLAYED, Step, make_steps, mix_noise
-from core.models.unet import FreeU, NoisePredictor, falling_guidance, freeu, recorded, select_layers
-from core.models.vae import encode_closely
-from core.params.transfer import TransferParams
-from core.sampling.online_matching import StepMatches
-from core.sampling.trajectory import PlannedStep, Trajectory, denoise
-from core.types import LatentPair
+from core.models.unet import BatchLayout, SeedRows, falling_guidance, freeu, recorded, select_layers
+from core.params.transfer import InjectionParams, TransferParams
+from core.sampling.online_matching import OnlineMatching
+from core.sampling.trajectory import PlannedStep, Trajectory, warp_latent, warp_picture
+from core.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -33,140 +23,158 @@ class Start:
     """Where one result begins."""
 
     seed: int
-    token_maps: Sequence[TokenMap] | None
-    """One per region for all steps, or None where maps are made while sampling."""
+    maps: Sequence[Correspondence] | None
+    """One per region for all steps, or None where correspondences are made while sampling."""
 
 
 @dataclass(frozen=True)
 class Sampled:
+    """One result before it is decoded."""
+
     latent: Tensor
-    token_maps: list[TokenMap | None]
+    maps: Maps
     """One per region: those given, or the last that were made; None where nothing was matched."""
 
     @property
-    def matched(self) -> list[TokenMap] | None:
-        """The maps, where all regions were matched."""
-        found = [token_map for token_map in self.token_maps if token_map is not None]
-        return found if len(found) == len(self.token_maps) else None
+    def matched(self) -> list[Correspondence] | None:
+        """The correspondences, where all regions were matched."""
+        found = [one for one in self.maps if one is not None]
+        return found if len(found) == len(self.maps) else None
 
 
 def sample(
-    models: Models,
-    canvases: Canvases,
-    pairs: Sequence[LatentPair],
-    predict: NoisePredictor,
+    scene: Scene,
     starts: Sequence[Start],
     params: TransferParams,
     after_step: Callable[[int, int, Tensor], None] = lambda done, steps, clean: None,
-    watchers: Sequence[Watcher] = (),
+    observers: Sequence[Observer] = (),
 ) -> list[Sampled]:
-    """All results in one batch. `after_step(done, steps, predicted_clean)` may raise to stop the run."""
-    chosen = models.backbone.injection_layers if params.injection_layers is None else params.injection_layers
-    layers = select_layers(models.unet, chosen)
+    """All results in one batch. `after_step(done, steps, predicted_clean)` is called after every step with the first
+    one's prediction, and may raise to stop the run. Raises UnknownLayerError."""
+    models, matching = scene.models, params.matching
+    layers = injected_layers(scene, params)
+    if matching.source == "per_step":
+        observers = [OnlineMatching(scene, matching), *observers]
     steps = make_steps(
-        models.alphas_cumprod, num_steps=params.num_steps, strength=params.strength, spacing=params.step_spacing
+        models.alphas_cumprod,
+        num_inference_steps=params.num_inference_steps,
+        strength=params.strength,
+        spacing=params.timestep_spacing,
     )
-    if params.match_source == "step":
-        watchers = [StepMatches(models, canvases, pairs, params), *watchers]
-    plan = plan_steps(steps, params, inject=bool(layers or watchers))
-    rearranged = Rearranged(models, canvases, pairs, params.shading_strength)
-    trajectories = [
-        Trajectory(
-            pairs,
-            FeatureInjection(_injected(pairs, start, params), match=layer_matcher(params)),
-            rearranged.by(start),
-            first=plan[0],
-            eta=params.eta,
-            prediction_type=models.prediction_type,
-            seed=start.seed,
-        )
-        for start in starts
-    ]
-    injections = [trajectory.injection for trajectory in trajectories]
-    factors = FreeU(params.freeu_b1, params.freeu_b2, params.freeu_s1, params.freeu_s2)
-    with ExitStack() as stack:
-        stack.enter_context(freeu(models.unet, factors))
-        stack.enter_context(
-            injecting(models.unet, layers, injections, params.injection_mode, params.attention_contrast)
-        )
-        for watcher in watchers:  # entered last: they see what layers are given, not what is injected
-            seen = stack.enter_context(recorded(models.unet, watcher.layers))
-            predict = watched(predict, watcher, injections, seen)
-        latents = denoise(
-            predict, trajectories, plan, after_step=lambda done, clean: after_step(done, len(plan), clean)
-        )
-    return [Sampled(latent, one.last_maps) for latent, one in zip(latents, injections, strict=True)]
+    plan = plan_steps(steps, params, inject=bool(layers or observers))
+    per_layer = matching if matching.source == "per_layer" else None
+    injection = FeatureInjection(scene.regions, scene.latent_size, params.injection.scale, per_layer)
+    unet = InjectedUnet(scene, layers, injection, params.injection, observers)
+    warp = partial(warp_latent if starts[0].maps is None else warp_picture, scene, params.latent)
+    trajectories = [Trajectory(scene, warp, first=plan[0], eta=params.eta, seed=start.seed) for start in starts]
+    empty: Maps = (None,) * len(scene.regions)
+    shared: list[Maps] = [empty if start.maps is None else tuple(start.maps) for start in starts]
+    latest = list(shared)
+    with freeu(models.unet, params.freeu):
+        for done, planned in enumerate(plan, start=1):
+            call = unet.predict(planned, [trajectory.rows(planned) for trajectory in trajectories], shared)
+            shared = call.shared
+            latest = [newest(*maps) for maps in zip(shared, call.found, latest, strict=True)]
+            advanced = zip(trajectories, call.predicted, latest, strict=True)
+            clean = [trajectory.advance(planned, rows, maps) for trajectory, rows, maps in advanced]
+            after_step(done, len(plan), clean[0])
+    return [Sampled(trajectory.output, maps) for trajectory, maps in zip(trajectories, latest, strict=True)]
 
 
-def _injected(pairs: Sequence[LatentPair], start: Start, params: TransferParams) -> list[InjectedRegion]:
-    maps: Sequence[TokenMap | None] = start.token_maps or [None] * len(pairs)
-    return [
-        InjectedRegion(pair.target_mask, pair.reference_mask, found, pair.strength * params.injection_strength)
-        for pair, found in zip(pairs, maps, strict=True)
-    ]
+def newest(shared: Maps, found: Maps, before: Maps) -> Maps:
+    """For every region the correspondence that serves all layers, else the one made in this call, else the last."""
+    return tuple(one or two or three for one, two, three in zip(shared, found, before, strict=True))
 
 
-class Rearranged:
-    """References rearranged by maps, as clean latents."""
+def injected_layers(scene: Scene, params: TransferParams) -> list[str]:
+    """Full names of the layers that inject. Raises UnknownLayerError."""
+    asked = params.injection.layers
+    return select_layers(scene.models.unet, scene.models.backbone.injection_layers if asked is None else asked)
 
-    def __init__(
-        self, models: Models, canvases: Canvases, pairs: Sequence[LatentPair], shading_strength: float
-    ) -> None:
-        self._models = models
-        self._canvases = canvases
-        self._pairs = pairs
-        self._shading_strength = shading_strength
 
-    def by(self, start: Start) -> Callable[[int, TokenMap], Tensor]:
-        """A region's reference rearranged by a map. One that serves all steps moves the picture; one of a single step
-        moves the latent, which is cheap."""
+@dataclass(frozen=True)
+class Prediction:
+    """What one call of the UNet gave."""
 
-        def rearrange(region: int, matches: TokenMap) -> Tensor:
-            pair = self._pairs[region]
-            if start.token_maps is None:
-                return rearrange_picture(pair.reference[0], matches, pair.target_mask)[None]
-            target, placed = self._canvases.target, self._canvases.regions[region]
-            mask = placed.target_mask
-            source = continue_beyond(placed.reference.picture, placed.reference.mask)
-            moved = rearrange_picture(source, matches, mask, guide=target.picture)
-            moved = keep_shading(moved, target.picture, mask, strength=self._shading_strength)
-            # Encoded amid the target's surroundings: a latent depends on what lies around it.
-            picture = torch.lerp(target.picture, moved, mask)
-            return encode_closely(self._models.vae, picture, pair.reference.dtype)
+    predicted: list[SeedRows]
+    """By seed."""
+    shared: list[Maps]
+    """By seed, the correspondences that serve all layers from here on."""
+    found: list[Maps]
+    """By seed, those that layers made for themselves."""
 
-        return rearrange
+
+@dataclass(frozen=True)
+class InjectedUnet:
+    """The UNet of a run, with features injected and layers observed."""
+
+    scene: Scene
+    layers: Sequence[str]
+    injection: FeatureInjection
+    params: InjectionParams
+    observers: Sequence[Observer]
+
+    def predict(self, planned: PlannedStep, noisy: Sequence[SeedRows], shared: list[Maps]) -> Prediction:
+        """The prediction for all rows of a step, in one call of the UNet, or two with swap guidance."""
+        matched = planned.injected is Injected.MATCHED
+        unet, timestep = self.scene.models.unet, planned.step.timestep
+        layout = BatchLayout(len(noisy), len(self.scene.regions) if matched else 0)
+        step = InjectionStep(planned.injected, layout, tuple(shared))
+        observers = self.observers if matched else ()
+        with ExitStack() as stack:
+            found = stack.enter_context(injecting(unet, self.layers, self.injection, step, self.params))
+            # Entered last: what is recorded are the inputs of layers before injection.
+            seen = [stack.enter_context(recorded(unet, observer.layers)) for observer in observers]
+            predicted = layout.split(self.scene.predict(layout.join(noisy), timestep))
+        for observer, inputs in zip(observers, seen, strict=True):
+            shared = list(observer.observe(step, inputs, timestep) or shared)
+        if planned.swap_guidance_scale != 1.0:
+            predicted = self._swap_guided(planned, noisy, predicted)
+        numbers = range(len(self.scene.regions))
+        by_seed = [tuple(found.get((seed, number)) for number in numbers) for seed in range(len(noisy))]
+        return Prediction(predicted, shared, by_seed)
+
+    def _swap_guided(
+        self, planned: PlannedStep, noisy: Sequence[SeedRows], predicted: Sequence[SeedRows]
+    ) -> list[SeedRows]:
+        """Every output's prediction drawn away from the one without injection (Cross-Image Attention, arXiv 2311.03335,
+        section 4.3)."""
+        outputs = torch.cat([rows.output for rows in noisy])
+        without = self.scene.predict(outputs, planned.step.timestep).split(1)
+        scale = planned.swap_guidance_scale
+        return [
+            replace(rows, output=plain + scale * (rows.output - plain))
+            for rows, plain in zip(predicted, without, strict=True)
+        ]
 
 
 def plan_steps(steps: Sequence[Step], params: TransferParams, *, inject: bool) -> list[PlannedStep]:
-    """What is done at every step. Structure re-injection falls on the first injected step and every n-th after it."""
+    """What is done at every step: the ranges and rhythms of the parameters, on the steps that are sampled. Structure
+    re-injection falls on the first injected step and every n-th after it."""
+    injection, latent, noise = params.injection, params.latent, params.noise
     plan: list[PlannedStep] = []
-    injected = matched = 0
-    anchored = params.reanchor_level == 0.0
+    injections = 0
+    anchored = latent.reanchor_level == 0.0
     for done, step in enumerate(steps):
-        injection, guidance, rematch = Injection.NONE, 1.0, False
-        if inject and step.inside(params.injection_range):
-            every = params.reinjection_every
-            again = every > 0 and injected % every == 0 and step.inside(params.reinjection_range)
-            injection = Injection.STRUCTURE if again else Injection.MATCHED
-            guidance = falling_guidance(params.injection_guidance, done, len(steps))
-            injected += 1
-            if not again:
-                rematch = matched % params.match_every == 0
-                matched += 1
-        strength = params.clean_latent_strength if step.inside(params.clean_latent_range) else 0.0
-        reanchor = not anchored and step.inside((params.reanchor_level, 0.0))
+        injected, guidance = Injected.NOTHING, 1.0
+        if inject and step.inside(injection.range):
+            every = injection.structure_every
+            again = every > 0 and injections % every == 0 and step.inside(injection.structure_range)
+            injected = Injected.STRUCTURE if again else Injected.MATCHED
+            guidance = falling_guidance(injection.swap_guidance_scale, done, len(steps))
+            injections += 1
+        reanchor = not anchored and step.inside((latent.reanchor_level, 0.0))
         anchored = anchored or reanchor
-        mixed = step.inside(params.noise_range)
+        mixed = step.inside(noise.range)
         plan.append(
             PlannedStep(
                 step,
-                injection,
-                strength,
-                step.inside(params.adain_range),
+                injected,
+                latent.warp_strength if step.inside(latent.warp_range) else 0.0,
+                step.inside(latent.adain_range),
                 reanchor=reanchor,
-                injection_guidance=guidance,
-                noise_mix=mix_noise(params.noise_mode, params.structure_strength) if mixed else REPLAYED,
-                rematch=rematch,
+                swap_guidance_scale=guidance,
+                noise_mix=mix_noise(noise.mode, noise.noise_map_scale) if mixed else REPLAYED,
             )
         )
     return plan

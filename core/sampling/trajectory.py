@@ -1,4 +1,4 @@
-"""The sampler: one loop, one call of the UNet per step.
+"""One seed's trajectory from noise to picture: the arithmetic of a step.
 
 Rows: `output` becomes the result; every `reference` is a noised appearance picture; `structure` is the noised target,
 which nothing edits. The output takes the structure row's noise map,
@@ -6,7 +6,7 @@ which nothing edits. The output takes the structure row's noise map,
     x_out[t-1] = mu(x_out[t]) + (x_structure[t-1] - mu(x_structure[t])),
 
 which replays the target exactly where nothing is rearranged (edit-friendly DDPM inversion, arXiv 2304.06140, without
-the separate inversion: `sigma_t z_t` of the two-stage form *is* the bracket). It holds because the structure row sees
+the separate inversion: `sigma_t z_t` of the two-stage form *is* the bracket). It holds because the structure row has
 the same prompt, guidance and sizes, is never edited, its draws are kept from one step to the next, and this arithmetic
 runs in float32 at least. The bracket is kept at the last step too, where sigma is 0. A `noise_mix` may replay the
 bracket in part, or put noise of the output's own in its place, at an equal level of noise.
@@ -14,9 +14,8 @@ bracket in part, or put noise of the output's own in its place, at an equal leve
 Re-anchoring makes the prediction of one step the picture that the structure row shows from there on. Until then the
 noise maps replay the target's edges in the target's colours, halos included; afterwards, in the new ones.
 
-Several references are several rows, and several seeds several such groups of rows, in the same call of the UNet.
-
-Matching the first two moments of latents inside masks.
+Rearranging the predicted clean latent is ours: feature injection alone barely moves colour in SDXL's layout, where no
+attention has the latent's own resolution and skip connections carry the target's colours past it.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,14 +26,20 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from core.injection.injection import FeatureInjection, Injection
-from core.matching.correspondence import TokenMap
+from core.images.shading import keep_shading
+from core.injection import Injected, Maps
+from core.matching.correspondence import Correspondence
+from core.matching.warp import rearrange_picture
 from core.models.noise import REPLAYED, NoiseDraws, NoiseMix, Step, add_noise, predict_clean, step_mean, step_sigma
-from core.models.unet import NoisePredictor
-from core.types import Latent, LatentMask, LatentPair, Rows
+from core.models.unet import SeedRows
+from core.models.vae import encode_closely
+from core.params.transfer import LatentParams
+from core.scene import Scene
+from core.types import EncodedRegion, Latent, LatentMask
 
-Rearrange = Callable[[int, TokenMap], Latent]
-"""A region's reference as a clean latent, rearranged by a map."""
+Warp = Callable[[EncodedRegion, Correspondence], Latent]
+"""A region's reference as a clean latent, rearranged by a correspondence."""
+EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -42,126 +47,114 @@ class PlannedStep:
     """One step and what is done in it."""
 
     step: Step
-    injection: Injection
-    clean_latent_strength: float
+    injected: Injected
+    warp_strength: float
+    """How far the predicted clean latent is drawn to the warped references."""
     adain: bool
     reanchor: bool = False
     """Whether the structure row becomes, from here on, the noised prediction of this step."""
-    injection_guidance: float = 1.0
+    swap_guidance_scale: float = 1.0
     noise_mix: NoiseMix = REPLAYED
-    rematch: bool = True
-    """Whether layers that match for themselves do so anew in this step, or use their last map again."""
 
 
 class Trajectory:
     """All rows of one seed on their way from noise to picture."""
 
-    def __init__(
-        self,
-        pairs: Sequence[LatentPair],
-        injection: FeatureInjection,
-        rearrange: Rearrange,
-        *,
-        first: PlannedStep,
-        eta: float,
-        prediction_type: str,
-        seed: int,
-    ) -> None:
-        self.injection = injection
-        self._pairs = pairs
-        self._rearrange = rearrange
+    def __init__(self, scene: Scene, warp: Warp, *, first: PlannedStep, eta: float, seed: int) -> None:
+        self._scene = scene
+        self._warp = warp
         self._eta = eta
-        self._prediction_type = prediction_type
         self._target_draws, self._reference_draws, self._output_draws = (NoiseDraws(seed, row) for row in (0, 1, 3))
-        target = pairs[0].target
-        alpha_bar = first.step.alpha_bar
+        target, alpha_bar = scene.target_latent, first.step.alpha_bar
         structure_noise = self._target_draws.like(target)
         self._structure = add_noise(target, structure_noise, alpha_bar)
         self._references = self._noised_references(alpha_bar)
         started = starting_noise(structure_noise, first.noise_mix, self._output_draws)
         self._output = add_noise(target, started, alpha_bar)
         self._anchor = target
-        self._mask = union([pair.target_mask for pair in pairs])
-        self._rearranged: list[Latent] = [pair.reference for pair in pairs]
-        self._rearranged_by: list[TokenMap | None] = [None] * len(pairs)
+        self._mask = union([region.target_latent_mask for region in scene.regions])
+        self._warped: list[Latent] = [region.reference_latent for region in scene.regions]
+        self._warped_by: list[Correspondence | None] = [None] * len(scene.regions)
 
     @property
     def output(self) -> Latent:
+        """The output row: noisy on the way, clean after the last step."""
         return self._output
 
-    def rows(self, planned: PlannedStep) -> Rows:
-        """What the network sees at a step: the references only where they are matched."""
-        references = self._references if planned.injection is Injection.MATCHED else []
-        return torch.cat([self._output, *references, self._structure])
+    def rows(self, planned: PlannedStep) -> SeedRows:
+        """The UNet's input at a step: the references only where they are matched."""
+        references = self._references if planned.injected is Injected.MATCHED else []
+        return SeedRows(self._output, tuple(references), self._structure)
 
-    def advance(self, planned: PlannedStep, noisy: Rows, predicted: Rows) -> Latent:
-        """Takes the step that the network's words for `noisy` mean; returns the output's predicted clean latent."""
-        step, mix, target = planned.step, planned.noise_mix, self._pairs[0].target
-        clean, noise = predict_clean(noisy, predicted, step.alpha_bar, self._prediction_type)
-        clean_output, clean_structure = clean[:1], clean[-1:]
-        if planned.clean_latent_strength:
-            clean_output = self._moved(clean_output, clean_structure, planned.clean_latent_strength)
-        mean_output = step_mean(clean_output, noise[:1], step, self._eta * mix.share)
+    def advance(self, planned: PlannedStep, predicted: SeedRows, maps: Maps) -> Latent:
+        """Takes one step by the UNet's output for `rows`, with one correspondence per region where there is one;
+        returns the output's predicted clean latent."""
+        step, mix, target = planned.step, planned.noise_mix, self._scene.target_latent
+        prediction_type = self._scene.models.prediction_type
+        clean_output, noise = predict_clean(self._output, predicted.output, step.alpha_bar, prediction_type)
+        structure_row = predict_clean(self._structure, predicted.structure, step.alpha_bar, prediction_type)
+        clean_structure, structure_noise = structure_row
+        if planned.warp_strength:
+            clean_output = self._drawn_to_references(clean_output, clean_structure, planned.warp_strength, maps)
+        mean_output = step_mean(clean_output, noise, step, self._eta * mix.share)
         if planned.reanchor:
             self._anchor = torch.lerp(target, clean_output, self._mask)
         structure = add_noise(self._anchor, self._target_draws.like(target), step.alpha_bar_prev)
         self._references = self._noised_references(step.alpha_bar_prev)
-        noise_map = structure - step_mean(clean_structure, noise[-1:], step, self._eta)
+        noise_map = structure - step_mean(clean_structure, structure_noise, step, self._eta)
         output = add_step_noise(mean_output, noise_map, mix, step_sigma(step, self._eta), self._output_draws)
         if planned.reanchor:
             output = structure
         if planned.adain:
-            for pair, reference in zip(self._pairs, self._references, strict=True):
-                output = masked_adain(output, reference, pair.target_mask, pair.reference_mask, pair.strength)
+            for region, reference in zip(self._scene.regions, self._references, strict=True):
+                masks = (region.target_latent_mask, region.reference_latent_mask)
+                output = masked_adain(output, reference, *masks, region.scale)
         self._structure = structure
         self._output = torch.lerp(structure, output, self._mask)
         return clean_output
 
     def _noised_references(self, alpha_bar: float) -> list[Latent]:
         """All of one draw: they never meet, and a further one changes nothing for the others."""
-        draw = self._reference_draws.like(self._pairs[0].reference)
-        return [add_noise(pair.reference, draw, alpha_bar) for pair in self._pairs]
+        regions = self._scene.regions
+        draw = self._reference_draws.like(regions[0].reference_latent)
+        return [add_noise(region.reference_latent, draw, alpha_bar) for region in regions]
 
-    def _moved(self, clean: Latent, clean_structure: Latent, strength: float) -> Latent:
-        """The output's prediction drawn towards the rearranged references; each is asked for once per map."""
+    def _drawn_to_references(self, clean: Latent, clean_structure: Latent, strength: float, maps: Maps) -> Latent:
+        """The output's prediction drawn towards the warped references; each is warped once per correspondence."""
         moved = clean
-        for region, (pair, token_map) in enumerate(zip(self._pairs, self.injection.last_maps, strict=True)):
-            if token_map is None:
+        for number, (region, found) in enumerate(zip(self._scene.regions, maps, strict=True)):
+            if found is None:
                 continue
-            if token_map is not self._rearranged_by[region]:
-                self._rearranged_by[region] = token_map
-                self._rearranged[region] = self._rearrange(region, token_map)
-            goal = torch.lerp(clean_structure, self._rearranged[region], pair.strength)
-            moved = move_towards(moved, goal, strength, believed(token_map, pair.target_mask))
+            if found is not self._warped_by[number]:
+                self._warped_by[number] = found
+                self._warped[number] = self._warp(region, found)
+            goal = torch.lerp(clean_structure, self._warped[number], region.scale)
+            weight = confidence_mask(found, region.target_latent_mask)
+            moved = move_towards(moved, goal, strength, weight)
         return moved
 
 
+def warp_picture(scene: Scene, params: LatentParams, region: EncodedRegion, found: Correspondence) -> Latent:
+    """The reference's picture warped onto the target, under the target's shading, and encoded amid the target's
+    surroundings, since a latent depends on what lies around it."""
+    target, mask = scene.target.picture, region.target_mask
+    moved = rearrange_picture(region.appearance, found, mask, guide=target)
+    moved = keep_shading(moved, target, mask, strength=params.shading_strength)
+    picture = torch.lerp(target, moved, mask)
+    return encode_closely(scene.models.vae, picture, region.reference_latent.dtype)
+
+
+def warp_latent(scene: Scene, params: LatentParams, region: EncodedRegion, found: Correspondence) -> Latent:
+    """The reference's latent warped as it is, which is cheap: for correspondences that serve a single step."""
+    return rearrange_picture(region.reference_latent[0], found, region.target_latent_mask)[None]
+
+
 def union(masks: Sequence[LatentMask]) -> LatentMask:
-    """Everything that any of the masks, which do not overlap, lets in."""
+    """The sum, at most 1, of masks that do not overlap."""
     total = masks[0]
     for mask in masks[1:]:
         total = total + mask
     return total.clamp(max=1.0)
-
-
-def predict_injected(predict_noise: NoisePredictor, trajectories: Sequence[Trajectory], planned: PlannedStep) -> Rows:
-    """What the network says of all rows; every output's, which is the first of its trajectory, drawn away from what
-    it says uninjected."""
-    noisy = torch.cat([trajectory.rows(planned) for trajectory in trajectories])
-    _tell(trajectories, planned.injection, planned.rematch)
-    predicted = predict_noise(noisy, planned.step.timestep)
-    if planned.injection_guidance != 1.0:
-        _tell(trajectories, Injection.NONE, False)
-        every = len(noisy) // len(trajectories)
-        without = predict_noise(noisy[::every], planned.step.timestep)
-        predicted[::every] = without + planned.injection_guidance * (predicted[::every] - without)
-    return predicted
-
-
-def _tell(trajectories: Sequence[Trajectory], mode: Injection, rematch: bool) -> None:
-    for trajectory in trajectories:
-        trajectory.injection.mode = mode
-        trajectory.injection.rematch = rematch
 
 
 def add_step_noise(mean: Latent, noise_map: Latent, mix: NoiseMix, sigma: float, draws: NoiseDraws) -> Latent:
@@ -177,39 +170,9 @@ def starting_noise(structure_noise: Latent, mix: NoiseMix, draws: NoiseDraws) ->
     return add_step_noise(torch.zeros_like(structure_noise), structure_noise, mix, 1.0, draws)
 
 
-def denoise(
-    predict_noise: NoisePredictor,
-    trajectories: Sequence[Trajectory],
-    plan: Sequence[PlannedStep],
-    *,
-    after_step: Callable[[int, Latent], None],
-) -> list[Latent]:
-    """Sample all trajectories along `plan` and return the output's clean latent of each.
-
-    `after_step(done, predicted_clean)` is called after every step with the first one's prediction, and may raise to
-    stop the run.
-    """
-    for done, planned in enumerate(plan, start=1):
-        predicted = predict_injected(predict_noise, trajectories, planned)
-        parts = predicted.chunk(len(trajectories))
-        clean = [
-            trajectory.advance(planned, trajectory.rows(planned), part)
-            for trajectory, part in zip(trajectories, parts, strict=True)
-        ]
-        after_step(done, clean[0])
-    return [trajectory.output for trajectory in trajectories]
-
-
-EPSILON = 1e-5
-
-
 def masked_adain(
-    content: Float[Tensor, "1 channels height width"],
-    style: Float[Tensor, "1 channels height width"],
-    content_mask: Float[Tensor, "height width"],
-    style_mask: Float[Tensor, "height width"],
-    strength: float = 1.0,
-) -> Float[Tensor, "1 channels height width"]:
+    content: Latent, style: Latent, content_mask: LatentMask, style_mask: LatentMask, strength: float = 1.0
+) -> Latent:
     """AdaIN (Huang and Belongie, arXiv 1703.06868, eq. 8) between masks: inside its mask the content takes the mean and
     standard deviation, by channel, that the style has inside its own; outside it stays. Masks are weights, 0 to 1, and
     not all 0; a `strength` below 1 goes only so far."""
@@ -220,19 +183,19 @@ def masked_adain(
 
 
 def _moments(
-    latent: Float[Tensor, "1 channels height width"], mask: Float[Tensor, "height width"]
-) -> tuple[Float[Tensor, "1 channels 1 1"], Float[Tensor, "1 channels 1 1"]]:
+    latent: Latent, mask: LatentMask
+) -> tuple[Float[Tensor, "1 latent_channels 1 1"], Float[Tensor, "1 latent_channels 1 1"]]:
     weight = mask.to(latent.dtype) / mask.to(latent.dtype).sum()
     mean = (latent * weight).sum((-2, -1), keepdim=True)
     variance = ((latent - mean) ** 2 * weight).sum((-2, -1), keepdim=True)
     return mean, (variance + EPSILON).sqrt()
 
 
-def believed(matches: TokenMap, mask: LatentMask) -> LatentMask:
-    """`mask`, and less of it where matches are doubted."""
-    if matches.confidence is None:
+def confidence_mask(found: Correspondence, mask: LatentMask) -> LatentMask:
+    """`mask` times the confidence of the matches."""
+    if found.confidence is None:
         return mask
-    plane = matches.confidence.unflatten(0, matches.grid)[None, None].to(mask.dtype)
+    plane = found.confidence.unflatten(0, found.grid)[None, None].to(mask.dtype)
     return mask * F.interpolate(plane, size=mask.shape, mode="bilinear", align_corners=False)[0, 0]
 
 

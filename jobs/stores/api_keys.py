@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from redis import Redis
 
-from jobs.base import Carried
+from jobs.base import StoredModel
 from jobs.errors import KeyRefused, KeyUnknown
 from jobs.schema import check_name
 from jobs.settings import JobSettings
@@ -35,7 +35,7 @@ class Scope(StrEnum):
     """Both, and what concerns the whole service."""
 
 
-class ApiKey(Carried):
+class ApiKey(StoredModel):
     """All that is known of a key, but for its secret."""
 
     id: str

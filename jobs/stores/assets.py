@@ -10,9 +10,12 @@ to delete is never the one that was uploaded a moment ago.
 import secrets
 from datetime import UTC, datetime
 
-from jobs.base import Carried
+from redis import Redis
+
+from jobs.base import StoredModel
 from jobs.errors import AssetNotFound, TooManyAssets
 from jobs.schema import check_name
+from jobs.settings import JobSettings
 from jobs.stores.scripts import Scripts
 
 RETRY_WHEN_FULL_S = 60.0
@@ -20,7 +23,7 @@ UPLOAD_S = 3600.0
 """What was stored and not kept after this time never will be."""
 
 
-class Asset(Carried):
+class Asset(StoredModel):
     """A picture that was checked and re-encoded."""
 
     id: str
@@ -46,10 +49,10 @@ def new_copy_id() -> str:
 class Assets:
     """Every method raises StoreUnavailable when Redis cannot serve."""
 
-    def __init__(self, scripts: Scripts, *, keep_s: int, at_most: int) -> None:
-        self._scripts = scripts
-        self._keep_ms = keep_s * 1000
-        self._at_most = at_most
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
+        self._keep_ms = settings.asset_s * 1000
+        self._at_most = settings.max_assets_per_tenant
 
     def renew(self, asset_id: str, *, tenant: str) -> tuple[Asset, datetime] | None:
         """The asset, which begins its time anew, and when it ends; None when there is none."""
@@ -82,7 +85,7 @@ class Assets:
         return found
 
     def end(self, asset_id: str, *, tenant: str) -> Asset:
-        """Forgets an asset; its object is the caller's to delete, then `forget_ended` of the chores, or the
+        """Forgets an asset; its object is the caller's to delete, then `forget_asset` of the cleanup queue, or the
         collector's. Raises AssetNotFound."""
         asset, _ = self.get(asset_id, tenant=tenant)
         if self._scripts.call("assets_end", asset_id, tenant, asset.copy_id) != 1:

@@ -6,27 +6,30 @@ its jobs and is kept for as long as that one, so no job of it outlives its input
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from jobs.base import Carried
+from redis import Redis
+
+from jobs.base import StoredModel
 from jobs.errors import BatchGone, BatchNotFound, IdempotencyKeyInUse, InvalidTransition, StoreUnavailable
 from jobs.schema import JobSpec, Metadata, Status, check_name
 from jobs.settings import JobSettings
-from jobs.stores.idempotency import SubmissionKey, full, reserved
+from jobs.stores.idempotency import IdempotencyKey, queue_full, reserve_id
 from jobs.stores.records import moment
 from jobs.stores.scripts import Scripts, fields_of
+from jobs.stores.ticket_queue import TicketQueue
 
 BATCH_MAX = 1000
 TICKETS_AT_ONCE = 32
 """Enough to wake the workers; the reaper issues the others."""
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
-HOLD_S = 120.0
+RESERVATION_S = 120.0
 """As of a submission: storing the inputs of a batch takes longer."""
 
 
-class Member(Carried):
+class Member(StoredModel):
     """One job of a batch."""
 
     custom_id: str
@@ -35,7 +38,7 @@ class Member(Carried):
     status: Status
 
 
-class Batch(Carried):
+class Batch(StoredModel):
     """A batch as the store keeps it."""
 
     id: str
@@ -48,7 +51,7 @@ class Batch(Carried):
     """When the last of its jobs ended."""
 
 
-class BatchPage(Carried):
+class BatchPage(StoredModel):
     """Part of a listing, newest batch first."""
 
     items: list[Batch]
@@ -56,7 +59,7 @@ class BatchPage(Carried):
     """Cursor of the following page; absent on the last."""
 
 
-class Planned(NamedTuple):
+class PlannedJob(NamedTuple):
     """A job that a batch is to have."""
 
     custom_id: str
@@ -65,26 +68,26 @@ class Planned(NamedTuple):
 
 
 class Batches:
-    """Every method raises StoreUnavailable when Redis cannot serve. `ring` issues so many tickets."""
+    """Every method raises StoreUnavailable when Redis cannot serve. Safe to share between threads."""
 
-    def __init__(self, scripts: Scripts, settings: JobSettings, ring: Callable[[int], None]) -> None:
-        self._scripts = scripts
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
+        self._tickets = TicketQueue(redis, settings.prefix)
         self._settings = settings
-        self._ring = ring
 
-    def reserve(self, batch_id: str, *, tenant: str, key: SubmissionKey | None = None) -> Batch | None:
-        """As `Submissions.reserve`, for a batch."""
-        answer = reserved(self._scripts, batch_id, tenant, key, HOLD_S)
+    def reserve(self, batch_id: str, *, tenant: str, key: IdempotencyKey | None = None) -> Batch | None:
+        """As `Reservations.reserve`, for a batch."""
+        answer = reserve_id(self._scripts, batch_id, tenant, key, RESERVATION_S)
         return None if answer is None else _read(answer)
 
     def submit(
         self,
-        jobs: Sequence[Planned],
+        jobs: Sequence[PlannedJob],
         *,
         batch_id: str,
         tenant: str,
         metadata: Metadata,
-        key: SubmissionKey | None = None,
+        key: IdempotencyKey | None = None,
     ) -> Batch:
         """Queues all of the jobs, which agree in kind, priority, deadline and ttl. The same batch again is the one that
         is there.
@@ -103,11 +106,11 @@ class Batches:
         )
         assert isinstance(answer, list)
         if answer[0] in (b"full", b"tenant full"):
-            raise full(answer[0], settings.max_queued)
+            raise queue_full(answer[0], settings.max_queued)
         if answer[0] == b"superseded":
             raise IdempotencyKeyInUse("Another submission took this key meanwhile.")
         if answer[0] == b"created":
-            self._ring(min(len(jobs), TICKETS_AT_ONCE))
+            self._tickets.wake_workers(min(len(jobs), TICKETS_AT_ONCE))
         return _read(answer[1])
 
     def get(self, batch_id: str, *, tenant: str) -> Batch:

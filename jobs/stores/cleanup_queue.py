@@ -5,16 +5,19 @@ An entry stays on its list until it is forgotten, so work that was begun and not
 
 from typing import Literal
 
+from redis import Redis
+
+from jobs.settings import JobSettings
 from jobs.stores.scripts import Scripts
 
-Chore = Literal["expiring", "leftovers", "reserved", "ending"]
+Task = Literal["expiring", "leftovers", "reserved", "ending"]
 
 
-class Chores:
+class CleanupQueue:
     """Every method raises StoreUnavailable when Redis cannot serve."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
 
     def expired(self, limit: int) -> list[tuple[str, str]]:
         """(tenant, job id) of jobs whose retention is over and whose objects may still be there."""
@@ -46,11 +49,11 @@ class Chores:
         """Call it when the object of an ended asset is deleted. `asset` is asset id/copy id."""
         self._forget("ending", tenant, asset)
 
-    def _due(self, chore: Chore, age_s: float, limit: int) -> list[tuple[str, str]]:
-        answer = self._scripts.call("due", chore, int(age_s * 1000), limit)
+    def _due(self, task: Task, age_s: float, limit: int) -> list[tuple[str, str]]:
+        answer = self._scripts.call("due", task, int(age_s * 1000), limit)
         assert isinstance(answer, list)
         pairs = (member.decode().split("/", 1) for member in answer)
         return [(tenant, job_id) for tenant, job_id in pairs]
 
-    def _forget(self, chore: Chore, tenant: str, job_id: str) -> None:
-        self._scripts.call("forget", chore, tenant, job_id)
+    def _forget(self, task: Task, tenant: str, job_id: str) -> None:
+        self._scripts.call("forget", task, tenant, job_id)

@@ -2,51 +2,54 @@
 
 A submission may carry a key of the client's choice. The first one with a key holds it; the job is created and its
 first answer kept under the key in one script, so whoever comes with the key later, also because an answer was lost,
-gets that answer and no second job. A holder that dies loses the key after `HOLD_S`.
+gets that answer and no second job. A holder that dies loses the key after `RESERVATION_S`.
 """
 
 import hashlib
 from typing import NamedTuple
 
+from redis import Redis
+
 from jobs.errors import IdempotencyKeyInUse, IdempotencyKeyReused, JobGone, QueueFull, TooManyJobs
 from jobs.schema import Record
+from jobs.settings import JobSettings
 from jobs.stores.records import Snapshot, read_record
 from jobs.stores.scripts import Scripts
 
 RETRY_WHEN_FULL_S = 5.0
-HOLD_S = 15.0
+RESERVATION_S = 15.0
 """A holder that is slower than this and finds the key with another has its job refused."""
 
 
-class SubmissionKey(NamedTuple):
+class IdempotencyKey(NamedTuple):
     name: str
-    """Becomes part of a Redis key: made by `named`."""
+    """Becomes part of a Redis key: made by `of`."""
     fingerprint: str
     """Hash of everything that the client asked for."""
 
     @classmethod
-    def named(cls, given: str, fingerprint: str) -> "SubmissionKey":
+    def of(cls, given: str, fingerprint: str) -> "IdempotencyKey":
         """`given` is the client's own word, of any characters."""
         return cls(hashlib.sha256(given.encode()).hexdigest(), fingerprint)
 
 
-class Submissions:
+class Reservations:
     """Every method raises StoreUnavailable when Redis cannot serve."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
 
-    def reserve(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None) -> Record | None:
+    def reserve(self, job_id: str, *, tenant: str, key: IdempotencyKey | None = None) -> Record | None:
         """Call it before anything is stored under the job's id. Returns the first answer if the key has one; then
         store nothing.
 
         Raises IdempotencyKeyInUse while another submission with this key goes on, IdempotencyKeyReused when it asked
         for something else, and JobGone when its job has been deleted.
         """
-        answer = reserved(self._scripts, job_id, tenant, key, HOLD_S)
+        answer = reserve_id(self._scripts, job_id, tenant, key, RESERVATION_S)
         return None if answer is None else read_record(answer)
 
-    def withdraw(self, job_id: str, *, tenant: str, key: SubmissionKey | None = None, stored: bool = False) -> None:
+    def withdraw(self, job_id: str, *, tenant: str, key: IdempotencyKey | None = None, stored: bool = False) -> None:
         """Gives a reservation up, so that the key can be used again. A submitted job stays as it is.
 
         With `stored` something may have been left under the job's id: the collector goes on looking after it.
@@ -54,12 +57,12 @@ class Submissions:
         self._scripts.call("withdraw", job_id, tenant, key.name if key else "", int(stored))
 
 
-def reserved(
-    scripts: Scripts, wanted_id: str, tenant: str, key: SubmissionKey | None, hold_s: float
+def reserve_id(
+    scripts: Scripts, wanted_id: str, tenant: str, key: IdempotencyKey | None, reservation_s: float
 ) -> Snapshot | None:
-    """What `Submissions.reserve` does, for whatever is to have the id."""
+    """What `Reservations.reserve` does, for whatever is to have the id."""
     name, fingerprint = key or ("", "")
-    answer = scripts.call("reserve", wanted_id, tenant, name, fingerprint, int(hold_s * 1000))
+    answer = scripts.call("reserve", wanted_id, tenant, name, fingerprint, int(reservation_s * 1000))
     assert isinstance(answer, list)
     match answer[0]:
         case b"other":
@@ -74,7 +77,7 @@ def reserved(
     return None
 
 
-def full(answer: bytes, bound: int) -> QueueFull:
+def queue_full(answer: bytes, bound: int) -> QueueFull:
     """What to raise when a submission script answers so."""
     if answer == b"tenant full":
         return TooManyJobs("This tenant has too many unfinished jobs.", retry_after_s=RETRY_WHEN_FULL_S)

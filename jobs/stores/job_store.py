@@ -1,5 +1,9 @@
 """The job store: the only writer of job records.
 
+    submit -> claim -> renew, report_progress -> commit | fail | finish_canceled
+                 ^                                |
+                 └───── hand_back, or release/an expired lease and reap
+
 Every transition is one Lua script that compares status and attempt and then writes, so two processes
 never both succeed and a worker that lost its job can change nothing. The attempt number is the fencing
 token. All clocks are Redis TIME. Decisions worth knowing:
@@ -14,10 +18,9 @@ import secrets
 import time
 from base64 import b32hexencode
 
-import structlog
 from redis import Redis
 
-from jobs.errors import IdempotencyKeyInUse, InvalidTransition, JobGone, JobNotFound, StoreUnavailable
+from jobs.errors import IdempotencyKeyInUse, InvalidTransition, JobGone, JobNotFound
 from jobs.schema import (
     Claim,
     JobError,
@@ -29,24 +32,18 @@ from jobs.schema import (
     ReapReport,
     Record,
     Status,
-    WorkerPresence,
+    WorkerReport,
     check_name,
 )
 from jobs.settings import JobSettings
-from jobs.stores.assets import Assets
-from jobs.stores.batches import Batches
-from jobs.stores.cleanup_queue import Chores
-from jobs.stores.idempotency import SubmissionKey, Submissions, full
-from jobs.stores.outbox import Outbox
+from jobs.stores.idempotency import IdempotencyKey, queue_full
 from jobs.stores.records import read_record
 from jobs.stores.scripts import Scripts
 from jobs.stores.ticket_queue import TicketQueue
-from jobs.stores.webhook_secrets import WebhookSecrets
 
 PAGE_LIMIT = 1000
 LOOKED_AT_MOST = 2000
 _WORKER_LOST = JobError(code="worker_lost", message="The worker died or stalled on every attempt at this job.")
-log = structlog.get_logger()
 
 
 def new_job_id() -> str:
@@ -62,16 +59,10 @@ class JobStore:
     def __init__(self, redis: Redis, settings: JobSettings) -> None:
         self._settings = settings
         self._scripts = Scripts(redis, settings.prefix)
-        self.submissions = Submissions(self._scripts)
-        self.chores = Chores(self._scripts)
-        self.outbox = Outbox(self._scripts, keep_s=settings.retention_s)
-        self.webhook_secrets = WebhookSecrets(self._scripts)
-        self.assets = Assets(self._scripts, keep_s=settings.asset_s, at_most=settings.max_assets_per_tenant)
         self._tickets = TicketQueue(redis, settings.prefix)
-        self.batches = Batches(self._scripts, settings, self._ring)
         self._claim_nonces: dict[str, str] = {}
 
-    # --- the user's side ----------------------------------------------------------------------------------
+    # --- the way of a job -----------------------------------------------------------------------------------
 
     def submit(
         self,
@@ -79,7 +70,7 @@ class JobStore:
         *,
         job_id: str,
         tenant: str = "local",
-        key: SubmissionKey | None = None,
+        key: IdempotencyKey | None = None,
     ) -> Record:
         """Queues a job and wakes a worker. Higher priority goes first, within the tenant.
 
@@ -90,81 +81,24 @@ class JobStore:
         """
         check_name("job id", job_id)
         check_name("tenant", tenant)
-        bound = self._settings.max_queued
-        kept = (key.name if key else "", self._settings.idempotency_s)
-        terms = (*kept, self._settings.max_active_per_tenant or 0, spec.deadline_s or 0, spec.ttl_s or 0)
+        settings = self._settings
         answer = self._scripts.call(
-            "submit", job_id, tenant, spec.priority, spec.model_dump_json(), bound, *terms, spec.kind
+            "submit",
+            *(job_id, tenant, spec.priority, spec.model_dump_json(), settings.max_queued),
+            *(key.name if key else "", settings.idempotency_s),
+            *(settings.max_active_per_tenant or 0, spec.deadline_s or 0, spec.ttl_s or 0, spec.kind),
         )
         assert isinstance(answer, list)
         match answer[0]:
             case b"full" | b"tenant full":
-                raise full(answer[0], bound)
+                raise queue_full(answer[0], settings.max_queued)
             case b"taken":
                 raise InvalidTransition("This job id is in use.")
             case b"superseded":
                 raise IdempotencyKeyInUse("Another submission took this key meanwhile.")
             case b"created":
-                self._ring()
+                self._tickets.wake_workers()
         return read_record(answer[1])
-
-    def get(self, job_id: str, *, tenant: str) -> Record:
-        """Raises JobNotFound (also for another tenant's job) and JobGone."""
-        return self._found(self._scripts.call("get", job_id, tenant))
-
-    def place(self, *, tenant: str, priority: int) -> int:
-        """`queue_position` of a job that this tenant would submit now."""
-        answer = self._scripts.call("place", tenant, priority)
-        assert isinstance(answer, int)
-        return answer
-
-    def list_jobs(
-        self,
-        *,
-        tenant: str,
-        kind: JobKind | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-        status: Status | None = None,
-    ) -> Page:
-        """Newest first, `limit` 1 to 1000 at a time. `cursor` is the `next` of the page before.
-
-        With a kind or a status a page may be short, even empty, and not be the last: of all jobs a bounded number is
-        looked at.
-
-        Raises ValueError for anything else.
-        """
-        if not 1 <= limit <= PAGE_LIMIT:
-            raise ValueError(f"limit {limit} is outside 1 to {PAGE_LIMIT}")
-        if cursor is not None and not re.fullmatch(r"[0-9]{1,15}", cursor):
-            raise ValueError("not a cursor of this listing")
-        highest = f"({cursor}" if cursor else "+inf"
-        answer = self._scripts.call("list", tenant, highest, limit, status or "", LOOKED_AT_MOST, kind or "")
-        assert isinstance(answer, list)
-        last, snapshots = answer
-        items = [read_record(snapshot) for snapshot in snapshots]
-        return Page(items=items, next=last.decode() if last else None)
-
-    def request_cancel(self, job_id: str, *, tenant: str) -> Record:
-        """Queued jobs are canceled at once, running ones become `canceling`; any other state stays as it is.
-
-        Raises JobNotFound and JobGone.
-        """
-        return self._found(self._scripts.call("cancel", job_id, tenant, *self._settings.keeping))
-
-    def delete(self, job_id: str, *, tenant: str) -> None:
-        """Forgets a job that waits or is over; its objects are the caller's to delete, then `forget` it, or the
-        collector's.
-
-        Raises InvalidTransition while a worker has the job, JobNotFound and JobGone.
-        """
-        answer = self._scripts.call("delete", job_id, tenant, *self._settings.keeping)
-        if answer not in (b"deleted", b"gone", None):
-            raise InvalidTransition("A worker has this job; cancel it first.")
-        if answer != b"deleted":
-            self._found(answer)
-
-    # --- the worker's side --------------------------------------------------------------------------------
 
     def claim(self, worker_id: str) -> Claim | None:
         """Takes the next job in line and a lease on it. None when nothing waits."""
@@ -204,31 +138,27 @@ class JobStore:
         """canceling -> canceled. False when the claim is not current or no cancel has been asked for."""
         return self._finish(claim, Status.CANCELED, "") is Status.CANCELED
 
-    def release(self, claim: Claim) -> bool:
-        """Ends the lease now, on behalf of a worker that is dead: the next round of the reaper takes the job."""
-        return self._scripts.call("release", claim.record.id, claim.attempt) is not None
+    # --- back to the queue ----------------------------------------------------------------------------------
 
     def hand_back(self, claim: Claim) -> bool:
         """Puts an unfinished job back to its old place in the line, not counted against `max_attempts`."""
         answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._settings.keeping)
         if answer != b"queued":
             return answer == b"canceled"
-        self._ring()
+        self._tickets.wake_workers()
         return True
 
-    # --- upkeep -------------------------------------------------------------------------------------------
+    def release(self, claim: Claim) -> bool:
+        """Ends the lease now, on behalf of a worker that is dead: the next round of the reaper takes the job."""
+        return self._scripts.call("release", claim.record.id, claim.attempt) is not None
 
     def reap(self) -> ReapReport:
         """Takes jobs from dead workers, expires late ones, replaces lost tickets. One process at a time works."""
         pause_ms = int(self._settings.reap_every_s * 500)
         answer = self._scripts.call(
             "reap",
-            max(1, pause_ms),
-            self._lease_ms(),
-            self._settings.max_attempts,
-            *self._settings.keeping,
-            _WORKER_LOST.model_dump_json(),
-            self._tickets.key,
+            *(max(1, pause_ms), self._lease_ms(), self._settings.max_attempts, *self._settings.keeping),
+            *(_WORKER_LOST.model_dump_json(), self._tickets.key),
         )
         if answer is None:
             return ReapReport()
@@ -238,30 +168,78 @@ class JobStore:
             self._tickets.issue(missing)
         return ReapReport(requeued=requeued, failed=failed, canceled=canceled, tickets=missing, expired=expired)
 
-    def announce(self, presence: WorkerPresence) -> None:
-        """Says what a worker is doing. Forgotten after two lease times unless said again."""
-        check_name("worker id", presence.worker_id)
-        self._scripts.call("announce", presence.worker_id, presence.model_dump_json(), 2 * self._lease_ms())
+    # --- what a client sees and asks for --------------------------------------------------------------------
 
-    def workers(self) -> list[WorkerPresence]:
-        answer = self._scripts.call("workers")
+    def get(self, job_id: str, *, tenant: str) -> Record:
+        """Raises JobNotFound (also for another tenant's job) and JobGone."""
+        return self._found(self._scripts.call("get", job_id, tenant))
+
+    def list_jobs(
+        self,
+        *,
+        tenant: str,
+        kind: JobKind | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        status: Status | None = None,
+    ) -> Page:
+        """Newest first, `limit` 1 to 1000 at a time. `cursor` is the `next` of the page before.
+
+        With a kind or a status a page may be short, even empty, and not be the last: of all jobs a bounded number is
+        looked at.
+
+        Raises ValueError for anything else.
+        """
+        if not 1 <= limit <= PAGE_LIMIT:
+            raise ValueError(f"limit {limit} is outside 1 to {PAGE_LIMIT}")
+        if cursor is not None and not re.fullmatch(r"[0-9]{1,15}", cursor):
+            raise ValueError("not a cursor of this listing")
+        highest = f"({cursor}" if cursor else "+inf"
+        answer = self._scripts.call("list", tenant, highest, limit, status or "", LOOKED_AT_MOST, kind or "")
         assert isinstance(answer, list)
-        return [WorkerPresence.model_validate_json(presence) for presence in answer]
+        last, snapshots = answer
+        items = [read_record(snapshot) for snapshot in snapshots]
+        return Page(items=items, next=last.decode() if last else None)
 
-    def key_for(self, purpose: str) -> bytes:
-        """A secret that all processes of the API share: drawn when first asked for, kept as long as Redis keeps it."""
-        answer = self._scripts.call("key_for", purpose, secrets.token_hex(32))
-        assert isinstance(answer, bytes)
+    def next_position(self, *, tenant: str, priority: int) -> int:
+        """`queue_position` of a job that this tenant would submit now."""
+        answer = self._scripts.call("place", tenant, priority)
+        assert isinstance(answer, int)
         return answer
 
-    # --- inside -------------------------------------------------------------------------------------------
+    def request_cancel(self, job_id: str, *, tenant: str) -> Record:
+        """Queued jobs are canceled at once, running ones become `canceling`; any other state stays as it is.
 
-    def _ring(self, count: int = 1) -> None:
-        # The jobs are accepted already; without a ticket they only wait for the reaper's next round.
-        try:
-            self._tickets.issue(count)
-        except StoreUnavailable:
-            log.warning("ticket.missed")
+        Raises JobNotFound and JobGone.
+        """
+        return self._found(self._scripts.call("cancel", job_id, tenant, *self._settings.keeping))
+
+    def delete(self, job_id: str, *, tenant: str) -> None:
+        """Forgets a job that waits or is over. Its objects are then the garbage collector's, or the caller's to
+        delete and then to take from the cleanup queue.
+
+        Raises InvalidTransition while a worker has the job, JobNotFound and JobGone.
+        """
+        answer = self._scripts.call("delete", job_id, tenant, *self._settings.keeping)
+        if answer not in (b"deleted", b"gone", None):
+            raise InvalidTransition("A worker has this job; cancel it first.")
+        if answer != b"deleted":
+            self._found(answer)
+
+    # --- workers --------------------------------------------------------------------------------------------
+
+    def report_worker(self, report: WorkerReport) -> None:
+        """Stores what a worker reports of itself. Forgotten after two lease times unless it reports again."""
+        check_name("worker id", report.worker_id)
+        self._scripts.call("announce", report.worker_id, report.model_dump_json(), 2 * self._lease_ms())
+
+    def workers(self) -> list[WorkerReport]:
+        """The last report of every worker that is alive."""
+        answer = self._scripts.call("workers")
+        assert isinstance(answer, list)
+        return [WorkerReport.model_validate_json(report) for report in answer]
+
+    # --- inside ---------------------------------------------------------------------------------------------
 
     def _finish(self, claim: Claim, outcome: Status, payload: str) -> Status | None:
         arguments = (claim.record.id, claim.attempt, outcome, *self._settings.keeping, payload)

@@ -10,8 +10,11 @@ import json
 import secrets
 from typing import Literal, NamedTuple
 
+from redis import Redis
+
 from jobs.errors import DeliveryNotFound
 from jobs.schema import Record, check_name
+from jobs.settings import JobSettings
 from jobs.stores.records import read_delivery, read_record
 from jobs.stores.scripts import Scripts, fields_of
 from jobs.webhooks import Delivery
@@ -20,7 +23,7 @@ Outcome = Literal["delivered", "retry", "failed", "gone"]
 TEST_EVENT = "test"
 
 
-class Parcel(NamedTuple):
+class ClaimedDelivery(NamedTuple):
     """An event in the hands of one process. `attempt` is the fencing token of its settlement."""
 
     id: str
@@ -37,19 +40,18 @@ class Parcel(NamedTuple):
 class Outbox:
     """Every method raises StoreUnavailable when Redis cannot serve. Safe to share between threads."""
 
-    def __init__(self, scripts: Scripts, *, keep_s: int) -> None:
-        """`keep_s` is how long it is known how a delivery went."""
-        self._scripts = scripts
-        self._keep_s = keep_s
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
+        self._keep_s = settings.retention_s
 
-    def claim(self, *, lease_s: float, max_attempts: int, at_once_per_tenant: int) -> Parcel | None:
+    def claim(self, *, lease_s: float, max_attempts: int, at_once_per_tenant: int) -> ClaimedDelivery | None:
         """Takes the next event that is due. None when there is none, or none of a tenant with places left."""
         limits = (int(lease_s * 1000), max_attempts, at_once_per_tenant, self._keep_s)
         answer = self._scripts.call("outbox_claim", *limits)
         if answer is None:
             return None
         fields = fields_of(answer)
-        return Parcel(
+        return ClaimedDelivery(
             id=fields["id"],
             tenant=fields["tenant"],
             event=fields["event"],
@@ -60,14 +62,20 @@ class Outbox:
         )
 
     def settle(
-        self, parcel: Parcel, outcome: Outcome, *, http_status: int | None = None, error: str = "", pause_s: float = 0
+        self,
+        delivery: ClaimedDelivery,
+        outcome: Outcome,
+        *,
+        http_status: int | None = None,
+        error: str = "",
+        pause_s: float = 0,
     ) -> bool:
         """Says how the attempt went; with `retry` there is another after `pause_s`. False: another attempt has begun.
 
         `gone` fails this delivery and all others of the same job, now and later.
         """
         said = (http_status or "", error, int(pause_s * 1000), self._keep_s)
-        return self._scripts.call("outbox_settle", parcel.id, parcel.attempt, outcome, *said) is not None
+        return self._scripts.call("outbox_settle", delivery.id, delivery.attempt, outcome, *said) is not None
 
     def post_test(self, tenant: str, url: str) -> str:
         """Puts an event of no job into the outbox; returns its id."""

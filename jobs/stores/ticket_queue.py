@@ -4,17 +4,20 @@ Which job that is, is decided by the claim script. So a lost ticket delays a job
 issues another, and a ticket too many finds nothing to do.
 """
 
+import structlog
 from redis import Redis
 from rq import Queue
 from rq.queue import EnqueueData
 from rq.serializers import JSONSerializer
 
+from jobs.errors import StoreUnavailable
 from jobs.stores.connection import redis_errors
 
 TASK_NAME = "worker.tasks.run_next"
 TICKET_TTL_S = 86_400
 FAILED_TICKET_TTL_S = 60
 _BATCH = 100
+log = structlog.get_logger()
 
 
 class TicketQueue:
@@ -32,6 +35,13 @@ class TicketQueue:
             for start in range(0, count, _BATCH):
                 tickets = [self._ticket() for _ in range(min(_BATCH, count - start))]
                 self._queue.enqueue_many(tickets)
+
+    def wake_workers(self, count: int = 1) -> None:
+        """As `issue`, when it is no harm if Redis cannot serve: the jobs then wait for the reaper's next round."""
+        try:
+            self.issue(count)
+        except StoreUnavailable:
+            log.warning("ticket.missed")
 
     @staticmethod
     def _ticket() -> EnqueueData:

@@ -10,10 +10,12 @@ import secrets
 from datetime import UTC, datetime
 
 from pydantic import Field
+from redis import Redis
 
-from jobs.base import Carried
+from jobs.base import StoredModel
 from jobs.errors import SecretUnknown
 from jobs.schema import check_name
+from jobs.settings import JobSettings
 from jobs.stores.scripts import Scripts, fields_of
 
 BYTES = 32
@@ -21,7 +23,7 @@ _ID = re.compile(r"[0-9a-f]{8}")
 _OVERLAP_MAX_S = 366 * 86_400
 
 
-class WebhookSecret(Carried):
+class WebhookSecret(StoredModel):
     id: str
     token: str = Field(repr=False)
     """`whsec_` and base64, as the libraries for Standard Webhooks take it."""
@@ -36,8 +38,8 @@ class WebhookSecret(Carried):
 class WebhookSecrets:
     """Every method raises StoreUnavailable when Redis cannot serve. Safe to share between threads."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
+    def __init__(self, redis: Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings.prefix)
 
     def create(self, tenant: str, *, overlap_s: int | None = None) -> WebhookSecret:
         """A further secret: what is sent from now on is signed with it too. With `overlap_s` the older ones end then.

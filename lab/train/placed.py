@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from core.matching.windows import AS_IT_IS, frame_around, look_through
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from core.images.geometry import AffineMap, extent, token_places
-from core.matching.windows import AS_IT_IS, frame_around, look_through
 from lab.scenes import PART_ID
 from lab.train.dataset import SceneSet
 

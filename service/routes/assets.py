@@ -7,7 +7,7 @@ from typing import Annotated
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Response
 
-from jobs.errors import AssetNotFound, InvalidImage, JobsError
+from jobs.errors import AssetNotFound, JobsError
 from jobs.stores.assets import Asset, asset_key, new_copy_id
 from service.dependencies import Called, Caller
 from service.errors import Problem
@@ -16,6 +16,7 @@ from service.openapi.responses import IMAGE_CODES, form_body, headers, problems
 from service.schemas.job import FieldError, StoredAsset
 from service.schemas.submission import AssetForm
 from service.submissions.body import uploaded_asset
+from uploads.errors import InvalidImage
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
 
@@ -71,7 +72,7 @@ def _renewed(data: bytes, caller: Caller) -> StoredAsset | None:
     """The asset when it is there already. When it is not, a store of objects that hangs is found out here, before
     anything is decoded for it."""
     asset_id = hashlib.sha256(data).hexdigest()
-    known = caller.store.assets.renew(asset_id, tenant=caller.tenant)
+    known = caller.stores.assets.renew(asset_id, tenant=caller.tenant)
     if known is not None:
         return StoredAsset.of(*known, caller.settings.public_url)
     caller.objects.require_answer(asset_key(caller.tenant, asset_id, new_copy_id()))
@@ -80,7 +81,7 @@ def _renewed(data: bytes, caller: Caller) -> StoredAsset | None:
 
 def _kept(data: bytes, caller: Caller) -> tuple[StoredAsset, bool]:
     """The asset, and whether this upload is the one that is kept."""
-    assets, asset_id = caller.store.assets, hashlib.sha256(data).hexdigest()
+    assets, asset_id = caller.stores.assets, hashlib.sha256(data).hexdigest()
     try:
         picture = caller.request.app.state.decoders.check_picture(data)
     except InvalidImage as error:
@@ -110,7 +111,7 @@ def _kept(data: bytes, caller: Caller) -> tuple[StoredAsset, bool]:
 )
 def get_asset(asset_id: AssetId, caller: Called) -> StoredAsset:
     """Tells whether a picture has to be uploaded again."""
-    return StoredAsset.of(*caller.store.assets.get(asset_id, tenant=caller.tenant), caller.settings.public_url)
+    return StoredAsset.of(*caller.stores.assets.get(asset_id, tenant=caller.tenant), caller.settings.public_url)
 
 
 @router.delete(
@@ -123,9 +124,9 @@ def get_asset(asset_id: AssetId, caller: Called) -> StoredAsset:
 )
 def delete_asset(asset_id: AssetId, caller: Called) -> None:
     """Jobs that were submitted with it have copies of their own and are not affected."""
-    asset = caller.store.assets.end(asset_id, tenant=caller.tenant)
+    asset = caller.stores.assets.end(asset_id, tenant=caller.tenant)
     try:
         caller.objects.delete(asset_key(caller.tenant, asset.id, asset.copy_id))
-        caller.store.chores.forget_asset(caller.tenant, f"{asset.id}/{asset.copy_id}")
+        caller.stores.cleanup_queue.forget_asset(caller.tenant, f"{asset.id}/{asset.copy_id}")
     except JobsError:
         log.warning("objects.left", asset_id=asset_id)  # the collector has it on its list

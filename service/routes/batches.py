@@ -96,7 +96,7 @@ async def create_batch(
 )
 def list_batches(caller: Called, limit: Limit = 20, cursor: Cursor = None) -> BatchPage:
     """One page of batches. Go on with `cursor` while `next` is not null."""
-    page = caller.store.batches.list_batches(tenant=caller.tenant, limit=limit, cursor=cursor)
+    page = caller.stores.batches.list_batches(tenant=caller.tenant, limit=limit, cursor=cursor)
     return BatchPage(items=[Batch.of(each, caller.settings.public_url) for each in page.items], next=page.next)
 
 
@@ -114,7 +114,7 @@ def list_batches(caller: Called, limit: Limit = 20, cursor: Cursor = None) -> Ba
 )
 def get_batch(batch_id: BatchId, response: Response, caller: Called, if_none_match: IfNoneMatch = "") -> object:
     """To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds."""
-    return _answer(caller.store.batches.get(batch_id, tenant=caller.tenant), response, caller, if_none_match)
+    return _answer(caller.stores.batches.get(batch_id, tenant=caller.tenant), response, caller, if_none_match)
 
 
 @router.get(
@@ -133,7 +133,7 @@ async def follow_batch(batch_id: BatchId, caller: Called, last_event_id: LastEve
     seen."""
 
     def look() -> Batch:
-        return Batch.of(caller.store.batches.get(batch_id, tenant=caller.tenant), caller.settings.public_url)
+        return Batch.of(caller.stores.batches.get(batch_id, tenant=caller.tenant), caller.settings.public_url)
 
     return await follow(look, "batch", last_event_id, caller, every_s=EVENTS_EVERY_S)
 
@@ -153,7 +153,7 @@ def list_batch_items(
     cursor: Cursor = None,
 ) -> BatchItems:
     """In the order in which they were given. Go on with `cursor` while `next` is not null."""
-    batch = caller.store.batches.get(batch_id, tenant=caller.tenant)
+    batch = caller.stores.batches.get(batch_id, tenant=caller.tenant)
     start = int(cursor or 0)
     found = [
         (position, member)
@@ -180,7 +180,7 @@ def list_batch_items(
 def get_batch_results(batch_id: BatchId, caller: Called) -> StreamingResponse:
     """Jobs that are not over have no line yet: look again when `status` is `ended`. Each line is
     `{"custom_id": …, "transfer": …}` with the whole record and fresh links to its files."""
-    batch = caller.store.batches.get(batch_id, tenant=caller.tenant)
+    batch = caller.stores.batches.get(batch_id, tenant=caller.tenant)
     name = f'attachment; filename="plumage-batch-{batch.id}.jsonl"'
     return StreamingResponse(
         _lines(batch, caller), media_type="application/jsonl", headers={"Content-Disposition": name}
@@ -201,7 +201,7 @@ def get_batch_results(batch_id: BatchId, caller: Called) -> StreamingResponse:
 def cancel_batch(batch_id: BatchId, response: Response, caller: Called) -> object:
     """Safe to repeat. Its queued jobs are canceled at once, running ones go through `canceling`, and those that are
     over stay as they are."""
-    batch = caller.store.batches.cancel(batch_id, tenant=caller.tenant)
+    batch = caller.stores.batches.cancel(batch_id, tenant=caller.tenant)
     response.status_code = 200 if batch.finished_at else 202
     return Batch.of(batch, caller.settings.public_url)
 
@@ -217,7 +217,7 @@ def cancel_batch(batch_id: BatchId, response: Response, caller: Called) -> objec
 def delete_batch(batch_id: BatchId, caller: Called) -> None:
     """Removes the batch, its jobs and all of their pictures. Jobs that wait are taken out of the line; while one runs,
     cancel first. From then on all of these ids are a 410. The bytes in the object store follow within minutes."""
-    caller.store.batches.delete(batch_id, tenant=caller.tenant)
+    caller.stores.batches.delete(batch_id, tenant=caller.tenant)
 
 
 def _answer(batch: StoredBatch, response: Response, caller: Caller, if_none_match: str) -> Batch | Response:
@@ -232,7 +232,7 @@ def _lines(batch: StoredBatch, caller: Caller) -> Iterator[bytes]:
         if not Status(member.status).terminal:
             continue
         try:
-            transfer = caller.show(caller.store.get(member.job_id, tenant=caller.tenant))
+            transfer = caller.show(caller.stores.jobs.get(member.job_id, tenant=caller.tenant))
         except (JobNotFound, JobGone):
             transfer = None
         yield BatchResult(custom_id=member.custom_id, transfer=transfer).model_dump_json().encode() + b"\n"

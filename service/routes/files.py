@@ -32,7 +32,7 @@ def get_file(
     key = caller.links.key(token)
     tenant, job_id = owner_of(key)
     try:
-        record = caller.store.get(job_id, tenant=tenant)
+        record = caller.stores.jobs.get(job_id, tenant=tenant)
     except JobNotFound as error:
         raise Problem("job_gone") from error
     for stored in result_of(record).files:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from jobs.errors import JobsError
 from jobs.objects import ObjectStore
-from jobs.schema import WorkerPresence, WorkerState
+from jobs.schema import WorkerReport, WorkerState
 from jobs.stores.job_store import JobStore
 from service.dependencies import Called
 from service.errors import Problem
@@ -34,7 +34,7 @@ async def check_live() -> Alive:
 def check_ready(caller: Called) -> Readiness:
     """200 when Redis answers, the object store can be written and at least one worker is warm. Otherwise a
     problem whose `checks` say what is missing."""
-    checks = [*_redis_and_worker(caller.store), _check("objects", lambda: _write_probe(caller.objects))]
+    checks = [*_redis_and_worker(caller.stores.jobs), _check("objects", lambda: _write_probe(caller.objects))]
     missing = [check for check in checks if not check.ok]
     if missing:
         detail = "; ".join(f"{check.name}: {check.detail}" for check in missing)
@@ -43,7 +43,7 @@ def check_ready(caller: Called) -> Readiness:
 
 
 def _redis_and_worker(store: JobStore) -> list[Check]:
-    workers: list[WorkerPresence] = []
+    workers: list[WorkerReport] = []
 
     def ask() -> str:
         workers.extend(store.workers())

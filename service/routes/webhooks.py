@@ -41,7 +41,7 @@ async def test_webhook(asked: WebhookTest, caller: Called) -> Delivery:
     """Sends one event of the type `test` to the URL, signed and delivered as all others are but tried once only, and
     waits for what becomes of it: up to half a minute."""
     await run_sync(caller.require_deliverable, asked.url)
-    outbox = caller.store.outbox
+    outbox = caller.stores.outbox
     delivery_id = await run_sync(outbox.post_test, caller.tenant, asked.url)
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline and not caller.request.app.state.stopping:

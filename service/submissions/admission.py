@@ -19,17 +19,18 @@ from jobs.errors import (
     ObjectsUnavailable,
     StoreUnavailable,
 )
-from jobs.inputs import Expected, InputKeys
+from jobs.inputs import ExpectedInputs, InputKeys
 from jobs.objects import ObjectStore, input_key, input_prefix
 from jobs.schema import JobSpec, Output, Record, Status
-from jobs.stores.idempotency import SubmissionKey
-from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.idempotency import IdempotencyKey
+from jobs.stores.job_store import new_job_id
+from jobs.stores.redis_stores import RedisStores
 from service.errors import Problem
 from service.schemas.job import FieldError
 from service.schemas.submission import Painted, Submission
 from service.submissions.capability import require_models
 from service.submissions.inputs import Given, Sources, check_pictures, fingerprint, transparency_refused
-from uploads.decoder_pool import Decoders
+from uploads.decoder_pool import DecoderPool
 from uploads.images import CheckedPicture
 
 RANDOM_SEEDS = 2**53
@@ -50,9 +51,9 @@ def drawn_seed() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    store: JobStore
+    stores: RedisStores
     objects: ObjectStore
-    decoders: Decoders
+    decoders: DecoderPool
     sources: Sources
     decodes: CapacityLimiter
 
@@ -64,7 +65,7 @@ class Admission:
         """
         key = None
         if idempotency_key:
-            key = SubmissionKey.named(idempotency_key, await run_sync(fingerprint, form))
+            key = IdempotencyKey.of(idempotency_key, await run_sync(fingerprint, form))
 
         async def prepare() -> Storing[JobSpec]:
             return partial(self._stored, form, await self.sources.open(form.parts, form.pointer, tenant))
@@ -86,7 +87,7 @@ class Admission:
         if record.status not in RETRIED:
             state = "has succeeded" if record.status.terminal else "has not ended"
             raise Problem("invalid_transition", f"The job {state}.", extra={"job_status": record.status})
-        key = SubmissionKey.named(idempotency_key, f"retry of {record.id}") if idempotency_key else None
+        key = IdempotencyKey.of(idempotency_key, f"retry of {record.id}") if idempotency_key else None
 
         async def prepare() -> Storing[JobSpec]:
             return partial(self._copied, record.spec)
@@ -94,12 +95,12 @@ class Admission:
         return await self._job(prepare, record.tenant, key)
 
     async def _job(
-        self, prepare: Callable[[], Awaitable[Storing[JobSpec]]], tenant: str, key: SubmissionKey | None
+        self, prepare: Callable[[], Awaitable[Storing[JobSpec]]], tenant: str, key: IdempotencyKey | None
     ) -> tuple[Record, bool]:
         def submit(spec: JobSpec, job_id: str) -> Record:
-            return self.store.submit(spec, job_id=job_id, tenant=tenant, key=key)
+            return self.stores.jobs.submit(spec, job_id=job_id, tenant=tenant, key=key)
 
-        return await self.admitted(prepare, self.store.submissions.reserve, submit, tenant, key)
+        return await self.admitted(prepare, self.stores.reservations.reserve, submit, tenant, key)
 
     async def admitted(
         self,
@@ -107,7 +108,7 @@ class Admission:
         reserve: Callable[..., T | None],
         submit: Callable[[S, str], T],
         tenant: str,
-        key: SubmissionKey | None,
+        key: IdempotencyKey | None,
     ) -> tuple[T, bool]:
         """What `submit` makes of what `prepare` says how to store, under a new id that `reserve` holds until then; or
         the first answer to the same submission, and then the second value is true."""
@@ -137,7 +138,7 @@ class Admission:
                     raise
             await anyio.sleep(LOOK_EVERY_S)
 
-    def _require_objects(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
+    def _require_objects(self, job_id: str, tenant: str, key: IdempotencyKey | None) -> None:
         """A store that hangs is found out at once, and not by each picture in its turn."""
         try:
             self.objects.require_answer(input_key(tenant, job_id, "target.png"))
@@ -151,7 +152,7 @@ class Admission:
         submit: Callable[[S, str], T],
         job_id: str,
         tenant: str,
-        key: SubmissionKey | None,
+        key: IdempotencyKey | None,
     ) -> T:
         try:
             stored = store(job_id, tenant)
@@ -193,8 +194,8 @@ class Admission:
         )
 
     def _checked(self, form: Submission, given: Mapping[str, Given]) -> tuple[dict[str, CheckedPicture], Output]:
-        require_models(self.store, form.params)
-        pictures = check_pictures(given, Expected.by(form.params), self.decoders, form.pointer)
+        require_models(self.stores.jobs, form.params)
+        pictures = check_pictures(given, ExpectedInputs.of(form.params), self.decoders, form.pointer)
         output = form.output if isinstance(form, Painted) else Output()
         if transparency_refused(output, pictures["target"].has_alpha):
             wrong = FieldError(pointer="/output/background", code="missing", message="Give a colour to put behind it.")
@@ -203,7 +204,7 @@ class Admission:
 
     def _copied(self, spec: JobSpec, job_id: str, tenant: str) -> JobSpec:
         """The same with inputs of its own, which live as long as the new job."""
-        require_models(self.store, spec.params)
+        require_models(self.stores.jobs, spec.params)
         keys: dict[str, str] = {}
         for part, key in spec.inputs.parts.items():
             keys[part] = input_key(tenant, job_id, f"{part}.png")
@@ -213,16 +214,16 @@ class Admission:
                 raise Problem("inputs_gone") from error
         return spec.model_copy(update={"inputs": InputKeys.of(keys), "batch": None})
 
-    def _release(self, job_id: str, tenant: str, key: SubmissionKey | None, stored: bool = True) -> None:
+    def _release(self, job_id: str, tenant: str, key: IdempotencyKey | None, stored: bool = True) -> None:
         """Of a store that failed: nothing can be deleted there now, so the collector keeps its task if `stored`."""
         try:
-            self.store.submissions.withdraw(job_id, tenant=tenant, key=key, stored=stored)
+            self.stores.reservations.withdraw(job_id, tenant=tenant, key=key, stored=stored)
         except JobsError:
             log.warning("submission.held", job_id=job_id)  # until the reservation of its key ends
 
-    def _give_up(self, job_id: str, tenant: str, key: SubmissionKey | None) -> None:
+    def _give_up(self, job_id: str, tenant: str, key: IdempotencyKey | None) -> None:
         try:
             self.objects.delete_prefix(input_prefix(tenant, job_id))
-            self.store.submissions.withdraw(job_id, tenant=tenant, key=key)
+            self.stores.reservations.withdraw(job_id, tenant=tenant, key=key)
         except JobsError:
             log.warning("inputs.orphaned", job_id=job_id)  # the reservation stays, and with it the collector's task

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from jobs.errors import InvalidImage
-from jobs.inputs import Expected, InputKeys
+from jobs.inputs import ExpectedInputs, InputKeys
 from jobs.objects import input_key
 from jobs.schema import JobSpec
 from jobs.stores.assets import Asset
-from jobs.stores.batches import Batch, Planned
-from jobs.stores.idempotency import SubmissionKey
+from jobs.stores.batches import Batch, PlannedJob
+from jobs.stores.idempotency import IdempotencyKey
 from jobs.stores.job_store import new_job_id
 from service.errors import Problem, refuse
 from service.schemas.batch_request import BatchJob, BatchRequest
@@ -21,6 +20,7 @@ from service.schemas.job import FieldError
 from service.submissions.admission import Admission, drawn_seed
 from service.submissions.capability import require_models
 from service.submissions.inputs import Given, pointer_to_item, require_room, transparency_refused
+from uploads.errors import InvalidImage
 
 COPIES_AT_ONCE = 8
 
@@ -38,21 +38,21 @@ class BatchAdmission:
         if idempotency_key:
             asked = {"kind": "batch", "fields": form.model_dump(mode="json")}
             digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-            key = SubmissionKey.named(idempotency_key, digest)
-        batches = self.admission.store.batches
+            key = IdempotencyKey.of(idempotency_key, digest)
+        batches = self.admission.stores.batches
 
-        async def prepare() -> partial[list[Planned]]:
+        async def prepare() -> partial[list[PlannedJob]]:
             return partial(self._stored, form)
 
-        def submit(jobs: list[Planned], batch_id: str) -> Batch:
+        def submit(jobs: list[PlannedJob], batch_id: str) -> Batch:
             return batches.submit(jobs, batch_id=batch_id, tenant=tenant, metadata=form.metadata, key=key)
 
         return await self.admission.admitted(prepare, batches.reserve, submit, tenant, key)
 
-    def _stored(self, form: BatchRequest, batch_id: str, tenant: str) -> list[Planned]:
+    def _stored(self, form: BatchRequest, batch_id: str, tenant: str) -> list[PlannedJob]:
         """Checks everything, then puts each picture once under the batch's id."""
-        require_models(self.admission.store, form.params)
-        expected = Expected.by(form.params)
+        require_models(self.admission.stores.jobs, form.params)
+        expected = ExpectedInputs.of(form.params)
         given = self._assets(form, tenant)
         masks = self._checked(form, expected, given)
         used = {form.assets_of(item)[part] for item in form.items for part in expected.all_pictures}
@@ -74,7 +74,7 @@ class BatchAdmission:
             )
 
         return [
-            Planned(item.custom_id, new_job_id(), _spec(form, item, keys_of(item), batch_id)) for item in form.items
+            PlannedJob(item.custom_id, new_job_id(), _spec(form, item, keys_of(item), batch_id)) for item in form.items
         ]
 
     def _assets(self, form: BatchRequest, tenant: str) -> dict[str, Given]:
@@ -95,7 +95,7 @@ class BatchAdmission:
         refuse(errors)
         return found
 
-    def _checked(self, form: BatchRequest, expected: Expected, given: Mapping[str, Given]) -> dict[str, bytes]:
+    def _checked(self, form: BatchRequest, expected: ExpectedInputs, given: Mapping[str, Given]) -> dict[str, bytes]:
         """The masks, ready for the workers, by the id of their asset. A mask goes with one size only."""
         masks: dict[str, bytes] = {}
         errors: list[FieldError] = []
@@ -123,7 +123,12 @@ class BatchAdmission:
         return masks
 
     def _too_much(
-        self, form: BatchRequest, position: int, target: Asset, sizes: Mapping[str, tuple[int, int]], expected: Expected
+        self,
+        form: BatchRequest,
+        position: int,
+        target: Asset,
+        sizes: Mapping[str, tuple[int, int]],
+        expected: ExpectedInputs,
     ) -> list[FieldError]:
         """What of one job no worker could take, or no file of the wanted kind hold."""
         errors = []

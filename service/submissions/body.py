@@ -157,14 +157,14 @@ def _admission(caller: Called) -> Admission:
     state, settings = caller.request.app.state, caller.settings
     decodes: CapacityLimiter = state.decode_limiter
     sources = Sources(
-        caller.store,
+        caller.stores.assets,
         caller.objects,
         state.picture_outbound,
         state.fetch_limiter,
         settings.max_picture_bytes,
         settings.url_timeout_s,
     )
-    return Admission(caller.store, caller.objects, state.decoders, sources, decodes)
+    return Admission(caller.stores, caller.objects, state.decoders, sources, decodes)
 
 
 Admitting = Annotated[Admission, Depends(_admission)]

@@ -18,5 +18,5 @@ def require_models(store: JobStore, params: TransferParams) -> None:
         return
     warm = [worker for worker in store.workers() if worker.state in _WARM]
     for model in sorted(needed):
-        if any(model not in worker.held for worker in warm):
+        if any(model not in worker.optional_models for worker in warm):
             raise Problem("model_not_configured", f"{how_to_configure(model)}.", extra={"model": model})

@@ -56,7 +56,7 @@ class DryRun(Answer):
 def estimate(store: JobStore, tenant: str, kind: JobKind, priority: int, pictures: int) -> Estimate:
     """Raises StoreUnavailable. Of a job that makes so many pictures; those in front of it are taken to be like the
     latest ones."""
-    place = store.place(tenant=tenant, priority=priority)
+    place = store.next_position(tenant=tenant, priority=priority)
     page = store.list_jobs(tenant=tenant, kind=kind, status=Status.SUCCEEDED, limit=LOOK_BACK)
     runs = [(run, len(record.spec.seeds)) for record in page.items if (run := _run_s(record)) is not None]
     of_job = median(run for run, _ in runs) if runs else None

@@ -18,18 +18,18 @@ from anyio.to_thread import run_sync
 from fastapi import UploadFile
 from starlette.datastructures import UploadFile as ReceivedFile
 
-from jobs.errors import AssetNotFound, InvalidImage, ObjectNotFound, UrlError
-from jobs.inputs import PARTS, Expected, by_part
+from jobs.errors import AssetNotFound, ObjectNotFound
+from jobs.inputs import PARTS, ExpectedInputs, by_part
 from jobs.objects import ObjectStore
 from jobs.schema import Output
-from jobs.stores.assets import Asset, asset_key
-from jobs.stores.job_store import JobStore
+from jobs.stores.assets import Asset, Assets, asset_key
 from service.errors import Problem, refuse
-from service.outbound import Outbound
+from service.outbound import Outbound, UrlError
 from service.schemas.batch_request import BatchRequest
 from service.schemas.job import FieldError
 from service.schemas.submission import MatchingForm, NamedPicture, Submission, pointer_in_json
-from uploads.decoder_pool import Decoders
+from uploads.decoder_pool import DecoderPool
+from uploads.errors import InvalidImage
 from uploads.images import CheckedPicture
 
 Source = UploadFile | NamedPicture
@@ -48,7 +48,7 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    store: JobStore
+    assets: Assets
     objects: ObjectStore
     outbound: Outbound | None
     """None: URLs are refused."""
@@ -89,7 +89,7 @@ class Sources:
     def of_asset(self, asset_id: str, tenant: str) -> Given:
         """Raises Problem `asset_not_found`, and StoreUnavailable."""
         try:
-            asset, _ = self.store.assets.get(asset_id, tenant=tenant)
+            asset, _ = self.assets.get(asset_id, tenant=tenant)
         except AssetNotFound as error:
             raise Problem(error.code, str(error)) from error
         return Given(partial(self._read, asset, tenant), asset)
@@ -129,7 +129,7 @@ Pointer = Callable[[str], str]
 
 def require_parts(form: Submission) -> None:
     """Raises Problem `invalid_request` unless exactly what regions name is there, and as files in a form."""
-    expected = Expected.by(form.params)
+    expected = ExpectedInputs.of(form.params)
     errors = _missing(expected, form.parts, form.pointer) + _needless(expected, form.parts, form.pointer)
     if isinstance(form, MatchingForm):
         errors += [
@@ -142,7 +142,7 @@ def require_parts(form: Submission) -> None:
 
 def require_parts_of_each(batch: BatchRequest) -> None:
     """Raises Problem `invalid_request` unless every job of the batch has exactly what regions name."""
-    expected = Expected.by(batch.params)
+    expected = ExpectedInputs.of(batch.params)
     errors = _needless(expected, by_part(batch.pictures, batch.masks), pointer_in_json)
     for position, item in enumerate(batch.items):
         errors += _missing(expected, batch.assets_of(item), partial(pointer_to_item, position))
@@ -154,12 +154,12 @@ def pointer_to_item(position: int, part: str) -> str:
     return f"/items/{position}{pointer_in_json(part)}"
 
 
-def _missing(expected: Expected, given: Iterable[str], pointer: Pointer) -> list[FieldError]:
+def _missing(expected: ExpectedInputs, given: Iterable[str], pointer: Pointer) -> list[FieldError]:
     missing = expected.missing(given)
     return [FieldError(pointer=pointer(part), code="missing", message="A region names it.") for part in missing]
 
 
-def _needless(expected: Expected, given: Iterable[str], pointer: Pointer) -> list[FieldError]:
+def _needless(expected: ExpectedInputs, given: Iterable[str], pointer: Pointer) -> list[FieldError]:
     needless = expected.needless(part for part in given if part not in PARTS)
     return [
         FieldError(pointer=pointer(part), code="extra_forbidden", message="No region names it.") for part in needless
@@ -190,7 +190,7 @@ quarter. Target, reference and their masks alone never reach it."""
 
 
 def check_pictures(
-    given: Mapping[str, Given], expected: Expected, decoders: Decoders, pointer: Pointer
+    given: Mapping[str, Given], expected: ExpectedInputs, decoders: DecoderPool, pointer: Pointer
 ) -> dict[str, CheckedPicture]:
     """The given pictures by part. Raises one Problem that names every refused one."""
     pictures: dict[str, CheckedPicture] = {}
@@ -216,7 +216,7 @@ def check_pictures(
     return pictures
 
 
-def require_room(sizes: Iterable[tuple[int, int, bool]], decoders: Decoders) -> None:
+def require_room(sizes: Iterable[tuple[int, int, bool]], decoders: DecoderPool) -> None:
     """Raises InvalidImage when the pictures of one job have too many pixels together: width, height and whether it is
     a mask, of each."""
     quarters = sum(width * height * (1 if mask else 4) for width, height, mask in sizes)

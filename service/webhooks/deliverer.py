@@ -19,15 +19,15 @@ from anyio.to_thread import run_sync
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from jobs.errors import ObjectsUnavailable, StoreUnavailable, UrlError, UrlRefused
+from jobs.errors import ObjectsUnavailable, StoreUnavailable
 from jobs.logs import configure_logs
 from jobs.objects import ObjectStore
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
-from jobs.stores.job_store import JobStore
-from jobs.stores.outbox import TEST_EVENT, Outbox, Outcome, Parcel
+from jobs.stores.outbox import TEST_EVENT, ClaimedDelivery, Outbox, Outcome
+from jobs.stores.redis_stores import RedisStores
 from jobs.stores.webhook_secrets import WebhookSecrets
-from service.outbound import Outbound
+from service.outbound import Outbound, UrlError, UrlRefused
 from service.settings import ServiceSettings
 from service.signed_urls import links_of
 from service.webhooks.payload import body_of, headers_of, webhook_outbound
@@ -83,7 +83,7 @@ class Deliverer:
         secrets: WebhookSecrets,
         settings: DeliverySettings,
         outbound: Outbound,
-        body_of: Callable[[Parcel], bytes],
+        body_of: Callable[[ClaimedDelivery], bytes],
     ) -> None:
         """`body_of` may raise StoreUnavailable and ObjectsUnavailable; the event is then sent later."""
         self._outbox = outbox
@@ -109,42 +109,42 @@ class Deliverer:
     async def _begin(self, sending: TaskGroup) -> bool:
         """Whether there was something to send."""
         try:
-            parcel = await run_sync(self._claim)
+            delivery = await run_sync(self._claim)
         except StoreUnavailable as error:
             log.warning("webhooks.waiting", reason=error.code)
             return False
-        if parcel is not None:
-            sending.start_soon(self._deliver, parcel)
-        return parcel is not None
+        if delivery is not None:
+            sending.start_soon(self._deliver, delivery)
+        return delivery is not None
 
-    async def _deliver(self, parcel: Parcel) -> None:
+    async def _deliver(self, delivery: ClaimedDelivery) -> None:
         try:
-            verdict = await self._attempt(parcel)
-            last = parcel.event == TEST_EVENT or parcel.attempt >= self._settings.max_attempts
+            verdict = await self._attempt(delivery)
+            last = delivery.event == TEST_EVENT or delivery.attempt >= self._settings.max_attempts
             outcome: Outcome = "failed" if verdict.outcome == "retry" and last else verdict.outcome
-            pause_s = max(self._pause_s(parcel.attempt), min(verdict.wait_s, self._settings.longest_pause_s))
+            pause_s = max(self._pause_s(delivery.attempt), min(verdict.wait_s, self._settings.longest_pause_s))
             status, error = verdict.http_status, verdict.error
-            settle = partial(self._outbox.settle, parcel, outcome, http_status=status, error=error, pause_s=pause_s)
+            settle = partial(self._outbox.settle, delivery, outcome, http_status=status, error=error, pause_s=pause_s)
             await run_sync(settle)
-            ids = {"webhook": parcel.id, "tenant": parcel.tenant, "attempt": parcel.attempt}
+            ids = {"webhook": delivery.id, "tenant": delivery.tenant, "attempt": delivery.attempt}
             log.info("webhook.sent", **ids, outcome=outcome, http_status=status, error=error)
         except (StoreUnavailable, ObjectsUnavailable):
-            log.warning("webhook.unsettled", webhook=parcel.id)  # sent once more when the lease has ended
+            log.warning("webhook.unsettled", webhook=delivery.id)  # sent once more when the lease has ended
         except Exception:
-            log.exception("webhook.fault", webhook=parcel.id)  # as above; one event must not stop all others
+            log.exception("webhook.fault", webhook=delivery.id)  # as above; one event must not stop all others
         finally:
             self._places.release()
 
-    async def _attempt(self, parcel: Parcel) -> Verdict:
+    async def _attempt(self, delivery: ClaimedDelivery) -> Verdict:
         """Raises StoreUnavailable, and ObjectsUnavailable when a link cannot be made."""
-        secrets = await run_sync(self._secrets.of, parcel.tenant)
+        secrets = await run_sync(self._secrets.of, delivery.tenant)
         if not secrets:
             return Verdict("retry", error="no_secret")
-        body = await run_sync(self._body_of, parcel)
-        headers = {"Content-Type": "application/json", **headers_of(parcel.id, body, secrets, int(time.time()))}
+        body = await run_sync(self._body_of, delivery)
+        headers = {"Content-Type": "application/json", **headers_of(delivery.id, body, secrets, int(time.time()))}
         try:
             reply = await self._outbound.send(
-                "POST", parcel.url, content=body, headers=headers, max_bytes=0, timeout_s=self._settings.timeout_s
+                "POST", delivery.url, content=body, headers=headers, max_bytes=0, timeout_s=self._settings.timeout_s
             )
         except UrlError as error:
             return Verdict("failed" if isinstance(error, UrlRefused) else "retry", error=error.code)
@@ -172,11 +172,11 @@ def deliverer() -> Deliverer:
     jobs, service, settings = JobSettings(), ServiceSettings(), DeliverySettings()
     if jobs.redis_url is None:
         raise ValueError("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own")
-    store = JobStore(connect_redis(jobs.redis_url), jobs)
+    stores = RedisStores.open(connect_redis(jobs.redis_url), jobs)
     # A store that cannot sign, or is not to, is not opened: what sends webhooks needs no way to it and no folder.
     signer = None if service.links_by_api or jobs.objects_url is None else ObjectStore.from_settings(jobs)
-    body = partial(body_of, public_url=service.public_url, file=links_of(service, store, signer).file)
-    return Deliverer(store.outbox, store.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
+    body = partial(body_of, public_url=service.public_url, file=links_of(service, stores.shared_secrets, signer).file)
+    return Deliverer(stores.outbox, stores.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
 
 
 async def deliver_until_stopped(deliverer: Deliverer) -> None:

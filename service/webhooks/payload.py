@@ -14,12 +14,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.errors import UrlRefused
 from jobs.schema import JobKind
-from jobs.stores.outbox import Parcel
+from jobs.stores.outbox import ClaimedDelivery
 from jobs.stores.webhook_secrets import WebhookSecret, WebhookSecrets
 from service.errors import Problem
-from service.outbound import Outbound, Unguarded
+from service.outbound import Outbound, Unguarded, UrlRefused
 from service.schemas.job import FieldError, FileOf, Matching, Transfer
 
 URI: dict[str, Any] = {"format": "uri", "examples": ["https://app.example/plumage"]}
@@ -36,17 +35,17 @@ class WebhookTest(BaseModel):
 SHOWN: dict[JobKind, type[Transfer] | type[Matching]] = {JobKind.TRANSFER: Transfer, JobKind.MATCHES: Matching}
 
 
-def body_of(parcel: Parcel, public_url: str | None, file: FileOf) -> bytes:
+def body_of(delivery: ClaimedDelivery, public_url: str | None, file: FileOf) -> bytes:
     """`type`, `timestamp` and `data`: the job as it was when it came to this state, with links that are made now.
 
     Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made.
     """
-    data, kind = {}, parcel.event
-    if parcel.record is not None:
-        record = parcel.record.model_copy(update={"deliveries": ()})
+    data, kind = {}, delivery.event
+    if delivery.record is not None:
+        record = delivery.record.model_copy(update={"deliveries": ()})
         shown = SHOWN[record.spec.kind].of(record, public_url, file)
-        data, kind = shown.model_dump(mode="json"), f"{record.spec.kind}.{parcel.event}"
-    happened = datetime.fromtimestamp(parcel.created_ms / 1000, UTC)
+        data, kind = shown.model_dump(mode="json"), f"{record.spec.kind}.{delivery.event}"
+    happened = datetime.fromtimestamp(delivery.created_ms / 1000, UTC)
     event = {"type": kind, "timestamp": happened.isoformat().replace("+00:00", "Z"), "data": data}
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -11,15 +11,17 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from cli.stack.embedded import EmbeddedRedis, start_redis
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.objects import ObjectStore
-from jobs.schema import JobError, Status, WorkerPresence, WorkerState
+from jobs.schema import JobError, Status, WorkerReport, WorkerState
 from jobs.settings import JobSettings
 from jobs.stores.api_keys import ApiKeys, Scope
 from jobs.stores.connection import connect_redis
-from jobs.stores.idempotency import SubmissionKey
-from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.idempotency import IdempotencyKey
+from jobs.stores.job_store import new_job_id
 from jobs.stores.outbox import Outcome
+from jobs.stores.redis_stores import RedisStores
+from jobs.stores.shared_secrets import SharedSecrets
 from jobs.stores.ticket_queue import TASK_NAME
 from jobs.webhooks import Webhook
 from service.middleware.auth import Rates
@@ -48,10 +50,10 @@ def everything(server: EmbeddedRedis) -> Iterator[Redis]:
         yield client
 
 
-def store_of(server: EmbeddedRedis, role: Role, tmp_path: Path) -> JobStore:
+def stores_of(server: EmbeddedRedis, role: Role, tmp_path: Path) -> RedisStores:
     url = as_role(server.url, role)
     settings = JobSettings(redis_url=url, data_dir=tmp_path, lease_s=0.3, reap_every_s=0.02)
-    return JobStore(connect_redis(url), settings)
+    return RedisStores.open(connect_redis(url), settings)
 
 
 @pytest.mark.parametrize("role", get_args(Role))
@@ -111,22 +113,22 @@ def test_a_worker_sees_no_keys(server: EmbeddedRedis) -> None:
         for act in (stolen.list_keys, partial(stolen.authenticate, token), partial(stolen.create, "a", [Scope.ADMIN])):
             with pytest.raises(ResponseError, match=REFUSED):
                 act()
-        signing = JobStore(api, settings).key_for("links")
-        assert JobStore(api, settings).key_for("links") == signing
+        signing = SharedSecrets(api, settings).get("links")
+        assert SharedSecrets(api, settings).get("links") == signing
         with pytest.raises(ResponseError, match=REFUSED):
-            JobStore(worker, settings).key_for("links")
+            SharedSecrets(worker, settings).get("links")
         keys.revoke(key.id)
         assert Rates(api, "plumage", "2/minute").count(key.id).remaining == 1
 
 
 @pytest.mark.usefixtures("everything")
 def test_what_signs_webhooks_is_seen_by_the_api_and_by_what_sends_them(server: EmbeddedRedis, tmp_path: Path) -> None:
-    api, webhooks, worker = (store_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
+    api, webhooks, worker = (stores_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
     secret = api.webhook_secrets.create("acme")
     assert webhooks.webhook_secrets.of("acme") == [secret]
-    assert webhooks.key_for("links") == api.key_for("links")
+    assert webhooks.shared_secrets.get("links") == api.shared_secrets.get("links")
     with pytest.raises(ResponseError, match=REFUSED):
-        webhooks.key_for("else")
+        webhooks.shared_secrets.get("else")
     for act in (worker.webhook_secrets.of, worker.webhook_secrets.create):
         with pytest.raises(ResponseError, match=REFUSED):
             act("acme")
@@ -140,77 +142,77 @@ def test_what_signs_webhooks_is_seen_by_the_api_and_by_what_sends_them(server: E
 def test_events_are_written_by_those_who_change_the_state_and_sent_by_another(
     server: EmbeddedRedis, tmp_path: Path
 ) -> None:
-    api, webhooks, worker = (store_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
+    api, webhooks, worker = (stores_of(server, role, tmp_path) for role in ("api", "webhooks", "worker"))
     job = new_job_id()
     hook = Webhook(url="https://a.example", events=("queued", "running", "succeeded"))
-    api.submit(make_spec(job_id=job).model_copy(update={"webhook": hook}), job_id=job)
-    claim = worker.claim("w1")
+    api.jobs.submit(make_spec(job_id=job).model_copy(update={"webhook": hook}), job_id=job)
+    claim = worker.jobs.claim("w1")
     assert claim is not None
-    assert worker.commit(claim, make_result())
+    assert worker.jobs.commit(claim, make_result())
     take = partial(webhooks.outbox.claim, lease_s=60, max_attempts=2, at_once_per_tenant=1)
     went: list[tuple[str, Outcome]] = [("queued", "retry"), ("running", "delivered"), ("succeeded", "gone")]
     for event, outcome in went:
-        parcel = take()
-        assert parcel is not None
-        assert parcel.event == event
-        assert webhooks.outbox.settle(parcel, outcome, pause_s=60)
+        delivery = take()
+        assert delivery is not None
+        assert delivery.event == event
+        assert webhooks.outbox.settle(delivery, outcome, pause_s=60)
     assert take() is None
-    ends = [each.status.value for each in api.get(job, tenant="local").deliveries]
+    ends = [each.status.value for each in api.jobs.get(job, tenant="local").deliveries]
     assert ends == ["failed", "delivered", "failed"]
 
 
 def test_a_job_from_submission_to_collection(server: EmbeddedRedis, everything: Redis, tmp_path: Path) -> None:
     """Every script, each by the role that calls it."""
-    api, worker = store_of(server, "api", tmp_path), store_of(server, "worker", tmp_path)
+    api, worker = stores_of(server, "api", tmp_path), stores_of(server, "worker", tmp_path)
     ids = [new_job_id() for _ in range(4)]
-    key = SubmissionKey.named("mine", "asked")
-    assert api.submissions.reserve(ids[0], tenant="local", key=key) is None
-    api.submit(make_spec(job_id=ids[0]), job_id=ids[0], key=key)
-    api.submissions.withdraw(ids[1], tenant="local", key=key)
+    key = IdempotencyKey.of("mine", "asked")
+    assert api.reservations.reserve(ids[0], tenant="local", key=key) is None
+    api.jobs.submit(make_spec(job_id=ids[0]), job_id=ids[0], key=key)
+    api.reservations.withdraw(ids[1], tenant="local", key=key)
     for job in ids[1:]:
-        api.submit(make_spec(job_id=job), job_id=job)
-    assert [record.id for record in api.list_jobs(tenant="local").items] == ids[::-1]
+        api.jobs.submit(make_spec(job_id=job), job_id=job)
+    assert [record.id for record in api.jobs.list_jobs(tenant="local").items] == ids[::-1]
 
-    claim = worker.claim("w1")
+    claim = worker.jobs.claim("w1")
     assert claim is not None
-    assert worker.renew(claim).held
-    assert worker.report_progress(claim, 1, 4, "previews/x.jpg").held
-    assert worker.hand_back(claim)
+    assert worker.jobs.renew(claim).held
+    assert worker.jobs.report_progress(claim, 1, 4, "previews/x.jpg").held
+    assert worker.jobs.hand_back(claim)
     ends = []
     for end in ("commit", "fail", "cancel", "die"):
-        claim = worker.claim("w1")
+        claim = worker.jobs.claim("w1")
         assert claim is not None
         match end:
             case "commit":
-                assert worker.commit(claim, make_result())
+                assert worker.jobs.commit(claim, make_result())
             case "fail":
-                assert worker.fail(claim, JobError(code="internal", message="x"))
+                assert worker.jobs.fail(claim, JobError(code="internal", message="x"))
             case "cancel":
-                api.request_cancel(claim.record.id, tenant="local")
-                assert worker.finish_canceled(claim)
+                api.jobs.request_cancel(claim.record.id, tenant="local")
+                assert worker.jobs.finish_canceled(claim)
             case "die":
-                assert worker.release(claim)
+                assert worker.jobs.release(claim)
                 time.sleep(0.05)
-                assert worker.reap().requeued == 1
-        ends.append(api.get(claim.record.id, tenant="local").status)
+                assert worker.jobs.reap().requeued == 1
+        ends.append(api.jobs.get(claim.record.id, tenant="local").status)
     assert ends == [Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.QUEUED]
 
-    presence = WorkerPresence(worker_id="w1", state=WorkerState.READY, model=None, detail="")
-    worker.announce(presence)
-    assert api.workers() == [presence]
+    report = WorkerReport(worker_id="w1", state=WorkerState.READY, model=None, detail="")
+    worker.jobs.report_worker(report)
+    assert api.jobs.workers() == [report]
     for job in ids:
-        api.delete(job, tenant="local")
-    Collector(worker, ObjectStore.from_settings(JobSettings(data_dir=tmp_path)), leftover_age_s=0).collect()
+        api.jobs.delete(job, tenant="local")
+    GarbageCollector(worker, ObjectStore.from_settings(JobSettings(data_dir=tmp_path)), leftover_age_s=0).collect()
     assert everything.zcard("plumage:expiring") == 0
 
 
 def test_tickets_reach_a_worker(server: EmbeddedRedis, everything: Redis, tmp_path: Path) -> None:
     """RQ's own needs, as it is used here."""
     everything.acl_log_reset()
-    api = store_of(server, "api", tmp_path)
+    api = stores_of(server, "api", tmp_path)
     for _ in range(3):
         job = new_job_id()
-        api.submit(make_spec(job_id=job), job_id=job)
+        api.jobs.submit(make_spec(job_id=job), job_id=job)
     served: list[int] = []
     with Redis.from_url(as_role(server.url, "worker")) as connection:
         worker = make_worker(connection, "plumage", {TASK_NAME: lambda: served.append(1)}, Shutdown(1.0))

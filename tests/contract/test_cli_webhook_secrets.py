@@ -8,7 +8,6 @@ from redis import Redis
 
 from cli.main import main
 from jobs.settings import JobSettings
-from jobs.stores.job_store import JobStore
 from jobs.stores.webhook_secrets import WebhookSecrets
 
 
@@ -16,7 +15,7 @@ from jobs.stores.webhook_secrets import WebhookSecrets
 def known(redis: Redis, job_settings: JobSettings, monkeypatch: pytest.MonkeyPatch) -> WebhookSecrets:
     assert job_settings.redis_url is not None
     monkeypatch.setenv("PLUMAGE_REDIS_URL", job_settings.redis_url)
-    return JobStore(redis, job_settings).webhook_secrets
+    return WebhookSecrets(redis, job_settings)
 
 
 def run(command: str, *arguments: str) -> Result:

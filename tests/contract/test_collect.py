@@ -6,10 +6,11 @@ import pytest
 from redis import Redis
 
 from jobs.errors import JobNotFound
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.objects import ObjectStore, preview_key, result_key
 from jobs.schema import Claim, JobError, StoredMask
 from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.redis_stores import RedisStores
 from tests.specs import make_result, make_spec, put_inputs
 
 FAILED = JobError(code="internal", message="")
@@ -50,12 +51,12 @@ def commit(store: JobStore, taken: Claim) -> None:
 
 
 @pytest.fixture
-def collector(store: JobStore, objects: ObjectStore) -> Collector:
-    return Collector(store, objects, leftover_age_s=0)
+def collector(stores: RedisStores, objects: ObjectStore) -> GarbageCollector:
+    return GarbageCollector(stores, objects, leftover_age_s=0)
 
 
 def test_the_committed_attempt_stays_and_the_others_go(
-    store: JobStore, objects: ObjectStore, collector: Collector
+    store: JobStore, objects: ObjectStore, collector: GarbageCollector
 ) -> None:
     first = begin(store, objects)
     write_outputs(objects, first)
@@ -71,7 +72,7 @@ def test_the_committed_attempt_stays_and_the_others_go(
     assert collector.collect() == 0
 
 
-def test_a_failed_job_keeps_its_inputs_only(store: JobStore, objects: ObjectStore, collector: Collector) -> None:
+def test_a_failed_job_keeps_its_inputs_only(store: JobStore, objects: ObjectStore, collector: GarbageCollector) -> None:
     taken = begin(store, objects)
     write_outputs(objects, taken)
     store.fail(taken, FAILED)
@@ -80,16 +81,17 @@ def test_a_failed_job_keeps_its_inputs_only(store: JobStore, objects: ObjectStor
     assert len(all_keys(objects)) == 2
 
 
-def test_a_fresh_end_is_left_alone_for_a_while(store: JobStore, objects: ObjectStore) -> None:
+def test_a_fresh_end_is_left_alone_for_a_while(stores: RedisStores, objects: ObjectStore) -> None:
+    store = stores.jobs
     taken = begin(store, objects)
     write_outputs(objects, taken)
     store.fail(taken, FAILED)
-    assert Collector(store, objects, leftover_age_s=60).collect() == 0
+    assert GarbageCollector(stores, objects, leftover_age_s=60).collect() == 0
     assert len(all_keys(objects)) == EVERYTHING
 
 
 def test_after_retention_everything_goes(
-    store: JobStore, objects: ObjectStore, collector: Collector, redis: Redis
+    store: JobStore, objects: ObjectStore, collector: GarbageCollector, redis: Redis
 ) -> None:
     kept, expired = begin(store, objects), begin(store, objects)
     for taken in (kept, expired):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.embedded import find_server, start_redis
-from jobs.errors import EmbeddedRedisError
+from cli.stack.embedded import EmbeddedRedisError, find_server, start_redis
 from jobs.stores.connection import connect_redis
 
 

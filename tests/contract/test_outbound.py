@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 import trustme
 
-from jobs.errors import UrlError, UrlRefused, UrlTooLarge, UrlUnreachable
-from service.outbound import Outbound, Reply, is_public
+from service.outbound import Outbound, Reply, UrlError, UrlRefused, UrlTooLarge, UrlUnreachable, is_public
 
 HERE = "127.0.0.2"
 """Stands for a public address: the only one that these tests allow."""

@@ -9,7 +9,8 @@ from redis import Redis
 from jobs.errors import DeliveryNotFound, JobGone
 from jobs.schema import Claim, JobError, JobSpec, Status
 from jobs.stores.job_store import JobStore, new_job_id
-from jobs.stores.outbox import Outbox, Parcel
+from jobs.stores.outbox import ClaimedDelivery, Outbox
+from jobs.stores.redis_stores import RedisStores
 from jobs.webhooks import Event, Webhook
 from tests.specs import make_result, make_spec
 
@@ -19,8 +20,8 @@ FAILED = JobError(code="internal", message="It broke.")
 
 
 @pytest.fixture
-def outbox(store: JobStore) -> Outbox:
-    return store.outbox
+def outbox(stores: RedisStores) -> Outbox:
+    return stores.outbox
 
 
 def submit(store: JobStore, *events: Event, tenant: str = "local", **terms: int) -> str:
@@ -37,20 +38,20 @@ def run(store: JobStore) -> Claim:
     return claim
 
 
-def take(outbox: Outbox, *, lease_s: float = 30, attempts: int = 10, at_once: int = 100) -> Parcel | None:
+def take(outbox: Outbox, *, lease_s: float = 30, attempts: int = 10, at_once: int = 100) -> ClaimedDelivery | None:
     return outbox.claim(lease_s=lease_s, max_attempts=attempts, at_once_per_tenant=at_once)
 
 
-def taken(outbox: Outbox, **limits: float) -> Parcel:
-    parcel = take(outbox, **limits)  # type: ignore[arg-type]
-    assert parcel is not None
-    return parcel
+def taken(outbox: Outbox, **limits: float) -> ClaimedDelivery:
+    delivery = take(outbox, **limits)  # type: ignore[arg-type]
+    assert delivery is not None
+    return delivery
 
 
-def delivered(outbox: Outbox) -> Iterator[Parcel]:
-    while parcel := take(outbox):
-        assert outbox.settle(parcel, "delivered", http_status=204)
-        yield parcel
+def delivered(outbox: Outbox) -> Iterator[ClaimedDelivery]:
+    while delivery := take(outbox):
+        assert outbox.settle(delivery, "delivered", http_status=204)
+        yield delivery
 
 
 def test_every_state_is_told_of_in_order(store: JobStore, outbox: Outbox) -> None:
@@ -58,19 +59,19 @@ def test_every_state_is_told_of_in_order(store: JobStore, outbox: Outbox) -> Non
     claim = run(store)
     store.commit(claim, make_result())
     found = list(delivered(outbox))
-    assert [parcel.event for parcel in found] == ["queued", "running", "succeeded"]
-    assert [parcel.id for parcel in found] == [f"{job_id}-{number}" for number in (1, 2, 3)]
-    assert [parcel.record.status for parcel in found if parcel.record] == ["queued", "running", "succeeded"]
-    assert all(parcel.url == URL and parcel.tenant == "local" for parcel in found)
+    assert [delivery.event for delivery in found] == ["queued", "running", "succeeded"]
+    assert [delivery.id for delivery in found] == [f"{job_id}-{number}" for number in (1, 2, 3)]
+    assert [delivery.record.status for delivery in found if delivery.record] == ["queued", "running", "succeeded"]
+    assert all(delivery.url == URL and delivery.tenant == "local" for delivery in found)
 
 
 def test_only_what_was_asked_for_is_told(store: JobStore, outbox: Outbox) -> None:
     submit(store, "failed")
     store.fail(run(store), FAILED)
-    (parcel,) = delivered(outbox)
-    assert parcel.event == "failed"
-    assert parcel.record is not None
-    assert parcel.record.error == FAILED
+    (delivery,) = delivered(outbox)
+    assert delivery.event == "failed"
+    assert delivery.record is not None
+    assert delivery.record.error == FAILED
 
 
 def test_a_job_without_a_webhook_tells_nobody(store: JobStore, outbox: Outbox) -> None:
@@ -93,7 +94,7 @@ def test_a_lost_worker_shows_as_queued_and_running_again(store: JobStore, outbox
     store.release(run(store))
     store.reap()
     store.commit(run(store), make_result())
-    events = [parcel.event for parcel in delivered(outbox)]
+    events = [delivery.event for delivery in delivered(outbox)]
     assert events == ["queued", "running", "queued", "running", "succeeded"]
 
 
@@ -102,7 +103,7 @@ def test_submitting_the_same_id_again_tells_nothing_new(store: JobStore, outbox:
     spec = make_spec(job_id=job_id).model_copy(update={"webhook": Webhook(url=URL, events=ALL)})
     for _ in range(3):
         store.submit(spec, job_id=job_id)
-    assert [parcel.event for parcel in delivered(outbox)] == ["queued"]
+    assert [delivery.event for delivery in delivered(outbox)] == ["queued"]
 
 
 def test_a_deliverer_that_dies_loses_nothing(store: JobStore, outbox: Outbox) -> None:
@@ -162,7 +163,7 @@ def test_a_receiver_that_is_gone_gets_nothing_more_of_this_job(store: JobStore, 
     gone = taken(outbox)
     assert outbox.settle(gone, "gone", http_status=410, error="gone")
     store.commit(claim, make_result())
-    assert [parcel.id for parcel in delivered(outbox)] == [f"{other}-1"]
+    assert [delivery.id for delivery in delivered(outbox)] == [f"{other}-1"]
     deliveries = store.get(job_id, tenant="local").deliveries
     assert [(each.event, each.status, each.error) for each in deliveries] == [
         ("queued", "failed", "gone"),
@@ -212,9 +213,9 @@ def test_an_event_outlives_its_record(store: JobStore, outbox: Outbox) -> None:
     time.sleep(1.2)
     with pytest.raises(JobGone):
         store.get(job_id, tenant="local")
-    (parcel,) = delivered(outbox)
-    assert parcel.record is not None
-    assert parcel.record.status is Status.SUCCEEDED
+    (delivery,) = delivered(outbox)
+    assert delivery.record is not None
+    assert delivery.record.status is Status.SUCCEEDED
 
 
 def test_a_test_belongs_to_its_tenant(outbox: Outbox) -> None:
@@ -224,9 +225,9 @@ def test_a_test_belongs_to_its_tenant(outbox: Outbox) -> None:
         outbox.get(delivery_id, tenant="rival")
     with pytest.raises(DeliveryNotFound):
         outbox.get("test-0", tenant="acme")
-    parcel = taken(outbox)
-    assert (parcel.id, parcel.event, parcel.record) == (delivery_id, "test", None)
-    assert outbox.settle(parcel, "failed", error="timeout")
+    delivery = taken(outbox)
+    assert (delivery.id, delivery.event, delivery.record) == (delivery_id, "test", None)
+    assert outbox.settle(delivery, "failed", error="timeout")
     assert outbox.get(delivery_id, tenant="acme").error == "timeout"
 
 

@@ -8,7 +8,7 @@ from redis import Redis
 
 from cli.stack.embedded import EmbeddedRedis
 from jobs.errors import InvalidTransition, JobGone, JobNotFound, QueueFull, StoreUnavailable
-from jobs.schema import Claim, JobError, ModelIdentity, Record, Status, WorkerPresence, WorkerState
+from jobs.schema import Claim, JobError, ModelIdentity, Record, Status, WorkerReport, WorkerState
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore, new_job_id
@@ -504,11 +504,11 @@ def test_job_ids_sort_by_age_and_do_not_repeat() -> None:
 def test_workers_say_what_they_do_and_are_forgotten_in_silence(client: Redis, job_settings: JobSettings) -> None:
     store = JobStore(client, job_settings.model_copy(update={"lease_s": 0.8}))
     model = ModelIdentity(id="mini", revision="1", device="cpu", dtype="float32")
-    presence = WorkerPresence(worker_id="w1", state=WorkerState.READY, model=model, detail="")
+    report = WorkerReport(worker_id="w1", state=WorkerState.READY, model=model, detail="")
     assert store.workers() == []
-    store.announce(presence)
-    store.announce(presence.model_copy(update={"state": WorkerState.BUSY}))
-    assert store.workers() == [presence.model_copy(update={"state": WorkerState.BUSY})]
+    store.report_worker(report)
+    store.report_worker(report.model_copy(update={"state": WorkerState.BUSY}))
+    assert store.workers() == [report.model_copy(update={"state": WorkerState.BUSY})]
     time.sleep(1.7)
     assert store.workers() == []
 

@@ -15,7 +15,7 @@ from PIL import Image
 from redis import Redis
 
 from checkpoints.load import LoadedModels
-from core.pipeline import TransferResult, transfer_variants
+from core.pipeline import TransferInputs, TransferResult, transfer_variants
 from jobs.objects import ObjectStore
 from jobs.schema import JobKind, JobSpec, Output, Record, Status, WorkerState
 from jobs.settings import JobSettings
@@ -59,14 +59,14 @@ def sleepless(**hooks: Callable[[], object]) -> Transfer:
     """A sampler of two steps that calls `before`, and `after` its last step."""
 
     def run(
-        models: Any, target: torch.Tensor, *_: Any, seeds: Sequence[int], on_step: Any, **__: Any
+        models: Any, inputs: TransferInputs, params: Any, *, seeds: Sequence[int], on_step: Any
     ) -> list[TransferResult]:
         hooks.get("before", int)()
         for step in (1, 2):
             on_step(step, 2, lambda: torch.zeros(4, 4, 3, dtype=torch.uint8))
         hooks.get("after", int)()
         matches = believed_matches(torch.zeros(1, 1, 2))
-        image = (target * 255).to(torch.uint8).permute(1, 2, 0)
+        image = (inputs.target * 255).to(torch.uint8).permute(1, 2, 0)
         return [TransferResult(image, seed, {}, matches) for seed in seeds]
 
     return run
@@ -165,10 +165,10 @@ def test_the_picture_is_written_as_asked_for(context: WorkerContext, output: Out
 
 
 def _copied(
-    models: Any, target: torch.Tensor, reference: torch.Tensor, *_: Any, seeds: Sequence[int], **__: Any
+    models: Any, inputs: TransferInputs, params: Any, *, seeds: Sequence[int], on_step: Any
 ) -> list[TransferResult]:
     matches = believed_matches(torch.zeros(1, 1, 2))
-    return [TransferResult((target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches) for seed in seeds]
+    return [TransferResult((inputs.target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches) for seed in seeds]
 
 
 def test_matches_alone_are_computed_without_sampling(context: WorkerContext) -> None:

@@ -13,12 +13,13 @@ from typing import Any
 
 from cli.stack.embedded import EmbeddedRedis
 from jobs.errors import StoreUnavailable
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.objects import ObjectStore
 from jobs.schema import Record, WorkerState
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore, new_job_id
+from jobs.stores.redis_stores import RedisStores
 from tests.specs import make_spec, put_inputs
 
 PROGRAM = (
@@ -45,9 +46,13 @@ class Stack:
         self.settings = settings
         self.url = settings.redis_url
         self.log = log
-        self.store = JobStore(connect_redis(settings.redis_url), settings)
+        self.stores = RedisStores.open(connect_redis(settings.redis_url), settings)
         self.objects = ObjectStore.from_settings(settings)
         self.supervisors: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def store(self) -> JobStore:
+        return self.stores.jobs
 
     def start_supervisor(self, program: str = PROGRAM, **environment: str) -> subprocess.Popen[bytes]:
         """Does not wait for its worker. `environment` goes over the settings."""
@@ -125,7 +130,7 @@ class Stack:
 
     def collect(self) -> None:
         """Everything that is due now."""
-        collector = Collector(self.store, self.objects, leftover_age_s=0, abandoned_age_s=0)
+        collector = GarbageCollector(self.stores, self.objects, leftover_age_s=0, abandoned_age_s=0)
         while collector.collect(limit=1000):
             pass
 

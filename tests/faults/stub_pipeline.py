@@ -35,6 +35,16 @@ class Masks:
 
 
 @dataclass(frozen=True)
+class TransferInputs:
+    target: Tensor
+    reference: Tensor
+    masks: Any
+    named: Any
+    prompt: str
+    negative_prompt: str
+
+
+@dataclass(frozen=True)
 class Matches:
     positions: Tensor
     similarity: Tensor
@@ -76,18 +86,10 @@ def _asked(prompt: str) -> dict[str, Any]:
 
 
 def transfer_variants(
-    models: Any,
-    target: Tensor,
-    reference: Tensor,
-    params: Any,
-    *,
-    prompt: str,
-    seeds: Sequence[int],
-    on_step: Any,
-    **_: Any,
+    models: Any, inputs: TransferInputs, params: Any, *, seeds: Sequence[int], on_step: Any
 ) -> list[TransferResult]:
     """The target itself for every seed, after as many steps as the prompt asks for."""
-    behaviour: dict[str, Any] = {"steps": 2, "pause_s": 0.01, **_asked(prompt)}
+    behaviour: dict[str, Any] = {"steps": 2, "pause_s": 0.01, **_asked(inputs.prompt)}
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as file:
             file.write(f"{os.getpid()}\n")
@@ -110,15 +112,13 @@ def transfer_variants(
     LEAKED.append(b"x" * (behaviour.get("leak_mb", 0) * 2**20))
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
-    image = (target * 255).round().to(torch.uint8).permute(1, 2, 0)
+    image = (inputs.target * 255).round().to(torch.uint8).permute(1, 2, 0)
     return [TransferResult(image, seed, {"sample": 1.0}, _matches()) for seed in seeds]
 
 
-def match(
-    models: Any, target: Tensor, reference: Tensor, params: Any, *, prompt: str, seed: int, **_: Any
-) -> MatchResult:
+def match(models: Any, inputs: TransferInputs, params: Any, *, seed: int) -> MatchResult:
     """A tiny map; fails like `transfer`."""
-    behaviour = _asked(prompt)
+    behaviour = _asked(inputs.prompt)
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
     return MatchResult(seed, {"correspond": 1.0}, _matches())

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from cli.stack.embedded import start_redis
 from jobs.errors import ObjectCorrupt, ObjectsUnavailable
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.objects import ObjectStore, input_key
 from jobs.settings import JobSettings
 from service.main import STORE_PATIENCE_S
@@ -213,7 +213,7 @@ def test_a_submission_is_refused_in_seconds_and_may_be_sent_again_at_once(
     weather.over.set()
     accepted = send()
     assert accepted.status_code == 202
-    while Collector(api.store, api.objects, leftover_age_s=0, abandoned_age_s=0).collect():
+    while GarbageCollector(api.stores, api.objects, leftover_age_s=0, abandoned_age_s=0).collect():
         pass
     assert {key.split("/")[2] for key in api.inputs()} == {accepted.json()["id"]}
 

@@ -18,6 +18,7 @@ from jobs.settings import JobSettings
 from jobs.stores.api_keys import ApiKeys
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore
+from jobs.stores.redis_stores import RedisStores
 from service.app import create_app
 from service.main import guard_for, server
 from service.settings import ServiceSettings
@@ -32,10 +33,17 @@ class Stack:
     """What a test may look behind the API with."""
 
     http: httpx.Client
-    store: JobStore
+    stores: RedisStores
     objects: ObjectStore
-    keys: ApiKeys
     server: uvicorn.Server
+
+    @property
+    def store(self) -> JobStore:
+        return self.stores.jobs
+
+    @property
+    def keys(self) -> ApiKeys:
+        return self.stores.api_keys
 
     def submit(self, headers: Any = None, **fields: Any) -> httpx.Response:
         """Posts the two pictures and these fields; bytes are files, None leaves one away."""
@@ -72,10 +80,9 @@ def plain_logs() -> Iterator[None]:
 @contextmanager
 def serving(service: ServiceSettings, jobs: JobSettings, objects: ObjectStore | None = None) -> Iterator[Stack]:
     assert jobs.redis_url is not None
-    store, objects = JobStore(connect_redis(jobs.redis_url), jobs), objects or ObjectStore.from_settings(jobs)
-    redis = connect_redis(jobs.redis_url)
-    keys = ApiKeys(redis, jobs)
-    app = create_app(service, store, objects, guard_for("127.0.0.1", service, jobs, redis))
+    redis, objects = connect_redis(jobs.redis_url), objects or ObjectStore.from_settings(jobs)
+    stores = RedisStores.open(redis, jobs)
+    app = create_app(service, stores, objects, guard_for("127.0.0.1", service, jobs, redis))
     running = server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=running.run)
     thread.start()
@@ -85,7 +92,7 @@ def serving(service: ServiceSettings, jobs: JobSettings, objects: ObjectStore | 
     port = running.servers[0].sockets[0].getsockname()[1]
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as http:
-            yield Stack(http, store, objects, keys, running)
+            yield Stack(http, stores, objects, running)
     finally:
         running.should_exit = True
         thread.join(10)

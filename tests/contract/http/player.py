@@ -11,7 +11,7 @@ from jobs.schema import (
     StoredFile,
     StoredMask,
     StoredVariant,
-    WorkerPresence,
+    WorkerReport,
     WorkerState,
 )
 from tests.contract.http.conftest import Stack
@@ -73,4 +73,4 @@ def put_result(stack: Stack, claimed: Claim, masks: dict[str, StoredMask] | None
 
 
 def announce(stack: Stack, state: WorkerState, detail: str = "") -> None:
-    stack.store.announce(WorkerPresence(worker_id="w1", state=state, model=None, detail=detail))
+    stack.store.report_worker(WorkerReport(worker_id="w1", state=state, model=None, detail=detail))

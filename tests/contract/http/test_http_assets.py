@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from service.settings import ServiceSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
@@ -81,7 +81,7 @@ def test_an_asset_is_deleted_and_its_jobs_are_not(stack: Stack) -> None:
 def test_an_asset_ends_by_itself_and_comes_back_whole(start_stack: StartStack, redis: Redis) -> None:
     stack = start_stack()
     asset = upload(stack).json()
-    collector = Collector(stack.store, stack.objects)
+    collector = GarbageCollector(stack.stores, stack.objects)
     assert collector.collect() == 0
     [ended] = redis.zrange("plumage:ending", 0, -1)
     redis.delete(f"plumage:asset:local:{TARGET_ID}")  # as happens when its time is over
@@ -96,9 +96,9 @@ def test_an_asset_ends_by_itself_and_comes_back_whole(start_stack: StartStack, r
 
 def test_what_was_stored_and_never_kept_is_collected(stack: Stack, redis: Redis) -> None:
     copy = "0123456789abcdef"
-    stack.store.assets.reserve(TARGET_ID, copy, tenant="local")
+    stack.stores.assets.reserve(TARGET_ID, copy, tenant="local")
     stack.objects.put(f"assets/local/{TARGET_ID}/{copy}.png", TARGET, "image/png")
-    collector = Collector(stack.store, stack.objects)
+    collector = GarbageCollector(stack.stores, stack.objects)
     assert collector.collect() == 0
     redis.zadd("plumage:ending", {f"local/{TARGET_ID}/{copy}": 1.0}, xx=True)
     assert collector.collect() == 1

@@ -7,7 +7,7 @@ import httpx
 from PIL import Image
 from redis import Redis
 
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.schema import JobError, Status
 from service.settings import ServiceSettings
 from tests.contract.http import player
@@ -199,7 +199,7 @@ def test_deleting_takes_everything_along(stack: Stack) -> None:
     for member in members:
         problem(stack.http.get(member["url"]), 410, "job_gone")
     assert stack.store.claim("w1") is None
-    Collector(stack.store, stack.objects, leftover_age_s=0).collect()
+    GarbageCollector(stack.stores, stack.objects, leftover_age_s=0).collect()
     assert stack.inputs() == []
     assert stack.objects.keys("results/") == []
 
@@ -209,7 +209,7 @@ def test_inputs_stay_as_long_as_the_last_job(stack: Stack, redis: Redis) -> None
     members = items(stack, batch)
     for _ in members:
         player.finish(stack, player.claim(stack))
-    collector = Collector(stack.store, stack.objects)
+    collector = GarbageCollector(stack.stores, stack.objects)
     assert collector.collect() == 0
     assert redis.pttl(f"plumage:batch:{batch['id']}") >= redis.pttl(f"plumage:job:{members[0]['id']}") > 0
     redis.zadd("plumage:expiring", {f"local/{batch['id']}": 1.0}, xx=True)

@@ -14,9 +14,9 @@ from redis import Redis
 
 from cli.stack.embedded import EmbeddedRedis
 from core.params.transfer import TransferParams
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.schema import Output
-from jobs.stores.idempotency import SubmissionKey
+from jobs.stores.idempotency import IdempotencyKey
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.contract.http.player import claim, finish
 from tests.contract.http.problems import problem
@@ -130,7 +130,7 @@ def test_while_the_first_is_being_admitted_others_wait_and_then_conflict(stack: 
     problem(answer, 409, "idempotency_key_in_use")
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.elapsed.total_seconds() >= 4.5
-    stack.store.submissions.withdraw("elsewhere", tenant="local", key=key)
+    stack.stores.reservations.withdraw("elsewhere", tenant="local", key=key)
     assert submit(stack, key="slow").status_code == 202
 
 
@@ -138,11 +138,11 @@ def test_one_that_waits_goes_on_when_the_first_gives_up(stack: Stack) -> None:
     key = _held_elsewhere(stack, "slow")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(submit, stack, "slow")
-        stack.store.submissions.withdraw("elsewhere", tenant="local", key=key)
+        stack.stores.reservations.withdraw("elsewhere", tenant="local", key=key)
         assert waiting.result().status_code == 202
 
 
-def _held_elsewhere(stack: Stack, name: str) -> SubmissionKey:
+def _held_elsewhere(stack: Stack, name: str) -> IdempotencyKey:
     """Another process holds the key for what `submit` sends by default."""
     pictures = {name: hashlib.sha256(data).hexdigest() for name, data in (("target", TARGET), ("reference", REFERENCE))}
     fields: dict[str, Any] = {
@@ -155,8 +155,8 @@ def _held_elsewhere(stack: Stack, name: str) -> SubmissionKey:
     }
     fields |= {"metadata": {}, "deadline": None, "ttl": None, "priority": 0, "output": Output().model_dump()}
     asked = json.dumps({"kind": "transfer", "pictures": pictures, "fields": fields}, sort_keys=True)
-    key = SubmissionKey.named(name, hashlib.sha256(asked.encode()).hexdigest())
-    assert stack.store.submissions.reserve("elsewhere", tenant="local", key=key) is None
+    key = IdempotencyKey.of(name, hashlib.sha256(asked.encode()).hexdigest())
+    assert stack.stores.reservations.reserve("elsewhere", tenant="local", key=key) is None
     return key
 
 
@@ -194,10 +194,10 @@ def test_a_lost_reply_leaves_a_job_that_can_run(start_stack: StartStack, way: Lo
 
 def test_inputs_of_a_submission_that_never_arrived_are_collected(stack: Stack) -> None:
     kept = stack.submitted()["id"]
-    stack.store.submissions.reserve("lost", tenant="local")
+    stack.stores.reservations.reserve("lost", tenant="local")
     stack.objects.put("inputs/local/lost/target.png", b"x", "image/png")
-    Collector(stack.store, stack.objects).collect()
+    GarbageCollector(stack.stores, stack.objects).collect()
     assert len(stack.inputs()) == 3
-    Collector(stack.store, stack.objects, abandoned_age_s=0).collect()
+    GarbageCollector(stack.stores, stack.objects, abandoned_age_s=0).collect()
     assert sorted(stack.inputs()) == [f"inputs/local/{kept}/{name}.png" for name in ("reference", "target")]
-    assert stack.store.chores.abandoned(0, 10) == []
+    assert stack.stores.cleanup_queue.abandoned(0, 10) == []

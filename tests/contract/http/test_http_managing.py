@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.schema import JobError
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.player import claim, finish, preview
@@ -51,7 +51,7 @@ def test_of_a_deleted_job_nothing_is_left(stack: Stack, redis: Redis, bring_abou
         problem(stack.http.request(method, url + path), 410, "job_gone")
     assert stack.http.get("/v1/transfers").json()["items"] == []
     assert stack.store.claim("w1") is None
-    assert stack.store.chores.expired(10) == []
+    assert stack.stores.cleanup_queue.expired(10) == []
     problem(stack.submit({"Idempotency-Key": "k"}, prompt=SECRET), 410, "job_gone")
 
 
@@ -79,7 +79,7 @@ def test_what_a_lost_worker_writes_after_the_end_is_collected(stack: Stack) -> N
     assert stack.store.finish_canceled(taken)
     assert stack.http.delete(record["urls"]["self"]).status_code == 204
     stack.objects.put(f"results/local/{record['id']}/1/image.png", b"late", "image/png")
-    Collector(stack.store, stack.objects, leftover_age_s=0).collect()
+    GarbageCollector(stack.stores, stack.objects, leftover_age_s=0).collect()
     assert all_objects(stack) == []
 
 
@@ -93,7 +93,7 @@ def test_objects_that_cannot_be_deleted_now_are_deleted_later(start_stack: Start
     (tmp_path / "objects").unlink()
     (tmp_path / "away").rename(tmp_path / "objects")
     assert len(stack.inputs()) == 2
-    Collector(stack.store, stack.objects).collect()
+    GarbageCollector(stack.stores, stack.objects).collect()
     assert stack.inputs() == []
 
 

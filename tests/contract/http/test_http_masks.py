@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.params.optional_models import OptionalModel
-from jobs.schema import StoredMask, WorkerPresence, WorkerState
+from jobs.schema import StoredMask, WorkerReport, WorkerState
 from tests.contract.http.conftest import Stack
 from tests.contract.http.player import MODEL, claim, finish
 from tests.contract.http.problems import problem
@@ -16,7 +16,7 @@ TEXT = json.dumps({"reference_selection": {"text": "bird"}})
 
 
 def announce(stack: Stack, worker: str, *held: OptionalModel, state: WorkerState = WorkerState.READY) -> None:
-    stack.store.announce(WorkerPresence(worker_id=worker, state=state, model=MODEL, detail="", held=held))
+    stack.store.report_worker(WorkerReport(worker_id=worker, state=state, model=MODEL, detail="", optional_models=held))
 
 
 @pytest.mark.parametrize(("params", "setting"), [(BOX, "PLUMAGE_SEGMENTER"), (TEXT, "PLUMAGE_TEXT_SEGMENTER")])

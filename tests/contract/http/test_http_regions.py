@@ -14,7 +14,7 @@ from core.images.canvas import from_pil
 from core.masks.regions import Named
 from core.params.transfer import TransferParams
 from core.pipeline import transfer
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.settings import JobSettings
 from service.settings import ServiceSettings
 from tests.contract.http import player
@@ -204,7 +204,7 @@ def test_the_collector_takes_them_too(start_stack: StartStack) -> None:
     stack = start_stack(retention_s=0)
     job = stack.submitted(**PARTS)
     stack.http.post(job["urls"]["cancel"])
-    Collector(stack.store, stack.objects).collect()
+    GarbageCollector(stack.stores, stack.objects).collect()
     assert stack.inputs() == []
 
 

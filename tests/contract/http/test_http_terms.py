@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.player import claim, finish
 from tests.contract.http.problems import problem
@@ -104,7 +104,7 @@ def test_a_job_is_gone_after_its_own_time(stack: Stack) -> None:
     finish(stack, claim(stack))
     time.sleep(1.1)
     problem(stack.http.get(record["urls"]["self"]), 410, "job_gone")
-    Collector(stack.store, stack.objects).collect()
+    GarbageCollector(stack.stores, stack.objects).collect()
     assert len(stack.inputs()) == 2
     assert status(stack, kept["urls"]["self"]) == "succeeded"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.garbage_collector import Collector
+from jobs.garbage_collector import GarbageCollector
 from jobs.schema import Status, WorkerState
 from jobs.settings import JobSettings
 from tests.contract.http import player
@@ -56,7 +56,7 @@ def test_from_one_submission_to_a_picture_of_each_seed(stack: Stack, job_setting
     assert stack.http.get(job["urls"]["result"]).headers["ETag"] == f'"{result["sha256"]}"'
     names = {stack.http.get(each["url"]).headers["Content-Disposition"] for each in result["variants"]}
     assert names == {f'attachment; filename="plumage-{job["id"]}{end}.png"' for end in ("", "-2", "-11")}
-    assert Collector(stack.store, stack.objects, leftover_age_s=0).collect() == 0
+    assert GarbageCollector(stack.stores, stack.objects, leftover_age_s=0).collect() == 0
     assert stack.http.delete(job["urls"]["self"]).status_code == 204
     assert stack.objects.keys("results/") == stack.inputs() == []
 
@@ -159,6 +159,6 @@ def test_an_attempt_that_lost_the_job_leaves_nothing(stack: Stack) -> None:
     assert not stack.store.commit(lost, player.put_result(stack, lost))
     assert stack.store.finish_canceled(lost)
     assert len(stack.objects.keys("results/")) == 6
-    Collector(stack.store, stack.objects, leftover_age_s=0).collect()
+    GarbageCollector(stack.stores, stack.objects, leftover_age_s=0).collect()
     assert stack.objects.keys("results/") == []
     assert stack.http.get(job["urls"]["self"]).json()["status"] == Status.CANCELED

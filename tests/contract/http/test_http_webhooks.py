@@ -40,7 +40,7 @@ def stack(start_stack: StartStack) -> Stack:
 
 @pytest.fixture
 def secret(stack: Stack) -> str:
-    return stack.store.webhook_secrets.create("local").token
+    return stack.stores.webhook_secrets.create("local").token
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def receiver() -> Iterator[Receiver]:
 
 @contextmanager
 def delivering(stack: Stack, settings: DeliverySettings, outbound: Outbound) -> Iterator[None]:
-    store = stack.store
-    links = links_of(ServiceSettings(), store, stack.objects)
+    stores = stack.stores
+    links = links_of(ServiceSettings(), stores.shared_secrets, stack.objects)
     body = partial(body_of, public_url=None, file=links.file)
-    deliverer = Deliverer(store.outbox, store.webhook_secrets, settings, outbound, body)
+    deliverer = Deliverer(stores.outbox, stores.webhook_secrets, settings, outbound, body)
     with start_blocking_portal() as portal:
         enough = portal.call(anyio.Event)
         running = portal.start_task_soon(deliverer.run, enough)
@@ -147,7 +147,7 @@ def test_both_secrets_sign_while_one_takes_the_place_of_the_other(
     stack: Stack, secret: str, receiver: Receiver, deliver: Deliver
 ) -> None:
     deliver()
-    secrets = stack.store.webhook_secrets
+    secrets = stack.stores.webhook_secrets
     new = secrets.create("local", overlap_s=3600).token
     stack.submitted(webhook=hook(receiver, "queued"))
     (both,) = receiver.wait_for(1)
@@ -220,14 +220,14 @@ def test_410_ends_the_webhook_of_a_job(stack: Stack, secret: str, receiver: Rece
 def test_a_slow_receiver_is_cut_off_and_holds_up_nobody(
     stack: Stack, secret: str, receiver: Receiver, deliver: Deliver
 ) -> None:
-    stack.store.webhook_secrets.create("acme")
+    stack.stores.webhook_secrets.create("acme")
     receiver.answers = [8000, 8000]
     deliver(QUICK.model_copy(update={"timeout_s": 1.0, "at_once": 3, "at_once_per_tenant": 2, "max_attempts": 1}))
     slow = [stack.submitted(webhook=hook(receiver, "queued")) for _ in range(2)]
     receiver.wait_for(2)
     began = time.monotonic()
-    stack.store.outbox.post_test("acme", receiver.url)
-    assert receiver.wait_for(3)[2].verified(stack.store.webhook_secrets.of("acme")[0].token)["type"] == "test"
+    stack.stores.outbox.post_test("acme", receiver.url)
+    assert receiver.wait_for(3)[2].verified(stack.stores.webhook_secrets.of("acme")[0].token)["type"] == "test"
     assert time.monotonic() - began < 5
     for record in slow:
         wait_until(lambda record=record: deliveries(stack, record)[0]["status"] == "failed", 5)  # type: ignore[misc]
@@ -283,7 +283,7 @@ def test_a_private_address_is_not_reached_unless_the_operator_says_so(
     start_stack: StartStack, receiver: Receiver
 ) -> None:
     stack = start_stack()
-    stack.store.webhook_secrets.create("local")
+    stack.stores.webhook_secrets.create("local")
     for url in (receiver.url, f"https://127.0.0.1:{receiver.port}/hook", "ftp://example.com", "nonsense"):
         body = problem(stack.submit(webhook=json.dumps({"url": url})), 422, "url_refused")
         assert body["errors"][0]["pointer"] == "/webhook/url"
@@ -353,9 +353,9 @@ def test_a_tenant_signs_with_its_own_secrets(start_stack: StartStack, receiver: 
     stack = start_stack(ServiceSettings(webhooks_private=True, require_keys=True))
     token, _ = stack.keys.create("acme", [Scope.SUBMIT])
     headers = {"Authorization": f"Bearer {token}"}
-    stack.store.webhook_secrets.create("local")
+    stack.stores.webhook_secrets.create("local")
     problem(stack.submit(headers, webhook=hook(receiver)), 409, "webhook_secret_missing")
-    own = stack.store.webhook_secrets.create("acme").token
+    own = stack.stores.webhook_secrets.create("acme").token
     with delivering(stack, QUICK, Unguarded()):
         assert stack.submit(headers, webhook=hook(receiver, "queued")).status_code == 202
         assert receiver.wait_for(1)[0].verified(own)["type"] == "transfer.queued"

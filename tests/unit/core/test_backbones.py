@@ -3,9 +3,8 @@
 import torch
 
 from core.images.geometry import token_mask
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection
-from core.models.models import SD15, Models
-from core.models.text_encoder import encode_prompt
+from core.injection import FeatureInjection, InjectedRegion, Injection
+from core.models.models import SD15, Models, encode_prompt
 from core.models.unet import make_predictor, recorded, select_layers
 from core.params.transfer import TransferParams
 from core.pipeline import transfer

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from core.matching.windows import AS_IT_IS, FILL, MAGNIFIED, frame_around, look_through, mirrored, on_canvas
 from torch import Tensor
 
 from core.images.geometry import AffineMap, extent, token_places
 from core.masks.regions import Masks
 from core.matching.correspondence import LocalMaps, TokenMap
-from core.matching.windows import AS_IT_IS, FILL, MAGNIFIED, frame_around, look_through, mirrored, on_canvas
 from core.models.models import Models
 from core.params.transfer import TransferParams
 from core.pipeline import match, transfer

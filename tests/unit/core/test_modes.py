@@ -6,8 +6,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection
-from core.injection.modes import attend, injecting
+from core.injection import FeatureInjection, InjectedRegion, Injection, attend, injecting
 from core.matching.correspondence import TokenMap
 from core.models.models import Models
 from core.models.unet import select_layers

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.injection import FeatureInjection, InjectedRegion, Injection
 from core.models.models import Models
 from core.models.noise import (
     REPLAYED,

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.injection import FeatureInjection, InjectedRegion, Injection
 from core.matching.warp import rearrange_picture
-from core.models.models import Models
+from core.models.models import Models, encode_prompt
 from core.models.noise import NoiseDraws, Step, add_noise, make_steps, predict_clean, step_mean, step_sigma
-from core.models.text_encoder import encode_prompt
 from core.models.unet import NoisePredictor, make_predictor, patched, recorded, select_layers
 from core.params.transfer import TransferParams
 from core.sampling.sampler import plan_steps

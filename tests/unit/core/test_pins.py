@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from core.matching.windows import AS_IT_IS, frame_around, mirrored
 from pydantic import ValidationError
 
 from core.masks.regions import Masks
 from core.matching.correspondence import TokenMap
 from core.matching.landmarks import CanvasPins, place_pins
 from core.matching.solver import match_consistently
-from core.matching.windows import AS_IT_IS, frame_around, mirrored
 from core.params.selection import Pin
 from core.params.transfer import TransferParams
 from core.pipeline import transfer

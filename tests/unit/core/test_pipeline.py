@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.errors import EmptyMaskError, NonFiniteError, UnknownLayerError
-from core.injection.injection import Injection
+from core.injection import Injection
 from core.masks.regions import Masks
 from core.models.models import Models
 from core.models.noise import make_steps

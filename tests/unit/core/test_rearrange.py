@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from core.images.geometry import token_grid
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.injection import FeatureInjection, InjectedRegion, Injection
 from core.matching.correspondence import TokenMap
 from core.matching.warp import rearrange_picture
 from core.sampling.trajectory import masked_adain, move_towards

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.injection import FeatureInjection, InjectedRegion, Injection
 from core.masks.regions import Canvases, CanvasRegion, ChosenRegion, Masks, Named, all_of, inside, place_regions
 from core.matching.correspondence import TokenMap, describe
 from core.models.models import Models

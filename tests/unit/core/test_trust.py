@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from core.matching.windows import AS_IT_IS, mirrored, on_canvas
 
-from core.injection.injection import FeatureInjection, InjectedRegion, Injection
+from core.injection import FeatureInjection, InjectedRegion, Injection
 from core.matching.confidence import MatchRule, borrow_nearest, far_from_mutual, rank, ratio_test
 from core.matching.correspondence import TokenMap
 from core.matching.solver import match_consistently, settle_doubts
-from core.matching.windows import AS_IT_IS, mirrored, on_canvas
 from core.sampling.trajectory import believed
 
 LINE = (1, 6)

@@ -5,10 +5,8 @@ import torch
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel, PreTrainedModel
 
 from core.errors import ModelMissingError
-from core.models.dino import VisionModel, place_features
 from core.models.features import read_unet, read_vision
-from core.models.models import Models
-from core.models.text_encoder import encode_prompt
+from core.models.models import Models, VisionModel, encode_prompt, place_features
 from core.models.unet import make_predictor, select_layers
 from core.params.transfer import TransferParams
 from core.pipeline import match, transfer

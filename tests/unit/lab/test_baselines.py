@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.injection.injection import Injection
+from core.injection import Injection
 from core.models.noise import make_steps
 from core.params.transfer import TransferParams
 from core.pipeline import transfer

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from core.models.dino import place_features
 from diffusers import StableDiffusionXLPipeline
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,6 @@ from torch import Tensor
 from transformers import Dinov2Model
 
 from checkpoints.optional import load_correspondence, load_part_finder
-from core.models.dino import place_features
 from lab.scenes import PART_ID, PARTS, Domain
 from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
 from lab.train.autoencoder import normalise_latents, to_signed

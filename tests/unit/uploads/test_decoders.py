@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jobs.errors import DecoderUnavailable, InvalidImage
 from tests.pictures import LINEAR_GRAY, SIZE, SWAPPED_RGB, chunk, encoded, gradient
-from uploads.decoder_pool import DecodeBounds, Decoders, understood
+from uploads.decoder_pool import DecodeBounds, DecoderPool, parse_answer
+from uploads.errors import DecoderUnavailable, InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -36,10 +36,10 @@ def decoder_pids() -> set[int]:
 
 
 @contextmanager
-def one_decoder(bounds: DecodeBounds = USUAL) -> Iterator[tuple[Decoders, int]]:
+def one_decoder(bounds: DecodeBounds = USUAL) -> Iterator[tuple[DecoderPool, int]]:
     """A pool of one, and the process id of its child, which is warm."""
     others = decoder_pids()
-    decoders = Decoders(LIMITS, at_once=1, bounds=bounds)
+    decoders = DecoderPool(LIMITS, at_once=1, bounds=bounds)
     try:
         assert decoders.check_picture(SOUND).width == SIZE[0]
         (pid,) = decoder_pids() - others
@@ -49,7 +49,7 @@ def one_decoder(bounds: DecodeBounds = USUAL) -> Iterator[tuple[Decoders, int]]:
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
+def decoders() -> Iterator[DecoderPool]:
     with one_decoder() as (decoders, _):
         yield decoders
 
@@ -71,7 +71,7 @@ def turned() -> Image.Exif:
         encoded(gradient(), "MPO", save_all=True, append_images=[gradient()]),
     ],
 )
-def test_a_child_gives_what_this_process_would(decoders: Decoders, data: bytes) -> None:
+def test_a_child_gives_what_this_process_would(decoders: DecoderPool, data: bytes) -> None:
     assert decoders.check_picture(data) == check_picture(data, LIMITS)
     assert decoders.check_mask(data, size := _size(data)) == check_mask(data, LIMITS, size)
 
@@ -84,7 +84,7 @@ def _size(data: bytes) -> tuple[int, int]:
 @pytest.mark.parametrize(
     "data", [b"", b"hello", SOUND[:60], encoded(gradient(size=(8, 8))), b"\xff\xd8\xff" + b"a" * 99], ids=range(5)
 )
-def test_a_child_refuses_as_this_process_would(decoders: Decoders, data: bytes) -> None:
+def test_a_child_refuses_as_this_process_would(decoders: DecoderPool, data: bytes) -> None:
     with pytest.raises(InvalidImage) as here:
         check_picture(data, LIMITS)
     with pytest.raises(InvalidImage) as there:
@@ -165,8 +165,8 @@ def test_children_are_confined_and_know_no_secret(monkeypatch: pytest.MonkeyPatc
 
 def test_children_end_with_their_parent() -> None:
     program = (
-        "import time; from uploads.decoder_pool import Decoders; from uploads.images import PictureLimits;"
-        "decoders = Decoders(PictureLimits(), at_once=2); decoders.start(); print('started', flush=True);"
+        "import time; from uploads.decoder_pool import DecoderPool; from uploads.images import PictureLimits;"
+        "decoders = DecoderPool(PictureLimits(), at_once=2); decoders.start(); print('started', flush=True);"
         "time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
@@ -184,7 +184,7 @@ def test_children_end_with_their_parent() -> None:
 # --- what its end means ---
 
 
-def refusal(decoders: Decoders, data: bytes) -> str:
+def refusal(decoders: DecoderPool, data: bytes) -> str:
     with pytest.raises(InvalidImage) as caught:
         decoders.check_picture(data)
     assert caught.value.code == "image_unreadable"
@@ -257,7 +257,7 @@ def test_a_child_does_a_few_pictures_and_is_replaced() -> None:
 def test_what_a_child_answers_is_not_believed() -> None:
     sound = check_picture(SOUND, LIMITS)
     said = {"width": sound.width, "height": sound.height, "has_alpha": False}
-    assert understood(said, sound.png) == CheckedPicture(sound.png, sound.width, sound.height, False)
+    assert parse_answer(said, sound.png) == CheckedPicture(sound.png, sound.width, sound.height, False)
     text = sound.png[:33] + chunk(b"tEXt", b"Comment\0hidden") + sound.png[33:]
     for answer, png in (
         (said, text),
@@ -269,4 +269,4 @@ def test_what_a_child_answers_is_not_believed() -> None:
         ({}, b""),
     ):
         with pytest.raises((ValueError, KeyError)):
-            understood(answer, png)
+            parse_answer(answer, png)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
-from jobs.errors import InvalidImage
 from tests.pictures import LINEAR_GRAY, SIZE, SWAPPED_RGB, chunk, decoded, encoded, gradient, pixel, raw_png
+from uploads.errors import InvalidImage
 from uploads.images import PictureLimits, check_picture
 
 LIMITS = PictureLimits()

@@ -1,8 +1,8 @@
 import pytest
 from PIL import Image
 
-from jobs.errors import InvalidImage
 from tests.pictures import LINEAR_GRAY, SIZE, decoded, encoded, raw_png
+from uploads.errors import InvalidImage
 from uploads.images import PictureLimits, check_mask
 
 LIMITS = PictureLimits()

@@ -1,1 +1,0 @@
-"""What attention layers of the output row read instead of their own features."""
