@@ -12,9 +12,10 @@ Source of the method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), c
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from core.params.optional_models import OptionalModel
 from core.params.presets import PRESETS, Preset
@@ -66,7 +67,7 @@ class MaskParams(ParameterGroup):
     nothing changes; both selections above restrict them further. Empty: the whole target from the reference."""
 
     @model_validator(mode="after")
-    def _check_regions(self) -> Self:
+    def _check_regions(self) -> "MaskParams":
         if self.regions and self.mode == "none":
             raise ValueError("regions: mode must not be 'none', which ignores masks")
         owners: dict[str, str] = {}
@@ -146,7 +147,7 @@ class MatchingParams(ParameterGroup):
     """How far a landmark reaches, as a fraction of the longer side of the picture. Farther away nothing changes."""
 
     @model_validator(mode="after")
-    def _check_source(self) -> Self:
+    def _check_source(self) -> "MatchingParams":
         if self.source in ("per_layer", "custom"):
             for name in ("landmarks", "parts"):
                 if getattr(self, name):
@@ -298,7 +299,7 @@ class TransferParams(ParameterGroup):
     """FreeU while sampling, not while matching; absent: off."""
     output: OutputParams = OutputParams()
 
-    def resolved(self) -> Self:
+    def resolved(self) -> "TransferParams":
         """The same with the values of its preset wherever none was given; checked as if they had been given.
 
         Raises pydantic's ValidationError where a value given beside the preset does not go with it.
@@ -336,14 +337,22 @@ class TransferParams(ParameterGroup):
         return {mask: owner for region in self.masks.regions for mask, owner in region.masks}
 
     @model_validator(mode="after")
-    def _check_preset(self) -> Self:
+    def _check_preset(self) -> "TransferParams":
         try:
             self.resolved()
         except ValidationError as error:
-            first = error.errors()[0]
-            path = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"preset {self.preset!r}: {path}: {first['msg']}") from None
+            lines = [_of_preset(self.preset, line) for line in error.errors()]
+            raise ValidationError.from_exception_data(error.title, lines) from None
         return self
+
+
+def _of_preset(preset: Preset | None, line: ErrorDetails) -> InitErrorDetails:
+    """One error of a preset's values, at the same place, with the preset named."""
+    reason = line["msg"].removeprefix("Value error, ")
+    message = PydanticCustomError(
+        "preset_mismatch", "with preset '{preset}': {reason}", {"preset": preset, "reason": reason}
+    )
+    return InitErrorDetails(type=message, loc=line["loc"], input=line["input"])
 
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

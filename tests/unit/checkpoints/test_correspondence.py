@@ -7,7 +7,7 @@ from transformers import BertConfig, BertModel
 
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, RevisionNotPinned
 from checkpoints.optional import load_correspondence
-from tests.unit.core.test_vision import tiny_vision
+from tests.tiny_vision import tiny_vision
 
 CPU = torch.device("cpu")
 RECIPE = {

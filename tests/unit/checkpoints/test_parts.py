@@ -6,8 +6,7 @@ import torch
 
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, RevisionNotPinned
 from checkpoints.optional import load_part_finder
-from tests.unit.core.test_match_sources import tiny_part_finder
-from tests.unit.core.test_vision import tiny_vision
+from tests.tiny_vision import tiny_part_finder, tiny_vision
 
 CPU = torch.device("cpu")
 RECIPE = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": 40}, "crop_size": 32}

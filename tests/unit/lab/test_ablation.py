@@ -13,7 +13,7 @@ from lab.ablation import GROUPS, SHOWN, Row, ablate, ablation_table, rows_for
 from lab.evaluation import Plan
 from lab.scenes import Domain
 from tests.tiny import tiny_models
-from tests.unit.core.test_vision import tiny_vision
+from tests.tiny_vision import tiny_vision
 
 FAST = TransferParams(num_steps=2, match_draws=1)
 
