@@ -42,7 +42,7 @@ def test_a_plain_folder_loads_and_makes_the_same_picture_as_the_models_that_were
     assert (loaded.id, loaded.device, loaded.dtype) == ("plain", "cpu", "float32")
     assert loaded.revision == folder_digest(plain)
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    inputs = TransferInputs(*pictures, prompt="wing")
+    inputs = TransferInputs(pictures[0], pictures[1], prompt="wing")
     first = transfer(loaded.models, inputs, FAST, seed=3)
     again = transfer(load(settings(plain)).models, inputs, FAST, seed=3)
     assert torch.equal(first.image, again.image)
