@@ -194,6 +194,7 @@ def measure_photographs(
         METHODS_WITHOUT_TRUTH,
         BadFolder,
         FeatureModelError,
+        PhotographPlan,
         evaluate_photographs,
         load_feature_model,
         photographs_page,
@@ -201,24 +202,14 @@ def measure_photographs(
         read_pairs,
     )
 
-    chosen = _choose(methods, METHODS_WITHOUT_TRUTH)
+    plan = PhotographPlan(_choose(methods, METHODS_WITHOUT_TRUTH), settings.params, seed, settings.overrides)
     try:
         pairs = read_pairs(folder)
         features = load_feature_model(feature_model, choose_device("auto"))
     except (BadFolder, FeatureModelError) as error:
         raise BadInput(str(error), "bad_photographs") from error
     with _evaluating(outputs.pairs) as (loaded, on_pair):
-        report = evaluate_photographs(
-            loaded,
-            features,
-            pairs,
-            chosen,
-            settings.params,
-            seed,
-            outputs.pairs,
-            overrides=settings.overrides,
-            on_pair=on_pair,
-        )
+        report = evaluate_photographs(loaded, features, pairs, plan, outputs.pairs, on_pair)
     outputs.write_report(report)
     if outputs.page is not None:
         replace_file(outputs.page, photographs_page(report, outputs.pairs).encode())
