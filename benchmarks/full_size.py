@@ -60,6 +60,7 @@ def measure(device: torch.device, dtype: torch.dtype, name: str, runs: int) -> t
 
 
 def main() -> None:
+    """Measures every setting on the CUDA device and writes the table and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5)

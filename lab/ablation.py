@@ -77,8 +77,8 @@ GROUPS: Mapping[str, Mapping[str, Row]] = {
         "clean latent": Row({"injection.layers": (), "latent.reanchor_level": 0.0}),
         "latent, anchored": Row({"injection.layers": ()}),
         "no anchor": Row({"latent.reanchor_level": 0.0}),
-        "reference's shading": Row({"latent.shading_strength": 0.0}),
-        "half appearance scale": Row({"output.appearance_scale": 0.5}),
+        "reference shading": Row({"latent.shading_strength": 0.0}),
+        "half appearance": Row({"output.appearance_scale": 0.5}),
         "kept lightness": Row({"output.keep_lightness": True}),
     },
     "masks": {

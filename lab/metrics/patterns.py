@@ -27,6 +27,8 @@ UNTEXTURED = {kind.group for kind in PARTS if not kind.textured}
 
 @dataclass(frozen=True)
 class TextureScore:
+    """How many parts of one result show the right pattern, and how many the wrong one."""
+
     texture_rate: Figure
     """Share of parts, patterned in the reference, that show its pattern in its colours."""
     markings_left: Figure

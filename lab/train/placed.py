@@ -1,4 +1,4 @@
-"""Scenes for models that look at a picture in patches: which part, and which place in it, every patch lies on.
+"""Scenes for models that divide a picture into patches: which part, and which place in it, every patch lies on.
 
 Pictures are shown as the sampler shows them to its networks: mostly through a window that the figure fills
 (`core.images.geometry`), moved, turned, sized, stretched and mirrored a little at random.
@@ -23,7 +23,7 @@ from lab.train.dataset import SceneSet
 PATCH = 8
 PICTURE_SIZE = 128
 WIDTH, LAYERS, HEADS = 128, 9, 4
-"""Of the vision transformers that look at them."""
+"""Of the vision transformers that are trained on them."""
 BATCH_SEED = 7
 TOKENS = (PICTURE_SIZE // PATCH, PICTURE_SIZE // PATCH)
 MEAN, SPREAD = 0.5, 0.5

@@ -15,6 +15,7 @@ from lab.search.report import table_of_trials
 from lab.search.score import standard_error
 from tests.tiny import tiny_models
 
+RECORDED = Path(__file__).parents[3] / "docs" / "evaluation"
 FIGURES = {name: {"mean": 0.5} for name in ("colour_accuracy", "structure_rate", "texture_rate", "markings_left")}
 FAST = TransferParams(
     num_inference_steps=2,
@@ -33,6 +34,17 @@ def test_every_method_of_the_sampler_is_tried_equally_often_with_valid_settings(
             assert not {"num_inference_steps", "strength"} & set(trial)
             changed = with_values(best, trial) != best
             assert changed or method == "ours", trial
+
+
+@pytest.mark.parametrize("name", ["tuning.json", "tuning-ours.json"])
+def test_recorded_searches_are_of_parameters_that_there_are(name: str) -> None:
+    report = json.loads((RECORDED / name).read_text())
+    ours = with_values(TransferParams(), report["chosen"].pop("ours"))
+    assert set(report["chosen"]) <= set(SETTINGS)
+    for changes in report["chosen"].values():
+        with_values(ours, changes)
+    for trial in (trial for trials in report["trials"].values() for trial in trials):
+        with_values(ours, trial["change"])
 
 
 def test_the_score_is_a_weighted_mean_of_what_was_judged() -> None:
