@@ -91,6 +91,8 @@ class PairFiles:
     name: str
     digest: str
     has_truth: bool
+    judged: bool
+    """Whether anything lies beside the two pictures by which results, matches or masks are judged."""
 
     @property
     def set_name(self) -> str:
@@ -113,7 +115,8 @@ def find_pairs(folder: Path) -> list[PairFiles]:
     found = []
     for name in names:
         pair = read_pair(folder, name)
-        found.append(PairFiles(folder, name, pair.digest, pair.truth is not None))
+        has_truth, masked = pair.truth is not None, bool(pair.target.mask.min() < pair.target.mask.max())
+        found.append(PairFiles(folder, name, pair.digest, has_truth, has_truth or masked or bool(pair.points)))
     return found
 
 

@@ -7,6 +7,7 @@ from lab.photographs.folder import PhotographPair
 
 NEED_RENDERED_TRUTH = ("oracle", "truth")
 METHODS_WITHOUT_TRUTH = {name: method for name, method in METHODS.items() if name not in NEED_RENDERED_TRUTH}
+DEFAULT_METHODS = ("ours", "moved", "warp", "identity", "colour_transfer")
 TRUE_MAP = "true_map"
 
 
