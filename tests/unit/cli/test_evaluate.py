@@ -85,9 +85,11 @@ def test_settings_of_a_search_are_used_under_those_of_the_command_line(weights: 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--photographs", "."), "go together"),
-        (("--feature-model", "x"), "go together"),
-        (("--photographs", ".", "--feature-model", "x", "--pairs", 2), "--pairs is for rendered pairs"),
+        (("--photographs", "."), "has no NAME-target"),
+        (("--feature-model", "x"), "--feature-model: it goes with --photographs"),
+        (("--true-maps",), "--true-maps: it goes with --photographs"),
+        (("--photographs", ".", "--feature-model", "x", "--pairs", 2), "--pairs: --photographs takes none"),
+        (("--ablate", "--html", "page.html"), "--html: --ablate takes none"),
         (("--html", "page.pdf"), ".html"),
     ],
 )
