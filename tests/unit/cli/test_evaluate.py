@@ -115,3 +115,24 @@ def test_photographs_are_measured_with_the_model_that_the_user_names(weights: Pa
     refused = plumage(*options[:-4], "--methods", "truth", "--json", report, model=weights)
     assert refused.exit_code == 2
     assert "no truth" in refused.stderr
+
+
+def test_photographs_are_measured_by_the_truth_beside_them(weights: Path, tmp_path: Path) -> None:
+    for role in ("target", "reference"):
+        Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 90).convert("RGB").save(tmp_path / f"odd-one-{role}.png")
+    options = ("--photographs", tmp_path, "--json", tmp_path / "report.json", "--sheet", tmp_path / "sheet.png")
+    refused = plumage(*options, model=weights)
+    assert refused.exit_code == 2
+    assert "no truth, points or masks" in refused.stderr
+    Image.new("RGB", (64, 64)).save(tmp_path / "odd-one-truth.png")
+    (tmp_path / "odd-one-map.json").write_text("[[[0.5, 0.5]]]")
+    fast = ("--param", "num_inference_steps=2", "--param", "matching.ensemble_size=1")
+    done = plumage(*options, "--methods", "identity,moved", "--true-maps", *fast, model=weights)
+    assert done.exit_code == 0, done.output
+    assert "within_12" in done.stdout
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert list(found["methods"]) == ["identity", "moved", "true_map"]
+    assert found["sets"]["odd"] == found["all"]
+    assert found["all"]["delta_e"]["mean"] == found["methods"]["identity"]["delta_e"]["mean"] > 0.0
+    assert found["run"]["feature_model"] is None
+    assert (tmp_path / "sheet.png").exists()

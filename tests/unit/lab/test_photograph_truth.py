@@ -13,7 +13,7 @@ from PIL import Image
 
 from lab.baselines.pictures import optimal_slope
 from lab.metrics.regions import Bytes
-from lab.photographs.folder import BadFolder, find_pairs
+from lab.photographs.folder import BadFolder, PhotographPair, find_pairs
 from lab.photographs.make.pairs import Kind, Recipe, make_pairs, write_pair
 from lab.photographs.matches import intersection_over_union, score_boxes
 from lab.photographs.truth import TRUTH_FIGURES, cie76, score_truth
@@ -75,7 +75,7 @@ def _lab(colour: Bytes) -> tuple[float, float, float]:
 
 def _blurred(picture: Bytes, sigma: float) -> NDArray[np.float64]:
     """By the whole kernel in two dimensions, the picture mirrored beyond its border."""
-    grey = picture.astype(np.float64).sum(axis=-1) / 3.0 / 255.0
+    grey: NDArray[np.float64] = picture.astype(np.float64).sum(axis=-1) / 3.0 / 255.0
     radius = int(4.0 * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel = np.outer(weights, weights) / weights.sum() ** 2
@@ -135,11 +135,11 @@ def test_the_published_script_gives_the_same(tmp_path: Path, monkeypatch: pytest
     folder.mkdir()
     results.mkdir()
     rng = np.random.default_rng(0)
-    for pair in make_pairs(Recipe(Kind.SELF, photographs, cutouts, 3, seed=1, size=160, share=0.6)):
-        write_pair(pair, folder)
-        noisy = pair.pictures["truth"] + rng.normal(0.0, 0.06, pair.pictures["truth"].shape)
+    for one in make_pairs(Recipe(Kind.SELF, photographs, cutouts, 3, seed=1, size=160, share=0.6)):
+        write_pair(one, folder)
+        noisy = one.pictures["truth"] + rng.normal(0.0, 0.06, one.pictures["truth"].shape)
         levels = (noisy.clip(0.0, 1.0) * 255.0).round().astype(np.uint8)
-        Image.fromarray(levels).save(results / f"{pair.name}-result.png")
+        Image.fromarray(levels).save(results / f"{one.name}-result.png")
     assert SCRIPT is not None
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), str(results)])
     published = {row[0]: row[1:] for row in runpy.run_path(str(SCRIPT))["rows"]}
@@ -167,7 +167,7 @@ def test_boxes_are_laid_onto_each_other_the_right_way_round(tmp_path: Path) -> N
     assert score_boxes(pair.target, pair.reference, pair.points) == pytest.approx({0.1: 2 / 3, 0.05: 2 / 3})
 
 
-def read(folder: Path, target: Bytes, reference: Bytes, points: object):  # type: ignore[no-untyped-def]
+def read(folder: Path, target: Bytes, reference: Bytes, points: object) -> PhotographPair:
     for role, mask in (("target", target), ("reference", reference)):
         Image.fromarray(np.dstack([mask] * 3)).save(folder / f"one-{role}.png")
         Image.fromarray(mask).save(folder / f"one-{role}-mask.png")
