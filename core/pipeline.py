@@ -7,10 +7,11 @@
     sample      the references warped onto the target; one call of the UNet per step for output, references, structure
     finish      decode, and set the result into the target at its own size
 
-`select`, `prepare` and `encode` run once for a job; the others once for each seed, `sample` with all seeds in one batch.
-A stage takes the group of parameters that is for it; `encode` and `sample`, which need several, take all. What calls
-the stages resolves the parameters first: `TransferParams.resolved()` fills in the values of the preset wherever none was
-given, so that stages read plain values and know of no preset. docs/method.md has the equations.
+`select`, `prepare` and `encode` run once for a job; `correspond` and `finish` once for each seed, and `sample` for all
+seeds in one batch. A stage takes the group of parameters that is for it; `encode` and `sample`, which need several,
+take all. What calls the stages resolves the parameters first: `TransferParams.resolved()` fills in the values of the
+preset wherever none was given, so that stages read plain values and know of no preset. docs/method.md has the
+equations.
 Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; each stage documents where it differs.
 """
 
