@@ -373,6 +373,15 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return reduce(overlay, spelled, {})
 
 
+def dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `nested`, for values such as `model_dump` gives."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        grouped = isinstance(value, Mapping)
+        named |= {f"{name}.{inner}": setting for inner, setting in value.items()} if grouped else {name: value}
+    return named
+
+
 def with_values(params: TransferParams, values: Mapping[str, Any]) -> TransferParams:
     """`params` with others by dotted names, checked. Raises pydantic's ValidationError."""
     return TransferParams.model_validate(overlay(params.model_dump(exclude_unset=True), nested(values)))

@@ -11,16 +11,15 @@ import torch
 from PIL import Image
 
 from core.images.canvas import from_pil
-from core.masks.regions import Named
 from core.params.transfer import TransferParams
-from core.pipeline import TransferInputs, transfer
+from core.pipeline import transfer
 from jobs.garbage_collector import GarbageCollector
 from jobs.settings import JobSettings
 from service.settings import ServiceSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.contract.http.problems import problem
-from tests.contract.http.real_worker import make_bench
+from tests.contract.http.real_worker import make_context
 from tests.pictures import SIZE, decoded, encoded, gradient
 from worker.tasks import run_next
 
@@ -268,9 +267,9 @@ def test_a_batch_says_which_job_lacks_or_has_what(stack: Stack) -> None:
 
 
 def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stack, job_settings: JobSettings) -> None:
-    bench = make_bench(stack, job_settings)
+    context = make_context(stack, job_settings)
     job = stack.submitted(seed=5, **PARTS)
-    run_next(bench)
+    run_next(context)
     record = stack.http.get(job["urls"]["self"]).json()
     assert record["error"] is None
     painted = np.asarray(decoded(stack.http.get(record["result"]["url"]).content))
@@ -280,8 +279,9 @@ def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stac
 
     masks = {"left": tensor(LEFT)[0], "right": tensor(RIGHT)[0]}
     alone = transfer(
-        bench.loaded.models,
-        TransferInputs(tensor(TARGET), tensor(REFERENCE), named=Named({"leaf": tensor(LEAF)}, masks)),
+        context.loaded.models,
+        tensor(TARGET),
+        tensor(REFERENCE),
         TransferParams.model_validate_json(json.dumps(PARAMS)),
         seed=5,
     )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from core.params.selection import Pin
+from core.params.selection import Landmark
 from lab.metrics.pck import pck
 from tests.matches import believed_matches
 
@@ -12,10 +12,10 @@ def test_keypoints_are_counted_by_the_size_of_the_thing_in_the_reference() -> No
     matches = believed_matches(places)
     mask = torch.zeros(100, 200)
     mask[20:60, 50:150] = 1.0
-    right = Pin(target=(0.1, 0.1), reference=(0.25, 0.25))
-    close = Pin(target=(0.9, 0.1), reference=(0.79, 0.25))  # 8 px off in x
-    lower = Pin(target=(0.1, 1.0), reference=(0.25, 0.83))  # 8 px off in y
-    wrong = Pin(target=(1.0, 1.0), reference=(0.25, 0.25))
+    right = Landmark(target=(0.1, 0.1), reference=(0.25, 0.25))
+    close = Landmark(target=(0.9, 0.1), reference=(0.79, 0.25))  # 8 px off in x
+    lower = Landmark(target=(0.1, 1.0), reference=(0.25, 0.83))  # 8 px off in y
+    wrong = Landmark(target=(1.0, 1.0), reference=(0.25, 0.25))
     assert pck(matches, [right, close, lower, wrong], mask, alpha=0.1) == 0.75
     assert pck(matches, [right, close, lower, wrong], mask, alpha=0.05) == 0.25
     with pytest.raises(ValueError, match="no pair"):

@@ -10,7 +10,14 @@ from PIL import Image
 
 from cli.main import main
 
-FEW = ["--param", "num_steps=2", "--param", "match_draws=1", "--param", "match_smoothness=0"]
+FEW = [
+    "--param",
+    "num_inference_steps=2",
+    "--param",
+    "matching.ensemble_size=1",
+    "--param",
+    "matching.neighbor_weight=0",
+]
 
 
 @pytest.fixture
@@ -34,7 +41,7 @@ def plumage(*arguments: str) -> Result:
 def test_several_seeds_make_several_pictures_with_regions_of_their_own(pictures: list[str], tmp_path: Path) -> None:
     regions = [{"target_mask": "l"}, {"target_mask": "r", "reference": "other"}]
     named = ["--mask", f"l={tmp_path / 'left.png'}", "--mask", f"r={tmp_path / 'right.png'}"]
-    named += ["--picture", f"other={tmp_path / 'c.png'}", "--param", f"regions={json.dumps(regions)}"]
+    named += ["--picture", f"other={tmp_path / 'c.png'}", "--param", f"masks.regions={json.dumps(regions)}"]
     out = tmp_path / "new" / "out.png"
     done = plumage(
         "transfer", *pictures, "-o", str(out), "--preset", "fast", "--seed", "3", "--seed", "4", *FEW, *named
@@ -53,7 +60,7 @@ def test_several_seeds_make_several_pictures_with_regions_of_their_own(pictures:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--param", 'regions=[{"target_mask": "l"}]'], "--mask l=FILE: needed"),
+        (["--param", 'masks.regions=[{"target_mask": "l"}]'], "--mask l=FILE: needed"),
         (["--mask", "l=left.png"], "--mask l=FILE: named by no region"),
         (["--picture", "leaf"], "NAME=FILE expected"),
         (["--picture", "Leaf=x.png"], "NAME=FILE expected"),
@@ -61,7 +68,7 @@ def test_several_seeds_make_several_pictures_with_regions_of_their_own(pictures:
         (["--param", "preset=best"], "preset"),
     ],
 )
-def test_names_that_do_not_fit_are_told(pictures: list[str], tmp_path: Path, options: list[str], named: str) -> None:
+def test_names_that_do_not_fit_are_refused(pictures: list[str], tmp_path: Path, options: list[str], named: str) -> None:
     done = plumage("transfer", *pictures, "-o", str(tmp_path / "out.png"), *options)
     assert done.exit_code == 2
     assert named in done.stderr
@@ -70,7 +77,7 @@ def test_names_that_do_not_fit_are_told(pictures: list[str], tmp_path: Path, opt
 def test_an_explanation_is_a_picture_and_numbers(pictures: list[str], tmp_path: Path) -> None:
     out, numbers = tmp_path / "why.png", tmp_path / "why.json"
     options = ["-o", str(out), "--json", str(numbers), "--at", "0.25", "0.5", "--layer", "up_blocks.1"]
-    done = plumage("explain", *pictures, *options, *FEW, "--param", "injection_range=[1, 0]")
+    done = plumage("explain", *pictures, *options, *FEW, "--param", "injection.range=[1, 0]")
     assert done.exit_code == 0, done.output
     found = json.loads(numbers.read_text())
     assert found["place"] == [0.25, 0.5]

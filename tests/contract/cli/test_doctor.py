@@ -40,7 +40,7 @@ def redis(server: EmbeddedRedis) -> Iterator[Redis]:
 
 
 class Report:
-    """What the doctor said with these variables, and how it ended."""
+    """The report with these variables, and how the command ended."""
 
     def __init__(self, **variables: str) -> None:
         self.done = CliRunner().invoke(doctor, ["--json"], env={"PLUMAGE_DEVICE": "cpu", **variables})
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def advised(self) -> set[str]:
-        """What is not right. Every such check, and no other, says what to do."""
+        """What is not right. Every such check, and no other, has an advice."""
         bad = {part for part, check in self.checks.items() if check["state"] in ("warning", "error")}
         assert bad == {part for part, check in self.checks.items() if check["advice"]}
         return bad

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.embedded import EmbeddedRedisError, find_server, start_redis
+from cli.errors import EmbeddedRedisError
+from cli.stack.embedded import find_server, start_redis
 from jobs.stores.connection import connect_redis
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cli.main import main
 
-FEW = ["--param", "num_steps=2", "--param", "match_draws=1"]
+FEW = ["--param", "num_inference_steps=2", "--param", "matching.ensemble_size=1"]
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def test_outside_the_mask_the_target_stays(pictures: tuple[str, str], tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--param", "num_step=2"], "num_step"),
-        (["--param", "num_steps=1"], "num_steps"),
-        (["--param", "num_steps"], "key=value"),
+        (["--param", "num_inference_step=2"], "num_inference_step: unknown; did you mean num_inference_steps?"),
+        (["--param", "num_inference_steps=1"], "num_inference_steps"),
+        (["--param", "num_inference_steps"], "key=value"),
         (["--param", "eta=1", "--param", "eta=1"], "twice"),
         (["--target-mask", "nowhere.png"], "nowhere.png"),
         (["--target-mask", "reference.png"], "px"),
@@ -111,12 +111,12 @@ def test_a_checkpoint_that_is_not_there_is_named(
 def test_parameters_are_listed_with_their_defaults() -> None:
     result = plumage("--list-params")
     assert result.exit_code == 0
-    assert "num_steps=20\n    Number of steps" in result.stdout
+    assert "num_inference_steps=20\n    Number of steps" in result.stdout
 
 
 @pytest.mark.usefixtures("_checkpoint_chosen")
 def test_a_box_without_a_model_for_it_names_what_to_configure(pictures: tuple[str, str], tmp_path: Path) -> None:
-    selection = 'target_selection={"box": [0.1, 0.1, 0.9, 0.9]}'
+    selection = 'masks.target_selection={"box": [0.1, 0.1, 0.9, 0.9]}'
     result = plumage(*pictures, "-o", str(tmp_path / "out.png"), *FEW, "--param", selection)
     assert result.exit_code != 0
     assert "PLUMAGE_SEGMENTER" in result.stderr

@@ -19,7 +19,7 @@ from PIL import Image
 
 from cli.stack.embedded import running_redis
 from cli.stack.stack import RESTARTS
-from tests.contract.cli_processes import PATIENCE_S, Shell
+from tests.contract.cli.processes import PATIENCE_S, Shell
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -43,7 +43,7 @@ def test_once_writes_the_picture_and_prints_one_line(shell: Shell, tmp_path: Pat
     files = ["--target", str(target), "--reference", str(reference), "--out", "made/out.png"]
     process = shell.start("demo", "--once", *files, "--seed", "7")
     printed, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, shell.said
+    assert process.returncode == 0, shell.stderr
     (line,) = printed.splitlines()
     report = json.loads(line)
     assert set(report) == {"id", "status", "seconds", "seed", "model", "out"}
@@ -53,13 +53,13 @@ def test_once_writes_the_picture_and_prints_one_line(shell: Shell, tmp_path: Pat
     assert set(report["model"]) == {"id", "revision", "device", "dtype"}
     with Image.open(io.BytesIO((tmp_path / "made" / "out.png").read_bytes())) as made:
         assert (made.format, made.size, made.mode) == ("PNG", (130, 90), "RGBA")
-    shell.wait_for_silence(within_s=0.0)
+    shell.wait_until_gone(within_s=0.0)
 
 
 def test_what_it_says_to_paste_works_and_ctrl_c_stops_everything(shell: Shell, tmp_path: Path) -> None:
     process = shell.start("demo", "--port", "0")
-    shell.wait_to_hear("in a browser", process)
-    pasted = "\n".join(re.findall(r"^  (.*curl .*)$", shell.said, re.MULTILINE))
+    shell.wait_for_line("in a browser", process)
+    pasted = "\n".join(re.findall(r"^  (.*curl .*)$", shell.stderr, re.MULTILINE))
     assert pasted.count("curl") == 2
     subprocess.run(["bash", "-euc", pasted], cwd=tmp_path, check=True, timeout=PATIENCE_S)
     with Image.open(tmp_path / "result.png") as made, Image.open(re.findall(r"target=@(\S+)", pasted)[0]) as target:
@@ -67,17 +67,17 @@ def test_what_it_says_to_paste_works_and_ctrl_c_stops_everything(shell: Shell, t
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[0] == ""
     assert process.returncode == 0
-    shell.wait_for_silence(within_s=0.0)
+    shell.wait_until_gone(within_s=0.0)
 
 
 def test_no_process_outlives_a_killed_parent(shell: Shell) -> None:
     process = shell.start("up", "--port", "0")
-    shell.wait_to_hear("worker.started", process)
+    shell.wait_for_line("worker.started", process)
     commands = " ".join(shell.processes().values())
     assert all(part in commands for part in ("redis-server", "serve", "cli worker", "-m worker"))
     process.kill()
     process.communicate()
-    shell.wait_for_silence(within_s=3.0)
+    shell.wait_until_gone(within_s=3.0)
 
 
 def test_a_checkpoint_that_cannot_be_used_is_named_and_ends_everything(shell: Shell) -> None:
@@ -88,8 +88,8 @@ def test_a_checkpoint_that_cannot_be_used_is_named_and_ends_everything(shell: Sh
     assert report["status"] == "failed"
     assert report["error"]["code"] == "worker_ended"
     assert "/nowhere/sdxl" in report["error"]["message"]
-    assert "Traceback" not in shell.said
-    shell.wait_for_silence(within_s=0.0)
+    assert "Traceback" not in shell.stderr
+    shell.wait_until_gone(within_s=0.0)
 
 
 def test_a_refused_picture_fails_with_the_code_of_the_api(shell: Shell, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_refused_picture_fails_with_the_code_of_the_api(shell: Shell, tmp_path
     assert process.returncode == 1
     assert json.loads(printed)["error"]["code"] == "image_type_unsupported"
     assert not (tmp_path / "out" / "result.png").exists()
-    shell.wait_for_silence(within_s=0.0)
+    shell.wait_until_gone(within_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_bad_arguments_are_one_line_and_start_nothing(shell: Shell, arguments: l
     printed, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert json.loads(printed)["error"]["code"] == code
-    assert len(shell.said.splitlines()) == 1
+    assert len(shell.stderr.splitlines()) == 1
 
 
 def test_a_taken_port_is_one_line(shell: Shell) -> None:
@@ -125,14 +125,14 @@ def test_a_taken_port_is_one_line(shell: Shell) -> None:
         process = shell.start("up", "--port", str(taken.getsockname()[1]))
         process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
-    assert len(shell.said.splitlines()) == 1
-    assert "--port 0" in shell.said
+    assert len(shell.stderr.splitlines()) == 1
+    assert "--port 0" in shell.stderr
 
 
 def test_an_open_address_asks_for_keys_and_one_can_be_made_meanwhile(shell: Shell) -> None:
     process = shell.start("up", "--port", "0", "--host", "0.0.0.0")
-    shell.wait_to_hear("ready on http", process)
-    (port,) = re.findall(r"ready on http://0\.0\.0\.0:(\d+)", shell.said)
+    shell.wait_for_line("ready on http", process)
+    (port,) = re.findall(r"ready on http://0\.0\.0\.0:(\d+)", shell.stderr)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         assert client.get("/v1/transfers").status_code == 401
         token = shell.run("keys", "create", "--tenant", "acme", "--expires-in", "1d").strip()
@@ -146,7 +146,7 @@ def test_an_open_address_asks_for_keys_and_one_can_be_made_meanwhile(shell: Shel
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert shell.run("keys", "list") == ""  # with a Redis that runs for this alone
-    shell.wait_for_silence(within_s=0.0)
+    shell.wait_until_gone(within_s=0.0)
 
 
 def redis_of(shell: Shell, but: int) -> int:
@@ -157,20 +157,20 @@ def redis_of(shell: Shell, but: int) -> int:
         found = [pid for pid in servers if pid != but]
         if found and running_redis(shell.folder / "data"):
             return found[0]
-        assert time.monotonic() < deadline, shell.said
+        assert time.monotonic() < deadline, shell.stderr
         time.sleep(0.05)
 
 
 def test_a_redis_that_ends_is_started_again_but_not_for_ever(shell: Shell) -> None:
     process = shell.start("up", "--port", "0")
-    shell.wait_to_hear("worker.started", process)
+    shell.wait_for_line("worker.started", process)
     server = 0
     for _ in range(RESTARTS + 1):
         server = redis_of(shell, but=server)
         os.kill(server, signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
-    assert shell.said.count("starting it again") == RESTARTS
-    assert "once more" in shell.said
-    assert "Traceback" not in shell.said
-    shell.wait_for_silence(within_s=0.0)
+    assert shell.stderr.count("starting it again") == RESTARTS
+    assert "once more" in shell.stderr
+    assert "Traceback" not in shell.stderr
+    shell.wait_until_gone(within_s=0.0)

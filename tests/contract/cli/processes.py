@@ -16,7 +16,7 @@ MARK = "PLUMAGE_TEST_MARK"
 
 @dataclass
 class Shell:
-    """An environment whose processes can be told from all others."""
+    """An environment whose processes can be distinguished from all others."""
 
     checkpoint: Path
     folder: Path
@@ -60,14 +60,16 @@ class Shell:
                 process.stdout.close()
 
     @property
-    def said(self) -> str:
+    def stderr(self) -> str:
+        """What the command that was started last has written so far."""
         return (self.folder / "stderr.txt").read_text()
 
-    def wait_to_hear(self, words: str, process: subprocess.Popen[str]) -> None:
+    def wait_for_line(self, words: str, process: subprocess.Popen[str]) -> None:
+        """Returns when `process` has written `words` to stderr. Fails when it ends before."""
         deadline = time.monotonic() + PATIENCE_S
-        while words not in self.said:
-            assert process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
+        while words not in self.stderr:
+            assert process.poll() is None, self.stderr
+            assert time.monotonic() < deadline, self.stderr
             time.sleep(0.1)
 
     def processes(self) -> dict[int, str]:
@@ -83,7 +85,7 @@ class Shell:
                     found[int(folder.name)] = command
         return found
 
-    def wait_for_silence(self, within_s: float) -> None:
+    def wait_until_gone(self, within_s: float) -> None:
         """Fails when a process of this environment still lives after `within_s` seconds."""
         deadline = time.monotonic() + within_s
         while left := self.processes():

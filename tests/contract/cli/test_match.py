@@ -11,7 +11,7 @@ from PIL import Image
 
 from cli.main import main
 
-ONE = ["--param", "match_draws=1", "--param", "match_smoothness=0"]
+ONE = ["--param", "matching.ensemble_size=1", "--param", "matching.neighbor_weight=0"]
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def plumage(*arguments: str) -> Result:
 
 
 def test_a_map_a_picture_and_how_right_it_is(pictures: tuple[str, str], tmp_path: Path) -> None:
-    """A pinned pair is matched as pinned, so the truth that says so is met, and the one that says otherwise is not."""
-    pin = {"target": [0.25, 0.25], "reference": [0.9, 0.9]}
-    (tmp_path / "truth.json").write_text(json.dumps([pin, {"target": [0.25, 0.25], "reference": [0.1, 0.9]}]))
+    """A landmark is matched as given, so the truth that agrees with it is met, and the one that differs is not."""
+    landmark = {"target": [0.25, 0.25], "reference": [0.9, 0.9]}
+    (tmp_path / "truth.json").write_text(json.dumps([landmark, {"target": [0.25, 0.25], "reference": [0.1, 0.9]}]))
     out, numbers = tmp_path / "out.png", tmp_path / "map.npz"
     result = plumage(
         *pictures, "-o", str(out), "--map", str(numbers), "--truth", str(tmp_path / "truth.json"), *ONE,
-        "--param", f"pins={json.dumps([pin])}",
+        "--param", f"matching.landmarks={json.dumps([landmark])}",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout.splitlines()[-1])
