@@ -1,1 +1,1 @@
-"""Folder or hub id at a pinned revision in, ready models out."""
+"""Loads models from a folder or from a hub id at a pinned revision."""

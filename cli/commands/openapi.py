@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cli.errors import Failed
-from service.openapi.document import document
+from service.app import openapi_document
 
 
 @click.command()
@@ -20,7 +20,7 @@ from service.openapi.document import document
 )
 def openapi(check: bool, file: Path) -> None:
     """Write the OpenAPI description of the HTTP API."""
-    text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n"
     if not check:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

@@ -41,13 +41,13 @@ def clipseg(tmp_path: Path) -> Path:
     return save(tiny_clipseg(), CLIPSEG_PICTURES, tmp_path / "clipseg")
 
 
-def test_a_worker_holds_what_is_configured_and_says_so(tmp_path: Path, sam2: Path, clipseg: Path) -> None:
+def test_what_is_configured_is_loaded_and_named(tmp_path: Path, sam2: Path, clipseg: Path) -> None:
     tiny_pipeline().save_pretrained(tmp_path / "sdxl")
     chosen = {"model": str(tmp_path / "sdxl"), "device": "cpu"}
-    assert load(ModelSettings.model_validate(chosen)).held == ()
+    assert load(ModelSettings.model_validate(chosen)).optional_models == ()
     chosen |= {"segmenter": str(sam2), "text_segmenter": str(clipseg)}
     loaded = load(ModelSettings.model_validate(chosen))
-    assert loaded.held == ("segmenter", "text_segmenter")
+    assert loaded.optional_models == ("segmenter", "text_segmenter")
     assert loaded.models.segmenter is not None
     assert loaded.models.text_segmenter is not None
     box = (0.1, 0.2, 0.7, 0.8)
