@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from core.images.canvas import from_pil
-from core.masks.regions import Named
 from core.params.transfer import TransferParams
 from core.pipeline import transfer
 from jobs.garbage_collector import GarbageCollector
@@ -284,7 +283,6 @@ def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stac
         tensor(TARGET),
         tensor(REFERENCE),
         TransferParams.model_validate_json(json.dumps(PARAMS)),
-        named=Named({"leaf": tensor(LEAF)}, masks),
         seed=5,
     )
     assert (painted == alone.image.numpy()).all()
