@@ -8,25 +8,23 @@ import argparse
 import csv
 import statistics
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.random_sdxl import random_sdxl
 from core.images.canvas import to_pil
-from core.params.transfer import LatentParams, MatchingParams, TransferParams
+from core.params.transfer import LatentParams, MatchingParams, TransferParams, dotted
 from core.pipeline import TransferInputs, TransferResult, transfer
 
 SETTINGS = {
     "default": TransferParams(),
     "guided": TransferParams(guidance_scale=5.0),
     "paper": TransferParams(
-        matching=MatchingParams(source="per_layer"),
-        latent=LatentParams(warp_strength=0.0),
         num_inference_steps=100,
         strength=0.68,
+        matching=MatchingParams(source="per_layer"),
+        latent=LatentParams(warp_strength=0.0),
     ),
 }
 
@@ -35,7 +33,8 @@ def measure(device: torch.device, dtype: torch.dtype, name: str, runs: int) -> t
     """The row of one setting at 1024 x 1024 pixels, and the last picture."""
     params = SETTINGS[name]
     models = random_sdxl(device, dtype)
-    inputs = TransferInputs(*torch.rand(2, 3, 1024, 1024, generator=torch.Generator().manual_seed(0)))
+    target, reference = torch.rand(2, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    inputs = TransferInputs(target, reference)
     transfer(models, inputs, params, seed=0)
     torch.cuda.reset_peak_memory_stats(device)
     seconds = []
@@ -55,20 +54,13 @@ def measure(device: torch.device, dtype: torch.dtype, name: str, runs: int) -> t
         "seconds_max": round(max(seconds), 3),
         "peak_gib": round(torch.cuda.max_memory_allocated(device) / 2**30, 2),
         **{f"ms_{phase}": value for phase, value in result.timings.items()},
-        **flat(params.model_dump(mode="json")),
+        **dotted(params.model_dump(mode="json")),
     }
     return row, result
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Nested values by dotted names."""
-    found: dict[str, object] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
-
-
 def main() -> None:
+    """Measures every setting on the CUDA device and writes the table and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5)

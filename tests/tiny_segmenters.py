@@ -123,7 +123,7 @@ def tiny_text_segmenter() -> TextSegmenter:
 
 
 def save(model: PreTrainedModel, pictures: dict[str, Any], folder: Path) -> Path:
-    """As on the hub: weights, configuration, and the values of the image processor."""
+    """As on the hub: weights, configuration, and the image processor's values."""
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
     if isinstance(model, CLIPSegForImageSegmentation):

@@ -67,8 +67,8 @@ def place_landmarks(
     reference_box: tuple[float, float, float, float],
     device: torch.device,
 ) -> CanvasLandmarks:
-    """Landmarks given on the two pictures, on the canvases. The target fills its canvas, the reference lies in
-    `reference_box` (left, top, width, height)."""
+    """Landmarks given on the two pictures, one at least, on the canvases. The target fills its canvas, the reference
+    lies in `reference_box` (left, top, width, height)."""
     left, top, width, height = reference_box
     references = torch.tensor([landmark.reference for landmark in landmarks], device=device)
     offset, size = torch.tensor([left, top], device=device), torch.tensor([width, height], device=device)

@@ -68,8 +68,8 @@ def match_regions(scene: Scene, params: MatchingParams, seed: int) -> list[Corre
 
 
 def match_region(scene: Scene, region: EncodedRegion, params: MatchingParams, seed: int) -> Correspondence:
-    """The best correspondence of one region. Features hardly distinguish left from right: with `params.mirrored` the reference
-    is tried as its mirror image too, and the map of the higher mean similarity is kept."""
+    """The best correspondence of one region. Features hardly distinguish left from right: with `params.mirrored` the
+    reference is tried as its mirror image too, and the map of the higher mean similarity is kept."""
     here = there = WHOLE
     if params.crop and region.figure:
         here, there = crop_window(region.target_mask), crop_window(region.reference.mask)
@@ -195,15 +195,16 @@ def part_penalty(
 
 
 def region_landmarks(scene: Scene, region: EncodedRegion, params: MatchingParams) -> CanvasLandmarks | None:
-    """The landmarks whose target place lies in the region; all of them where there is one region."""
+    """The landmarks whose target place lies in the region, all of them where there is one region; None where there are
+    none."""
     landmarks: Sequence[Landmark] = params.landmarks
-    if not landmarks:
-        return None
-    if len(scene.regions) > 1:
+    if len(scene.regions) > 1 and landmarks:
         mask = region.target_mask
         places = torch.tensor([landmark.target for landmark in landmarks], device=mask.device)
         within = mask.flatten()[token_at(places, (mask.shape[0], mask.shape[1]))] >= 0.5
         landmarks = [landmark for landmark, here in zip(landmarks, within.tolist(), strict=True) if here]
+    if not landmarks:
+        return None
     return place_landmarks(landmarks, params.landmark_radius, region.reference.box, region.target_mask.device)
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from core.images.canvas import continue_beyond
-from core.matching.correspondence import TokenMap
+from core.matching.correspondence import Correspondence
 from core.matching.warp import rearrange_picture
 from lab.baselines.case import Bytes, Case
 from lab.baselines.guided import guided_filter
@@ -27,14 +26,13 @@ def reinhard(case: Case) -> Bytes:
 
 def warp(case: Case) -> Bytes:
     """The reference's pixels at the places that the network matched, filtered with the target as the guide."""
-    return warped(case, case.own_map)
+    return warped(case, case.own_correspondence)
 
 
-def warped(case: Case, token_map: TokenMap) -> Bytes:
-    """As `warp`, by any map."""
-    target, reference = case.canvases.target, case.canvases.reference
-    source = continue_beyond(reference.picture, reference.mask)
-    moved = rearrange_picture(source, token_map, target.mask, guide=target.picture)
+def warped(case: Case, found: Correspondence) -> Bytes:
+    """As `warp`, by any correspondence."""
+    target, (region,) = case.scene.target, case.scene.regions
+    moved = rearrange_picture(region.appearance, found, target.mask, guide=target.picture)
     radius = max(1, round(GUIDE_RADIUS * len(target.mask)))
     filtered = guided_filter(moved, target.picture, target.mask, radius=radius, epsilon=GUIDE_EPSILON)
     return case.finish(torch.where(target.mask > 0.0, filtered, target.picture).clamp(0.0, 1.0))

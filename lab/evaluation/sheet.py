@@ -31,7 +31,7 @@ def column_names(methods: Sequence[str]) -> list[str]:
 def draw_matches(case: Case) -> Bytes:
     """The reference's pixels at the places that the target's tokens matched, unfiltered, on grey."""
     size = case.pair.target.part.shape[0]
-    index = case.own_map.resized((size, size)).index.cpu().numpy()
+    index = case.own_correspondence.resized((size, size)).index.cpu().numpy()
     moved = case.pair.reference.image.reshape(-1, 3)[index].reshape(size, size, 3)
     drawn: Bytes = np.where((case.pair.target.part > 0)[..., None], moved, np.uint8(200))
     return drawn
@@ -42,7 +42,7 @@ def draw_correspondence(case: Case) -> list[Bytes]:
     target, reference = case.pair.target, case.pair.reference
     size = (target.part.shape[0], target.part.shape[1])
     colours = place_colours(reference.part)
-    maps = (case.own_map, case.true_map)
+    maps = (case.own_correspondence, case.true_correspondence)
     return [
         draw_places(reference.image, reference.part, colours),
         *(draw_places(target.image, target.part, matched_colours(found, colours, size)) for found in maps),

@@ -3,7 +3,7 @@
 from lab.photographs.features import FeatureModel, FeatureModelError, load_feature_model
 from lab.photographs.folder import BadFolder, PhotographPair, read_pairs
 from lab.photographs.report import photographs_page, photographs_table
-from lab.photographs.run import METHODS_WITHOUT_TRUTH, evaluate_photographs
+from lab.photographs.run import METHODS_WITHOUT_TRUTH, PhotographPlan, evaluate_photographs
 
 __all__ = [
     "METHODS_WITHOUT_TRUTH",
@@ -11,6 +11,7 @@ __all__ = [
     "FeatureModel",
     "FeatureModelError",
     "PhotographPair",
+    "PhotographPlan",
     "evaluate_photographs",
     "load_feature_model",
     "photographs_page",

@@ -28,7 +28,7 @@ PREPARATION = "preprocessor_config.json"
 
 
 class FeatureModelError(Exception):
-    """The feature model cannot be loaded or is none; the message says why."""
+    """The feature model cannot be loaded or is none; the message gives the reason."""
 
 
 @dataclass(frozen=True)

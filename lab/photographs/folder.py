@@ -36,6 +36,8 @@ class Photograph:
 
 @dataclass(frozen=True)
 class PhotographPair:
+    """Two photographs that belong together by their names."""
+
     name: str
     target: Photograph
     reference: Photograph

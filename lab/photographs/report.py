@@ -9,8 +9,8 @@ from lab.photographs.run import GIVEN
 
 MEANING = (
     "<p>self_similarity: to the target's structure, lower is better. gram: to the reference's appearance inside the "
-    "masks, lower is better. dino_i: likeness to the reference as a whole, higher is better. They trade off: read them "
-    "together.</p>"
+    "masks, lower is better. dino_i: similarity to the reference as a whole, higher is better. They trade off: read "
+    "them together.</p>"
 )
 
 

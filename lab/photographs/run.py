@@ -1,7 +1,8 @@
 """The run over photographs: pair by pair, every method that needs no truth; whole pairs are kept."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lab.baselines.case import Bytes, figure, picture
 from lab.baselines.settings import Changes
 from lab.evaluation.places import draw_places, matched_colours, place_colours
 from lab.evaluation.plan import claim_folder, describe_weights
-from lab.evaluation.run import Row, write_whole
+from lab.evaluation.run import OnPair, Row, write_whole
 from lab.evaluation.summary import mean_with_interval
 from lab.photographs.features import FeatureModel
 from lab.photographs.figures import FIGURES, dino_i, gram, self_similarity
@@ -28,39 +29,48 @@ GIVEN = ("target", "reference", "places", "matched")
 STRIP_HEIGHT_PX = 256
 
 
+@dataclass(frozen=True)
+class PhotographPlan:
+    """What is computed for every pair."""
+
+    methods: tuple[str, ...]
+    """Names of METHODS_WITHOUT_TRUTH."""
+    params: TransferParams
+    seed: int
+    """Of the sampler's draws, the same for all pairs."""
+    overrides: Mapping[str, Changes] = field(default_factory=dict)
+    """Single values of methods by name; see `lab.baselines.settings`."""
+
+
 def evaluate_photographs(
     loaded: LoadedModels,
     features: FeatureModel,
     pairs: list[PhotographPair],
-    methods: tuple[str, ...],
-    params: TransferParams,
-    seed: int,
+    plan: PhotographPlan,
     folder: Path,
-    *,
-    overrides: Mapping[str, Changes] | None = None,
-    on_pair: Callable[[int, int], None] = lambda done, total: None,
+    on_pair: OnPair = lambda done, total: None,
 ) -> dict[str, Any]:
     """The report over all pairs, with intervals. Finished pairs are kept in `folder` with a strip of pictures each.
 
-    Raises ResultsOfAnotherRun, KeyError for a method that is not in METHODS_WITHOUT_TRUTH, and the errors of
-    `core.errors`.
+    `on_pair(done, total)` is called after every pair. Raises ResultsOfAnotherRun, KeyError for a method that is not in
+    METHODS_WITHOUT_TRUTH, and the errors of `core.errors`.
     """
-    chosen = {name: METHODS_WITHOUT_TRUTH[name] for name in methods}
+    chosen = {name: METHODS_WITHOUT_TRUTH[name] for name in plan.methods}
     run = {
         **describe_weights(loaded),
         "feature_model": {"id": features.id, "revision": features.revision, "side": features.side_px},
         "photographs": {pair.name: pair.digest[:16] for pair in pairs},
-        "methods": list(methods),
-        "params": params.model_dump(mode="json"),
-        "overrides": json.loads(json.dumps(overrides or {})),
-        "seed": seed,
+        "methods": list(plan.methods),
+        "params": plan.params.resolved().model_dump(mode="json"),
+        "overrides": json.loads(json.dumps(plan.overrides)),
+        "seed": plan.seed,
     }
     claim_folder(folder, run)
     rows = []
     for done, pair in enumerate(pairs, start=1):
         path = folder / f"{pair.name}.json"
         if not path.exists():
-            case = Case(loaded.models, pair, params, seed, overrides=overrides)
+            case = Case(loaded.models, pair, plan.params, plan.seed, overrides=plan.overrides)
             results = {name: method(case) for name, method in chosen.items()}
             Image.fromarray(strip(case, results)).save(folder / f"{pair.name}.png")
             write_whole(path, judge_photographs(pair, results, features))
@@ -90,11 +100,11 @@ def judge_photographs(pair: PhotographPair, results: Mapping[str, Bytes], featur
 
 def strip(case: Case, results: Mapping[str, Bytes]) -> Bytes:
     """Target, reference, the correspondence drawn, and all results, side by side at one size."""
-    target, reference = case.canvases.target, case.canvases.reference
+    target, reference = case.scene.target, case.scene.regions[0].reference
     own, other = (_bytes(canvas.picture) for canvas in (target, reference))
     inside, there = ((canvas.mask > 0.5).cpu().numpy().astype(np.uint8) for canvas in (target, reference))
     colours = place_colours(there)
-    matched = matched_colours(case.own_map, colours, (inside.shape[0], inside.shape[1]))
+    matched = matched_colours(case.own_correspondence, colours, (inside.shape[0], inside.shape[1]))
     pictures = [own, other, draw_places(other, there, colours), draw_places(own, inside, matched), *results.values()]
     size = (round(STRIP_HEIGHT_PX * own.shape[1] / own.shape[0]), STRIP_HEIGHT_PX)
     small = [np.asarray(Image.fromarray(shown).resize(size, Image.Resampling.LANCZOS)) for shown in pictures]

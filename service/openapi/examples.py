@@ -110,11 +110,11 @@ def _as_given(model: type[BaseModel], body: dict[str, Any]) -> dict[str, Any]:
 
 def transfers() -> list[dict[str, Any]]:
     """A job that waits and one that is done, as clients see them."""
-    return [Transfer.of(record, None, _file).model_dump(mode="json") for record in (_QUEUED, _SUCCEEDED)]
+    return [Transfer.of(record, "", _file).model_dump(mode="json") for record in (_QUEUED, _SUCCEEDED)]
 
 
 def matchings() -> list[dict[str, Any]]:
     """The same of jobs that match."""
     spec = _SPEC.model_copy(update={"kind": JobKind.MATCHES})
     records = [record.model_copy(update={"spec": spec}) for record in (_QUEUED, _SUCCEEDED)]
-    return [Matching.of(record, None, _file).model_dump(mode="json") for record in records]
+    return [Matching.of(record, "", _file).model_dump(mode="json") for record in records]

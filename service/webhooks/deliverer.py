@@ -1,4 +1,4 @@
-"""Sends webhooks: takes events from the outbox, posts them, and says how it went.
+"""Sends webhooks: takes events from the outbox, posts them, and records how each attempt went.
 
 Any number of these may run, each with a bounded number of requests at a time; an event that dies with one of them is
 taken up by another when its lease ends. A receiver is given little: one connection, a few seconds, nothing but its
@@ -29,7 +29,7 @@ from jobs.stores.redis_stores import RedisStores
 from jobs.stores.webhook_secrets import WebhookSecrets
 from service.outbound import Outbound, UrlError, UrlRefused
 from service.settings import ServiceSettings
-from service.signed_urls import links_of
+from service.signed_urls import SignedUrls
 from service.webhooks.payload import body_of, headers_of, webhook_outbound
 
 LOOK_EVERY_S = 0.5
@@ -97,7 +97,7 @@ class Deliverer:
         self._claim = partial(outbox.claim, lease_s=lease_s, **limits)
 
     async def run(self, stop: anyio.Event) -> None:
-        """Delivers until told to stop; then what has been begun is brought to its end."""
+        """Delivers until `stop` is set; then what has been begun is brought to its end."""
         async with anyio.create_task_group() as sending:
             while not stop.is_set():
                 await self._places.acquire()
@@ -107,7 +107,7 @@ class Deliverer:
                         await stop.wait()
 
     async def _begin(self, sending: TaskGroup) -> bool:
-        """Whether there was something to send."""
+        """Takes the next event and starts its delivery. False when nothing is due."""
         try:
             delivery = await run_sync(self._claim)
         except StoreUnavailable as error:
@@ -175,7 +175,8 @@ def deliverer() -> Deliverer:
     stores = RedisStores.open(connect_redis(jobs.redis_url), jobs)
     # A store that cannot sign, or is not to, is not opened: what sends webhooks needs no way to it and no folder.
     signer = None if service.links_by_api or jobs.objects_url is None else ObjectStore.from_settings(jobs)
-    body = partial(body_of, public_url=service.public_url, file=links_of(service, stores.shared_secrets, signer).file)
+    urls = SignedUrls.from_settings(service, stores.shared_secrets, signer)
+    body = partial(body_of, base_url=service.base_url, file=urls.file)
     return Deliverer(stores.outbox, stores.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
 
 

@@ -16,7 +16,7 @@ from tests.contract.http.problems import problem
 from tests.contract.http.real_worker import make_context
 from worker.tasks import run_next
 
-FAST = json.dumps({"num_steps": 3, "strength": 1.0, "match_draws": 1})
+FAST = json.dumps({"num_inference_steps": 3, "strength": 1.0, "matching": {"ensemble_size": 1}})
 
 
 def send(stack: Stack, *seeds: object, path: str = "/v1/transfers", **more: Any) -> Any:
