@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from core.images.canvas import from_pil
+from core.masks.regions import Named
 from core.params.transfer import TransferParams
-from core.pipeline import transfer
+from core.pipeline import TransferInputs, transfer
 from jobs.garbage_collector import GarbageCollector
 from jobs.settings import JobSettings
 from service.settings import ServiceSettings
@@ -280,8 +281,7 @@ def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stac
     masks = {"left": tensor(LEFT)[0], "right": tensor(RIGHT)[0]}
     alone = transfer(
         context.loaded.models,
-        tensor(TARGET),
-        tensor(REFERENCE),
+        TransferInputs(tensor(TARGET), tensor(REFERENCE), named=Named({"leaf": tensor(LEAF)}, masks)),
         TransferParams.model_validate_json(json.dumps(PARAMS)),
         seed=5,
     )
