@@ -17,7 +17,7 @@ from core.matching.correspondence import Correspondence
 from core.matching.one_shot import match_regions
 from core.models.models import Models
 from core.params.transfer import MatchingParams, TransferParams
-from core.pipeline import Stopwatch, TransferInputs, finish, look_at
+from core.pipeline import Stopwatch, TransferInputs, build_scene, finish
 from core.sampling.sampler import Start, sample
 from core.scene import Scene
 from lab.baselines.settings import Changes
@@ -87,7 +87,7 @@ class Case:
 
     @cached_property
     def _seen(self) -> tuple[Scene, Masks]:
-        scene, masks, _ = look_at(
+        scene, masks, _ = build_scene(
             self.models, self.inputs, self.params, Stopwatch(time.perf_counter, self.models.device)
         )
         return scene, masks
