@@ -472,7 +472,7 @@ export interface paths {
         };
         /**
          * Look at an asset
-         * @description Tells whether a picture has to be uploaded again.
+         * @description Shows whether a picture has to be uploaded again.
          */
         get: operations["get_asset"];
         put?: never;
@@ -675,7 +675,7 @@ export interface paths {
         /**
          * Can jobs be run?
          * @description 200 when Redis answers, the object store can be written and at least one worker is warm. Otherwise a
-         *     problem whose `checks` say what is missing.
+         *     problem whose `checks` name what is missing.
          */
         get: operations["check_ready"];
         put?: never;
@@ -918,7 +918,7 @@ export interface components {
         BatchRequest: {
             /**
              * Seed
-             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             * @description Seed of all noise. Absent: a random one, which the record shows.
              */
             seed?: number;
             /**
@@ -1958,7 +1958,7 @@ export interface components {
         MatchingForm: {
             /**
              * Seed
-             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             * @description Seed of all noise. Absent: a random one, which the record shows.
              */
             seed?: number;
             /**
@@ -2179,7 +2179,7 @@ export interface components {
         MatchingRequest: {
             /**
              * Seed
-             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             * @description Seed of all noise. Absent: a random one, which the record shows.
              */
             seed?: number;
             /**
@@ -2252,7 +2252,7 @@ export interface components {
          * @description The correspondence map, which also lies at `urls.result`. NumPy's .npz: `positions` [rows, columns, 2], for each
          *     token of the target the matched place in the reference as (x, y), fractions of its width and height; `similarity`
          *     [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask;
-         *     `confidence` [rows, columns], how far the match was believed, 0 to 1; `region` [rows, columns], which region, from
+         *     `confidence` [rows, columns], how far the match is trusted, 0 to 1; `region` [rows, columns], which region, from
          *     0, has the token: its positions are places in that region's reference.
          */
         MatchingResult: {
@@ -2594,7 +2594,7 @@ export interface components {
              * @description The correspondence map as NumPy's .npz: `positions` [rows, columns, 2], for each token of the target the matched
              *     place in the reference as (x, y), fractions of its width and height; `similarity` [rows, columns], the cosine of the
              *     match; `inside` [rows, columns], whether the token lies inside the target's mask; `confidence` [rows, columns], how
-             *     far the match was believed, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
+             *     far the match is trusted, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
              *     places in that region's reference.
              */
             matches: components["schemas"]["File"];
@@ -3108,7 +3108,7 @@ export interface components {
         TransferForm: {
             /**
              * Seed
-             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             * @description Seed of all noise. Absent: a random one, which the record shows.
              */
             seed?: number;
             /**
@@ -3410,7 +3410,7 @@ export interface components {
         TransferRequest: {
             /**
              * Seed
-             * @description Seed of all noise. Absent: a random one, which the answer tells.
+             * @description Seed of all noise. Absent: a random one, which the record shows.
              */
             seed?: number;
             /**
@@ -5017,7 +5017,7 @@ export interface operations {
                     "application/json": components["schemas"]["Transfer"];
                 };
             };
-            /** @description The worker has been told and stops at its next step. */
+            /** @description Canceling: the worker stops at its next step. */
             202: {
                 headers: {
                     /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
@@ -6809,7 +6809,7 @@ export interface operations {
                     "application/json": components["schemas"]["Matching"];
                 };
             };
-            /** @description The worker has been told; what it makes is thrown away. */
+            /** @description Canceling: what the worker makes is thrown away. */
             202: {
                 headers: {
                     /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
@@ -10923,7 +10923,7 @@ export interface operations {
                     "application/json": components["schemas"]["Batch"];
                 };
             };
-            /** @description Workers have been told; they stop at their next step. */
+            /** @description Canceling: workers stop at their next step. */
             202: {
                 headers: {
                     /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
