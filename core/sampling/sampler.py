@@ -70,6 +70,11 @@ def sample(
     empty: Maps = (None,) * len(scene.regions)
     shared: list[Maps] = [empty if start.maps is None else tuple(start.maps) for start in starts]
     latest = list(shared)
+    dead = 0 if observers else dead_steps(plan, shared, scene)
+    if dead:
+        for trajectory, maps in zip(trajectories, shared, strict=True):
+            trajectory.start_from_warp(plan[:dead], maps)
+        plan = plan[dead:]
     with freeu(models.unet, params.freeu):
         for done, planned in enumerate(plan, start=1):
             call = unet.predict(planned, [trajectory.rows(planned) for trajectory in trajectories], shared)
@@ -90,6 +95,24 @@ def injected_layers(scene: Scene, params: TransferParams) -> list[str]:
     """Full names of the layers that inject. Raises UnknownLayerError."""
     asked = params.injection.layers
     return select_layers(scene.models.unet, scene.models.backbone.injection_layers if asked is None else asked)
+
+
+def dead_steps(plan: Sequence[PlannedStep], maps: Sequence[Maps], scene: Scene) -> int:
+    """How many of the first steps have no effect on the result, and need not be computed.
+
+    Where the warped references replace the predicted clean latent wholly, at every step down to the one that re-anchors
+    the structure row, nothing of the UNet's predictions before is left (docs/method.md, section 0). 0 where a prediction
+    counts: a match that is not trusted wholly, a region of a lower scale, a map made while sampling.
+    """
+    whole = all(found is not None and found.confidence is None for of_seed in maps for found in of_seed)
+    if not whole or any(region.scale < 1.0 for region in scene.regions):
+        return 0
+    for number, planned in enumerate(plan, start=1):
+        if planned.warp_strength < 1.0:
+            return 0
+        if planned.reanchor:
+            return 0 if planned.adain else number
+    return 0
 
 
 @dataclass(frozen=True)

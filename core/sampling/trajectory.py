@@ -113,6 +113,17 @@ class Trajectory:
         self._output = torch.lerp(structure, output, self._mask)
         return clean_output
 
+    def start_from_warp(self, dead: Sequence[PlannedStep], maps: Maps) -> None:
+        """Begins after the `dead` steps, the last of which re-anchors, with the warped references as the anchor and the
+        draws that those steps would have left."""
+        target, alpha_bar = self._scene.target_latent, dead[-1].step.alpha_bar_prev
+        warped = self._drawn_to_references(target, target, 1.0, maps)
+        self._anchor = torch.lerp(target, warped, self._mask)
+        for _ in dead:
+            draw = self._target_draws.like(target)
+            self._references = self._noised_references(alpha_bar)
+        self._structure = self._output = add_noise(self._anchor, draw, alpha_bar)
+
     def _noised_references(self, alpha_bar: float) -> list[Latent]:
         """All of one draw: they never meet, and a further one changes nothing for the others."""
         regions = self._scene.regions
