@@ -1,9 +1,9 @@
-"""The base of what is stored."""
+"""The base of every model that is stored."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class StoredModel(BaseModel):
-    """Base of everything that is stored as JSON: frozen, and unknown fields are an error."""
+    """Stored as JSON, in Redis: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -11,7 +11,7 @@
     ├── JobNotFound             no such job, or another tenant's
     ├── JobGone                 the job existed, its retention is over
     ├── InvalidTransition       the status machine does not allow it
-    ├── IdempotencyKeyReused    a submission's key came before with another submission
+    ├── IdempotencyKeyReused    the key came before with another submission
     ├── IdempotencyKeyInUse     the first submission with this key has not been answered yet
     ├── KeyRefused              an API key is unknown, expired or revoked
     ├── KeyUnknown              no API key has this id

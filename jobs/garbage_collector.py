@@ -1,21 +1,21 @@
-"""Removes objects that nobody will read: those of expired jobs, and what unsuccessful attempts left behind."""
+"""Deletes the objects that no record needs: those of expired jobs and assets, and what unsuccessful attempts left."""
 
 import structlog
 
 from jobs.errors import JobGone, JobNotFound
-from jobs.objects import ObjectStore, all_prefixes, input_prefix, output_prefixes
-from jobs.stores.assets import asset_key
+from jobs.objects import ObjectStore, all_prefixes, asset_key, input_prefix, output_prefixes
 from jobs.stores.redis_stores import RedisStores
 
 # A worker that lost its job may write for a moment longer; then it removes its objects itself, or has died.
 LEFTOVER_AGE_S = 60.0
-# No submission takes this long: what is reserved and not queued by then was given up without an answer.
+# No submission takes this long: what is reserved and not queued by then has been given up.
 ABANDONED_AGE_S = 3600.0
 log = structlog.get_logger()
 
 
 class GarbageCollector:
-    """Work that was begun and not finished is found again, so it may be killed at any time and run anywhere."""
+    """Takes its work from the cleanup queue, where it stays until it is done: so it may be killed at any time, and run
+    in any process."""
 
     def __init__(
         self,
@@ -32,20 +32,20 @@ class GarbageCollector:
 
     def collect(self, limit: int = 100) -> int:
         """Returns how many objects it deleted. Raises StoreUnavailable and ObjectsUnavailable."""
-        deleted = 0
-        for tenant, job_id in self._stores.cleanup_queue.leftovers(self._leftover_age_s, limit):
+        queue, deleted = self._stores.cleanup_queue, 0
+        for tenant, job_id in queue.leftovers(self._leftover_age_s, limit):
             deleted += self._clean(tenant, job_id)
-            self._stores.cleanup_queue.forget_leftovers(tenant, job_id)
-        for tenant, job_id in self._stores.cleanup_queue.abandoned(self._abandoned_age_s, limit):
+            queue.forget_leftovers(tenant, job_id)
+        for tenant, job_id in queue.abandoned(self._abandoned_age_s, limit):
             deleted += self._objects.delete_prefix(input_prefix(tenant, job_id))
-            self._stores.cleanup_queue.forget_abandoned(tenant, job_id)
-        for tenant, job_id in self._stores.cleanup_queue.expired(limit):
+            queue.forget_abandoned(tenant, job_id)
+        for tenant, job_id in queue.expired(limit):
             for prefix in all_prefixes(tenant, job_id):
                 deleted += self._objects.delete_prefix(prefix)
-            self._stores.cleanup_queue.forget(tenant, job_id)
-        for tenant, asset in self._stores.cleanup_queue.ended_assets(limit):
+            queue.forget_expired(tenant, job_id)
+        for tenant, asset in queue.ended_assets(limit):
             self._objects.delete(asset_key(tenant, *asset.split("/")))
-            self._stores.cleanup_queue.forget_asset(tenant, asset)
+            queue.forget_asset(tenant, asset)
             deleted += 1
         if deleted:
             log.info("objects.collected", count=deleted)

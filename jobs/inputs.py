@@ -1,4 +1,4 @@
-"""What a job's pictures are called: the four that every job may have, and those that its parameters name.
+"""The names of a job's input pictures, its parts: the four that every job may have, and those that its parameters name.
 
 In a form, and under the job's inputs, the latter are `picture_NAME` and `mask_NAME`.
 """
@@ -17,19 +17,19 @@ PARTS = ("target", "reference", "target_mask", "reference_mask")
 PICTURE, MASK = "picture_", "mask_"
 PART_PATTERN = r"^(picture|mask)_[a-z0-9][a-z0-9_]{0,31}$"
 PICTURES_MAX, MASKS_MAX = REGIONS_MAX, 2 * REGIONS_MAX
-"""More are not named by any parameters."""
+"""No parameters name more."""
 T = TypeVar("T")
 
 
 def by_part(pictures: Mapping[str, T], masks: Mapping[str, T]) -> dict[str, T]:
-    """What has a name, by the name of its part."""
+    """The named pictures and masks, by the name of their part."""
     named = {PICTURE + name: picture for name, picture in pictures.items()}
     return named | {MASK + name: mask for name, mask in masks.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedInputs:
-    """What a job's parameters name."""
+    """The pictures and masks that a job's parameters name."""
 
     pictures: frozenset[str]
     """Names of parts."""

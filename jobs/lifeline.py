@@ -4,6 +4,7 @@ On Linux the kernel does it (`PR_SET_PDEATHSIG`), as soon as the *thread* that s
 start such children from a thread that lives as long as they shall. Elsewhere a thread of the child watches
 its parent.
 
+Here because processes of the service and of the workers need it, and neither imports the other.
 Run as a script, this file becomes another program, `lifeline.py PARENT_PID PROGRAM [ARG …]`; on Linux the
 bond survives `exec`. It stands alone, so that it starts in a few milliseconds.
 """

@@ -8,8 +8,8 @@
 
 The inputs of a batch lie under the batch's id, in a job's place.
 
-A write is atomic in all of these stores: an object is whole or not there. Beside it lies its SHA-256, where the store
-keeps attributes (a local folder does not), and every read is checked against it.
+A write is atomic in all of these stores: an object is whole or not there. Its SHA-256 is stored with it where the
+store keeps attributes (a local folder does not), and every read is checked against it.
 """
 
 import hashlib
@@ -52,6 +52,10 @@ def result_key(tenant: str, job_id: str, attempt: int, name: str) -> str:
 
 def preview_key(tenant: str, job_id: str, attempt: int) -> str:
     return f"previews/{tenant}/{job_id}/{attempt}.jpg"
+
+
+def asset_key(tenant: str, asset_id: str, copy_id: str) -> str:
+    return f"assets/{tenant}/{asset_id}/{copy_id}.png"
 
 
 def owner_of(key: str) -> tuple[str, str]:
@@ -121,7 +125,7 @@ class ObjectStore:
     def require_answer(self, key: str) -> None:
         """Asks for an object that need not be there; any answer will do.
 
-        A store that takes connections and says nothing is given up after 2 s. That is too short for a transfer of
+        A store that takes connections and does not answer is given up after 2 s. That is too short for a transfer of
         bytes, so this is asked before one that somebody waits for.
         """
         with suppress(ObjectNotFound), _store_errors(key), suppress(PermissionDeniedError):
@@ -136,7 +140,7 @@ class ObjectStore:
         if attributes and key.startswith("results/"):
             attributes["Content-Disposition"] = attachment(key)  # for whoever follows a signed link
         try:
-            self._tried(key, lambda: self._write(key, data, attributes, overwrite))
+            self._retried(key, lambda: self._write(key, data, attributes, overwrite))
         except ObjectExists:
             # A write whose answer was lost is tried again by the client, and then finds its own object.
             if self.get(key) != data:
@@ -146,9 +150,9 @@ class ObjectStore:
         mode = "overwrite" if overwrite else "create"
         obstore.put(self._backend, key, data, attributes=attributes, mode=mode)  # type: ignore[arg-type]
 
-    def _tried(self, key: str, act: Callable[[], T]) -> T:
-        """Again when a remote store fails: the client below does not repeat what may have changed something, or what
-        broke off. No try begins after `patience_s`."""
+    def _retried(self, key: str, act: Callable[[], T]) -> T:
+        """The result of `act`, tried again when a remote store fails: the client library does not repeat what may have
+        changed something, or what broke off. No try begins after `patience_s`."""
         begun = time.monotonic()
         pauses_s = iter(() if isinstance(self._backend, LocalStore) else _PAUSES_S)
         while True:
@@ -164,7 +168,7 @@ class ObjectStore:
     def get(self, key: str) -> bytes:
         """Raises ObjectNotFound, and ObjectCorrupt when other bytes come than were written, also when asked again."""
         for _ in range(_READS):
-            data, written = self._tried(key, lambda: self._read(key))
+            data, written = self._retried(key, lambda: self._read(key))
             if written is None or written == hashlib.sha256(data).hexdigest():
                 return data
             log.error("object.corrupt", key=key, bytes=len(data))

@@ -1,4 +1,4 @@
-"""The job record: the one truth that users see, and the status machine it obeys.
+"""The job record, from which everything that users see is made, and its status machine.
 
     queued -> running -> succeeded | failed | canceled
     queued -> canceled | expired
@@ -94,7 +94,7 @@ class JobSpec(StoredModel):
     more_seeds: tuple[Seed, ...] = ()
     """Each makes a further picture in the same run."""
     metadata: Metadata = Field(default_factory=dict)
-    """The client's own words. Nobody reads them here."""
+    """The client's own. Nothing here depends on it."""
     deadline_s: Seconds | None = None
     """The job expires unless a worker has started it by then, counted from its submission."""
     ttl_s: Seconds | None = None
@@ -231,7 +231,7 @@ class Record(StoredModel):
 
 
 class Claim(StoredModel):
-    """A job in the hands of one worker. `attempt` is the fencing token of every later write."""
+    """A job that one worker has claimed. `attempt` is the fencing token of every later write."""
 
     record: Record
     attempt: int
@@ -239,7 +239,7 @@ class Claim(StoredModel):
 
 
 class Lease(StoredModel):
-    """What a worker learns when it renews its lease."""
+    """What a worker is answered when it renews its lease."""
 
     held: bool
     """False: another attempt owns the job, or it is over. Stop, and write nothing more."""

@@ -1,4 +1,4 @@
-"""What a job's webhook is, and what is known of the events that are sent there."""
+"""A job's webhook, and the deliveries of its events."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from jobs.base import StoredModel
 
 Event = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
-"""What a webhook may tell of: the state that a job has come to."""
+"""The state that a job has come to."""
 
 
 class Webhook(StoredModel):

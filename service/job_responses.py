@@ -78,7 +78,7 @@ def delete_job(record: Record, caller: Caller) -> None:
     try:
         for prefix in all_prefixes(caller.tenant, record.id):
             caller.objects.delete_prefix(prefix)
-        caller.stores.cleanup_queue.forget(caller.tenant, record.id)
+        caller.stores.cleanup_queue.forget_expired(caller.tenant, record.id)
     except JobsError:
         log.warning("objects.left", job_id=record.id)  # the collector has them on its list
 

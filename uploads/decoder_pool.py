@@ -1,7 +1,7 @@
 """Decodes pictures in child processes, so that a picture made to break a decoder breaks a child.
 
 A few children are kept warm; one does a picture at a time and is replaced after some pictures, after a crash, and when
-it is late. Their environment holds no secret, and what they answer is not trusted either: it is JSON and bytes, never
+it is late. Their environment has no secret in it, and their response is not trusted either: it is JSON and bytes, never
 pickled, and has to be a PNG of bare pixels.
 """
 
@@ -25,11 +25,11 @@ from uploads.errors import DecoderUnavailable, InvalidImage
 from uploads.images import CheckedPicture, PictureLimits
 from uploads.png import SIGNATURE
 
-GUILTY = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
 """A child that ends by one of these was broken by its picture."""
-_KEPT_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
-_LONGEST_ANSWER = 4096
-_FAREWELL_S = 1.0
+_PASSED_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+_MAX_RESPONSE_BYTES = 4096
+_EXIT_GRACE_S = 1.0
 log = structlog.get_logger()
 
 
@@ -63,7 +63,7 @@ class DecoderPool:
         """Starts all children without waiting for them. Without it each is started by the first picture it gets."""
         taken = [self._slots.get() for _ in range(self._at_once)]
         for child in taken:
-            self._slots.put(child or self._kept(None))
+            self._slots.put(child or self._next_child(None))
 
     def close(self) -> None:
         """Ends the idle children. One that is at work ends with its picture, or with this process."""
@@ -79,9 +79,8 @@ class DecoderPool:
 
     def check_picture(self, data: bytes) -> CheckedPicture:
         """As `uploads.images.check_picture`. Raises InvalidImage, `image_unreadable` also for a picture that crashes
-        its
-        decoder or needs more memory or time than any honest one; DecoderUnavailable when it could not be decoded here
-        and now."""
+        its decoder or needs more memory or time than any honest one; DecoderUnavailable when it could not be decoded
+        here and now."""
         return self._check(data, None)
 
     def check_mask(self, data: bytes, size: tuple[int, int]) -> CheckedPicture:
@@ -91,7 +90,7 @@ class DecoderPool:
     def _check(self, data: bytes, size: tuple[int, int] | None) -> CheckedPicture:
         if len(data) > self.limits.max_bytes:
             raise InvalidImage("image_too_many_bytes", f"at most {self.limits.max_bytes} bytes are allowed")
-        question = {"limits": asdict(self.limits), "size": size, "cpu_s": self._bounds.cpu_s}
+        request = {"limits": asdict(self.limits), "size": size, "cpu_s": self._bounds.cpu_s}
         try:
             child = self._slots.get(timeout=self._bounds.wall_s)
         except Empty:
@@ -99,54 +98,54 @@ class DecoderPool:
         try:
             for _ in range(2):
                 if child is None or not child.alive:
-                    child = self._started()
+                    child = self._start_child()
                 try:
-                    return child.ask(question, data, self._longest_png(), self._bounds.wall_s)
-                except _Died as death:
-                    _blame(death, self._bounds)
+                    return child.decode(request, data, self._max_png_bytes(), self._bounds.wall_s)
+                except _ChildDied as death:
+                    _raise_for(death, self._bounds)
             raise DecoderUnavailable("The decoder ended twice, and not by fault of the picture.")
         finally:
-            self._slots.put(self._kept(child))
+            self._slots.put(self._next_child(child))
 
-    def _kept(self, child: "_Child | None") -> "_Child | None":
+    def _next_child(self, child: "_Child | None") -> "_Child | None":
         """The child for the next picture: a fresh one is started now, so that it is warm by then."""
-        worn = child is None or child.pictures >= self._bounds.pictures_per_child
-        if child is not None and child.alive and not worn and not self._closed:
+        used_up = child is None or child.pictures >= self._bounds.pictures_per_child
+        if child is not None and child.alive and not used_up and not self._closed:
             return child
         if child is not None:
             child.end()
         if self._closed:
             return None
         with suppress(DecoderUnavailable):
-            return self._started()
+            return self._start_child()
         return None
 
-    def _started(self) -> "_Child":
+    def _start_child(self) -> "_Child":
         try:
             return _Child(self._memory_bytes)
         except OSError as error:
             log.error("decoder.unstarted", reason=str(error))
             raise DecoderUnavailable("No decoder can be started.") from error
 
-    def _longest_png(self) -> int:
+    def _max_png_bytes(self) -> int:
         return 2**16 + 5 * self.limits.max_pixels
 
 
-class _Died(Exception):
+class _ChildDied(Exception):
     def __init__(self, status: int, late: bool) -> None:
         super().__init__(f"exit status {status}")
         self.status = status
         self.late = late
 
 
-def _blame(death: _Died, bounds: DecodeBounds) -> None:
-    """Raises what the caller has to know; returns when the death was an accident and the picture may try again."""
+def _raise_for(death: _ChildDied, bounds: DecodeBounds) -> None:
+    """Raises what this end of a child means; returns when the picture did not cause it, and may be tried again."""
     log.warning("decoder.died", status=death.status, late=death.late)
     if death.late:
         raise DecoderUnavailable(f"The picture was not decoded within {bounds.wall_s:g} s.")
     if death.status == -signal.SIGPROF:
         raise InvalidImage("image_unreadable", "the picture takes too long to decode")
-    if -death.status in GUILTY:
+    if -death.status in _CRASHES:
         raise InvalidImage("image_unreadable", "the picture is damaged in a way that ends its decoder")
 
 
@@ -157,7 +156,7 @@ class _Child:
         self._pipe, far_end = Pipe()
         self.pictures = 0
         self._ready = False
-        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "uploads.decoder_process", str(far_end.fileno()), str(memory_bytes)],
@@ -182,8 +181,8 @@ class _Child:
         self._process.wait()
         self._pipe.close()
 
-    def ask(self, question: dict[str, Any], data: bytes, longest_png: int, within_s: float) -> CheckedPicture:
-        """Raises InvalidImage, and _Died when the child has ended or had to be ended."""
+    def decode(self, request: dict[str, Any], data: bytes, max_png_bytes: int, within_s: float) -> CheckedPicture:
+        """Raises InvalidImage, and _ChildDied when the child has ended or had to be ended."""
         late = threading.Event()
 
         def stop() -> None:
@@ -194,39 +193,39 @@ class _Child:
         deadline = threading.Timer(within_s, stop)
         deadline.start()
         try:
-            self._await_readiness()
-            self._pipe.send_bytes(json.dumps(question).encode())
+            self._wait_until_ready()
+            self._pipe.send_bytes(json.dumps(request).encode())
             self._pipe.send_bytes(data)
-            answer = json.loads(self._pipe.recv_bytes(_LONGEST_ANSWER))
-            checked = parse_answer(answer, self._pipe.recv_bytes(longest_png))
+            response = json.loads(self._pipe.recv_bytes(_MAX_RESPONSE_BYTES))
+            checked = parse_response(response, self._pipe.recv_bytes(max_png_bytes))
         except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
-            raise _Died(self._status(error), late.is_set()) from error
+            raise _ChildDied(self._status(error), late.is_set()) from error
         finally:
             deadline.cancel()
         return checked
 
     def _status(self, error: Exception) -> int:
-        """How it ended. A child that has not ended by itself is not to be trusted any more."""
+        """Its exit status. A child that has not ended by itself is not trusted any more, and killed."""
         if isinstance(error, EOFError | OSError):
             with suppress(subprocess.TimeoutExpired):
-                return self._process.wait(_FAREWELL_S)
+                return self._process.wait(_EXIT_GRACE_S)
         self._process.kill()
         return self._process.wait()
 
-    def _await_readiness(self) -> None:
+    def _wait_until_ready(self) -> None:
         if not self._ready:
-            self._ready = self._pipe.recv_bytes(_LONGEST_ANSWER) == READY
+            self._ready = self._pipe.recv_bytes(_MAX_RESPONSE_BYTES) == READY
 
 
-def parse_answer(answer: dict[str, Any], png: bytes) -> CheckedPicture:
-    """Raises InvalidImage as the child did; ValueError, KeyError or TypeError for what no sound child answers."""
-    if "code" in answer:
-        if not str(answer["code"]).startswith(("image_", "mask_")):
+def parse_response(response: dict[str, Any], png: bytes) -> CheckedPicture:
+    """Raises InvalidImage as the child did; ValueError, KeyError or TypeError for what no sound child responds."""
+    if "code" in response:
+        if not str(response["code"]).startswith(("image_", "mask_")):
             raise ValueError("not a code of a picture")
-        raise InvalidImage(str(answer["code"]), str(answer["message"]))
-    width, height = int(answer["width"]), int(answer["height"])
+        raise InvalidImage(str(response["code"]), str(response["message"]))
+    width, height = int(response["width"]), int(response["height"])
     _require_bare_png(png, width, height)
-    return CheckedPicture(png, width, height, bool(answer["has_alpha"]))
+    return CheckedPicture(png, width, height, bool(response["has_alpha"]))
 
 
 def _require_bare_png(png: bytes, width: int, height: int) -> None:

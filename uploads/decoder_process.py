@@ -1,7 +1,7 @@
 """`python -m uploads.decoder_process FD MEMORY`: the process that decodes strangers' pictures, and nothing else.
 
-It reads a question (JSON, then the file's bytes) from FD and answers (JSON, then the PNG's bytes), until FD ends. All
-modules that decoding needs are loaded by a rehearsal; then it confines itself to MEMORY more bytes and to FD.
+It reads a request (JSON, then the file's bytes) from FD and writes a response (JSON, then the PNG's bytes), until FD
+ends. All modules that decoding needs are loaded by a rehearsal; then it confines itself to MEMORY more bytes and to FD.
 """
 
 import io
@@ -31,25 +31,25 @@ def main(descriptor: int, memory_bytes: int) -> None:
     pipe.send_bytes(READY)
     while True:
         try:
-            question, data = json.loads(pipe.recv_bytes()), pipe.recv_bytes()
+            request, data = json.loads(pipe.recv_bytes()), pipe.recv_bytes()
         except EOFError:
             return
         # Past its time the kernel ends this process; the parent knows the signal.
-        signal.setitimer(signal.ITIMER_PROF, question["cpu_s"])
-        described, png = answer(question, data)
+        signal.setitimer(signal.ITIMER_PROF, request["cpu_s"])
+        described, png = respond(request, data)
         signal.setitimer(signal.ITIMER_PROF, 0)
         pipe.send_bytes(json.dumps(described).encode())
         pipe.send_bytes(png)
 
 
-def answer(question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-    """What is said of the picture, and the picture itself; of one that is refused, its code and no bytes."""
-    limits = PictureLimits(**question["limits"])
+def respond(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The picture's description and its PNG; of one that is refused, its code and no bytes."""
+    limits = PictureLimits(**request["limits"])
     try:
-        if question["size"] is None:
+        if request["size"] is None:
             checked = check_picture(data, limits)
         else:
-            width, height = question["size"]
+            width, height = request["size"]
             checked = check_mask(data, limits, (width, height))
     except InvalidImage as error:
         return {"code": error.code, "message": str(error)}, b""

@@ -68,7 +68,7 @@ def check_picture(data: bytes, limits: PictureLimits) -> CheckedPicture:
     image = _open(data, limits)
     profile, turn = image.info.get("icc_profile"), _turn(image)
     pixels, alpha = _split_alpha(_decode(image))
-    del image  # large pictures: hold few copies at a time
+    del image  # of large pictures there should be few copies at a time
     pixels = _to_srgb(pixels, profile)
     if alpha is not None:
         pixels.putalpha(alpha)
@@ -102,7 +102,7 @@ def check_mask(data: bytes, limits: PictureLimits, size: tuple[int, int]) -> Che
 
 
 def _open(data: bytes, limits: PictureLimits) -> Image.Image:
-    """Reads the header and checks everything that it tells. No pixel is decoded."""
+    """Reads the header and checks everything that is in it. No pixel is decoded."""
     if not data:
         raise InvalidImage("image_empty", "the file is empty")
     if len(data) > limits.max_bytes:

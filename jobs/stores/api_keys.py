@@ -9,7 +9,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from redis import Redis
@@ -18,7 +18,7 @@ from jobs.base import StoredModel
 from jobs.errors import KeyRefused, KeyUnknown
 from jobs.schema import check_name
 from jobs.settings import JobSettings
-from jobs.stores.scripts import Scripts, fields_of
+from jobs.stores.scripts import Scripts, fields_of, to_datetime
 
 LABEL_MAX = 100
 _TOKEN = re.compile(r"plumage_([0-9a-f]{16})_[0-9a-f]{64}")
@@ -107,6 +107,6 @@ def _read(fields: dict[str, str]) -> ApiKey:
         tenant=fields["tenant"],
         label=fields["label"],
         scopes=frozenset(Scope(name) for name in fields["scopes"].split(",")),
-        created_at=datetime.fromtimestamp(int(fields["created_at"]) / 1000, UTC),
-        expires_at=datetime.fromtimestamp(ends / 1000, UTC) if ends else None,
+        created_at=to_datetime(fields["created_at"]),
+        expires_at=to_datetime(ends) if ends else None,
     )

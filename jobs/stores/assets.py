@@ -3,12 +3,12 @@
 The same bytes of one tenant are one asset, however often they come; each time it lives on for its whole time again. A
 job takes a copy of what it uses, so the end of an asset ends no job.
 
-The object of an asset has a key of its own, drawn anew each time: an ended asset whose object the collector is about
-to delete is never the one that was uploaded a moment ago.
+The object of each upload has a key of its own: when the garbage collector deletes that of an ended asset, it never
+deletes one that was uploaded a moment ago.
 """
 
 import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 
 from redis import Redis
 
@@ -16,11 +16,11 @@ from jobs.base import StoredModel
 from jobs.errors import AssetNotFound, TooManyAssets
 from jobs.schema import check_name
 from jobs.settings import JobSettings
-from jobs.stores.scripts import Scripts
+from jobs.stores.scripts import Scripts, to_datetime
 
 RETRY_WHEN_FULL_S = 60.0
 UPLOAD_S = 3600.0
-"""What was stored and not kept after this time never will be."""
+"""An upload that is stored and not kept by then has been given up."""
 
 
 class Asset(StoredModel):
@@ -36,10 +36,6 @@ class Asset(StoredModel):
     height: int
     has_alpha: bool
     created_at: datetime
-
-
-def asset_key(tenant: str, asset_id: str, copy_id: str) -> str:
-    return f"assets/{tenant}/{asset_id}/{copy_id}.png"
 
 
 def new_copy_id() -> str:
@@ -59,7 +55,7 @@ class Assets:
         return self._read(self._scripts.call("assets_get", asset_id, tenant, self._keep_ms))
 
     def reserve(self, asset_id: str, copy_id: str, *, tenant: str) -> None:
-        """Call it before the object is stored: then it is found again if nothing comes of it.
+        """Call it before the object is stored: if the asset is never kept, the garbage collector finds the object.
 
         Raises TooManyAssets when the tenant has as many as it may.
         """
@@ -70,8 +66,8 @@ class Assets:
             raise TooManyAssets("This tenant has too many assets.", retry_after_s=RETRY_WHEN_FULL_S)
 
     def keep(self, asset: Asset, *, tenant: str) -> tuple[Asset, datetime]:
-        """The asset and when it ends. When the same was kept meanwhile it is that one, and the object of this one is
-        the collector's. Call it when the object can be read."""
+        """The asset and when it ends. When the same bytes were kept meanwhile, it is that asset, and the garbage
+        collector deletes the object of this one. Call it when the object can be read."""
         text = asset.model_dump_json()
         kept = self._read(self._scripts.call("assets_keep", asset.id, tenant, asset.copy_id, text, self._keep_ms))
         assert kept is not None
@@ -85,8 +81,8 @@ class Assets:
         return found
 
     def end(self, asset_id: str, *, tenant: str) -> Asset:
-        """Forgets an asset; its object is the caller's to delete, then `forget_asset` of the cleanup queue, or the
-        collector's. Raises AssetNotFound."""
+        """Forgets an asset. Its object is then the garbage collector's, or the caller's to delete and then to take from
+        the cleanup queue. Raises AssetNotFound."""
         asset, _ = self.get(asset_id, tenant=tenant)
         if self._scripts.call("assets_end", asset_id, tenant, asset.copy_id) != 1:
             raise AssetNotFound("There is no such asset, or not any more.")
@@ -96,4 +92,4 @@ class Assets:
     def _read(answer: object) -> tuple[Asset, datetime] | None:
         if not isinstance(answer, list):
             return None
-        return Asset.model_validate_json(answer[0]), datetime.fromtimestamp(answer[1] / 1000, UTC)
+        return Asset.model_validate_json(answer[0]), to_datetime(answer[1])

@@ -17,16 +17,15 @@ from jobs.errors import BatchGone, BatchNotFound, IdempotencyKeyInUse, InvalidTr
 from jobs.schema import JobSpec, Metadata, Status, check_name
 from jobs.settings import JobSettings
 from jobs.stores.idempotency import IdempotencyKey, queue_full, reserve_id
-from jobs.stores.records import moment
-from jobs.stores.scripts import Scripts, fields_of
+from jobs.stores.scripts import Scripts, fields_of, to_datetime
 from jobs.stores.ticket_queue import TicketQueue
 
 BATCH_MAX = 1000
 TICKETS_AT_ONCE = 32
-"""Enough to wake the workers; the reaper issues the others."""
+"""Enough to wake the workers; the reaper issues the rest."""
 PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 RESERVATION_S = 120.0
-"""As of a submission: storing the inputs of a batch takes longer."""
+"""Longer than that of a single job, because the inputs of a batch take longer to store."""
 
 
 class Member(StoredModel):
@@ -97,7 +96,7 @@ class Batches:
         check_name("batch id", batch_id)
         check_name("tenant", tenant)
         first, settings = jobs[0].spec, self._settings
-        answer = self._asked(
+        answer = self._submit(
             *(batch_id, tenant, first.priority, first.kind),
             *(settings.max_queued, settings.max_active_per_tenant or 0),
             *(key.name if key else "", settings.idempotency_s),
@@ -129,7 +128,7 @@ class Batches:
         return _found(self._scripts.call("batch_cancel", batch_id, tenant, *self._settings.keeping))
 
     def delete(self, batch_id: str, *, tenant: str) -> None:
-        """Forgets the batch and its jobs; their objects are the collector's.
+        """Forgets the batch and its jobs; their objects are the garbage collector's.
 
         Raises InvalidTransition while a worker has one of them, BatchNotFound and BatchGone.
         """
@@ -139,8 +138,8 @@ class Batches:
         if answer != b"deleted":
             _found(answer)
 
-    def _asked(self, *arguments: str | int) -> object:
-        """Again when the answer does not come: the script may take longer than a client waits for others."""
+    def _submit(self, *arguments: str | int) -> object:
+        """Repeats the call while no answer comes: the script may take longer than a client waits."""
         for pause_s in PAUSES_S:
             try:
                 return self._scripts.call("batch_submit", *arguments)
@@ -171,6 +170,6 @@ def _read(snapshot: Sequence[object]) -> Batch:
             for (custom_id, job_id), status in members
         ),
         metadata=json.loads(fields["metadata"]),
-        created_at=moment(fields["created_at"]),
-        finished_at=moment(fields["finished_at"]) if "finished_at" in fields else None,
+        created_at=to_datetime(fields["created_at"]),
+        finished_at=to_datetime(fields["finished_at"]) if "finished_at" in fields else None,
     )

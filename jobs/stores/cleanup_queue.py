@@ -1,6 +1,6 @@
-"""What is left to do for objects when the record is done with: the collector's list.
+"""Objects that are due for deletion, because their job or asset is over: the work of the garbage collector.
 
-An entry stays on its list until it is forgotten, so work that was begun and not finished is found again.
+An entry stays in its queue until it is taken out, so work that was begun and not finished is found again.
 """
 
 from typing import Literal
@@ -10,7 +10,8 @@ from redis import Redis
 from jobs.settings import JobSettings
 from jobs.stores.scripts import Scripts
 
-Task = Literal["expiring", "leftovers", "reserved", "ending"]
+Queue = Literal["expiring", "leftovers", "reserved", "ending"]
+"""Names in Redis."""
 
 
 class CleanupQueue:
@@ -23,7 +24,7 @@ class CleanupQueue:
         """(tenant, job id) of jobs whose retention is over and whose objects may still be there."""
         return self._due("expiring", 0, limit)
 
-    def forget(self, tenant: str, job_id: str) -> None:
+    def forget_expired(self, tenant: str, job_id: str) -> None:
         """Call it when the objects of an expired job are deleted."""
         self._forget("expiring", tenant, job_id)
 
@@ -49,11 +50,11 @@ class CleanupQueue:
         """Call it when the object of an ended asset is deleted. `asset` is asset id/copy id."""
         self._forget("ending", tenant, asset)
 
-    def _due(self, task: Task, age_s: float, limit: int) -> list[tuple[str, str]]:
-        answer = self._scripts.call("due", task, int(age_s * 1000), limit)
+    def _due(self, queue: Queue, age_s: float, limit: int) -> list[tuple[str, str]]:
+        answer = self._scripts.call("due", queue, int(age_s * 1000), limit)
         assert isinstance(answer, list)
         pairs = (member.decode().split("/", 1) for member in answer)
         return [(tenant, job_id) for tenant, job_id in pairs]
 
-    def _forget(self, task: Task, tenant: str, job_id: str) -> None:
-        self._scripts.call("forget", task, tenant, job_id)
+    def _forget(self, queue: Queue, tenant: str, job_id: str) -> None:
+        self._scripts.call("forget", queue, tenant, job_id)

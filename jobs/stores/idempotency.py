@@ -1,8 +1,8 @@
-"""What happens before a job exists: its inputs are being stored, and a client may send the same submission again.
+"""Reservations: an id, and if the client gave one an idempotency key, while the inputs of a job are being stored.
 
-A submission may carry a key of the client's choice. The first one with a key holds it; the job is created and its
-first answer kept under the key in one script, so whoever comes with the key later, also because an answer was lost,
-gets that answer and no second job. A holder that dies loses the key after `RESERVATION_S`.
+The first submission with a key reserves it. One script creates the job and keeps the first answer under the key, so
+whoever comes with the key later, also because an answer was lost, gets that answer and no second job. The reservation
+of a process that dies ends after `RESERVATION_S`; what it had stored is left to the garbage collector.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from jobs.stores.scripts import Scripts
 
 RETRY_WHEN_FULL_S = 5.0
 RESERVATION_S = 15.0
-"""A holder that is slower than this and finds the key with another has its job refused."""
+"""A submission that takes longer is refused if another one has reserved the key meanwhile."""
 
 
 class IdempotencyKey(NamedTuple):
@@ -29,7 +29,7 @@ class IdempotencyKey(NamedTuple):
 
     @classmethod
     def of(cls, given: str, fingerprint: str) -> "IdempotencyKey":
-        """`given` is the client's own word, of any characters."""
+        """`given` is what the client sent, of any characters."""
         return cls(hashlib.sha256(given.encode()).hexdigest(), fingerprint)
 
 
@@ -52,7 +52,7 @@ class Reservations:
     def withdraw(self, job_id: str, *, tenant: str, key: IdempotencyKey | None = None, stored: bool = False) -> None:
         """Gives a reservation up, so that the key can be used again. A submitted job stays as it is.
 
-        With `stored` something may have been left under the job's id: the collector goes on looking after it.
+        With `stored` something may have been left under the job's id: the garbage collector still looks for it.
         """
         self._scripts.call("withdraw", job_id, tenant, key.name if key else "", int(stored))
 
@@ -60,7 +60,7 @@ class Reservations:
 def reserve_id(
     scripts: Scripts, wanted_id: str, tenant: str, key: IdempotencyKey | None, reservation_s: float
 ) -> Snapshot | None:
-    """What `Reservations.reserve` does, for whatever is to have the id."""
+    """As `Reservations.reserve`, for a job or a batch: the first answer, unread."""
     name, fingerprint = key or ("", "")
     answer = scripts.call("reserve", wanted_id, tenant, name, fingerprint, int(reservation_s * 1000))
     assert isinstance(answer, list)
@@ -78,7 +78,7 @@ def reserve_id(
 
 
 def queue_full(answer: bytes, bound: int) -> QueueFull:
-    """What to raise when a submission script answers so."""
+    """The error for this answer of a submission script; `bound` is that on waiting jobs."""
     if answer == b"tenant full":
         return TooManyJobs("This tenant has too many unfinished jobs.", retry_after_s=RETRY_WHEN_FULL_S)
     return QueueFull(f"Of jobs that wait there may be {bound}.", retry_after_s=RETRY_WHEN_FULL_S)

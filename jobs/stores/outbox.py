@@ -1,9 +1,8 @@
 """The outbox of webhooks: events that wait to be sent, and how each delivery went.
 
 The script that changes a job's state puts the event here (`jobs/stores/lua/events.lua`), so an event exists if and
-only if its
-state did, whichever process dies. Any number of processes may deliver: each takes an event with a lease, and one whose
-lease runs out is taken again. So a receiver sees every event at least once, always under the same id.
+only if its state did, whichever process dies. Any number of processes may deliver: each claims an event with a lease,
+and one whose lease runs out is claimed again. So a receiver gets every event at least once, always under the same id.
 """
 
 import json
@@ -24,7 +23,7 @@ TEST_EVENT = "test"
 
 
 class ClaimedDelivery(NamedTuple):
-    """An event in the hands of one process. `attempt` is the fencing token of its settlement."""
+    """An event that one process has claimed. `attempt` is the fencing token of its settlement."""
 
     id: str
     tenant: str
@@ -70,12 +69,12 @@ class Outbox:
         error: str = "",
         pause_s: float = 0,
     ) -> bool:
-        """Says how the attempt went; with `retry` there is another after `pause_s`. False: another attempt has begun.
+        """Writes how the attempt went; with `retry` there is another after `pause_s`. False: another attempt has begun.
 
         `gone` fails this delivery and all others of the same job, now and later.
         """
-        said = (http_status or "", error, int(pause_s * 1000), self._keep_s)
-        return self._scripts.call("outbox_settle", delivery.id, delivery.attempt, outcome, *said) is not None
+        report = (http_status or "", error, int(pause_s * 1000), self._keep_s)
+        return self._scripts.call("outbox_settle", delivery.id, delivery.attempt, outcome, *report) is not None
 
     def post_test(self, tenant: str, url: str) -> str:
         """Puts an event of no job into the outbox; returns its id."""

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from jobs.schema import JobError, JobResult, JobSpec, Progress, Record, Status
-from jobs.stores.scripts import fields_of
+from jobs.stores.scripts import fields_of, to_datetime
 from jobs.webhooks import Delivery, DeliveryStatus
 
 Snapshot = Sequence[object]
@@ -24,9 +23,9 @@ def read_record(snapshot: Snapshot) -> Record:
         spec=JobSpec.model_validate_json(fields["spec"]),
         progress=_progress(int(fields["step"]), int(fields["steps"]), done=status is Status.SUCCEEDED),
         queue_position=position if isinstance(position, int) else None,
-        created_at=moment(fields["created_at"]),
-        started_at=moment(fields["started_at"]) if "started_at" in fields else None,
-        finished_at=moment(fields["finished_at"]) if "finished_at" in fields else None,
+        created_at=to_datetime(fields["created_at"]),
+        started_at=to_datetime(fields["started_at"]) if "started_at" in fields else None,
+        finished_at=to_datetime(fields["finished_at"]) if "finished_at" in fields else None,
         error=JobError.model_validate_json(fields["error"]) if "error" in fields else None,
         result=JobResult.model_validate_json(fields["result"]) if "result" in fields else None,
         preview_key=fields.get("preview_key"),
@@ -43,16 +42,12 @@ def read_delivery(fields: Mapping[str, str]) -> Delivery:
         attempts=int(fields["attempts"]),
         http_status=int(fields["http_status"]) if fields.get("http_status") else None,
         error=fields.get("error") or None,
-        created_at=moment(fields["created_at"]),
-        next_attempt_at=moment(fields["due"]) if status is DeliveryStatus.PENDING else None,
-        settled_at=moment(fields["settled_at"]) if "settled_at" in fields else None,
+        created_at=to_datetime(fields["created_at"]),
+        next_attempt_at=to_datetime(fields["due"]) if status is DeliveryStatus.PENDING else None,
+        settled_at=to_datetime(fields["settled_at"]) if "settled_at" in fields else None,
     )
 
 
 def _progress(step: int, steps: int, *, done: bool) -> Progress:
     value = 1.0 if done else min(1.0, step / steps) if steps else 0.0
     return Progress(step=step, steps=steps, value=value)
-
-
-def moment(milliseconds: str) -> datetime:
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)

@@ -1,5 +1,6 @@
 """The Lua scripts: every change of a record is one of them, so it happens whole or not at all."""
 
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 
@@ -11,7 +12,7 @@ from jobs.stores.connection import redis_errors
 
 @cache
 def source(name: str) -> str:
-    """What the server runs, and hashes, for the script of this name."""
+    """The text of the script of this name, as the server runs and hashes it."""
     folder = files("jobs.stores") / "lua"
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", "events", name))
 
@@ -20,6 +21,11 @@ def fields_of(flat: object) -> dict[str, str]:
     """A hash as the scripts return it, [field, value, …]."""
     assert isinstance(flat, list)
     return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def to_datetime(milliseconds: str | int) -> datetime:
+    """A time as the scripts write it, milliseconds since 1970."""
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
 class Scripts:

@@ -1,4 +1,4 @@
-"""RQ as a bell: a ticket tells some worker that a job waits, and names no job.
+"""RQ wakes the workers: a ticket in its queue means that some job waits, and names none.
 
 Which job that is, is decided by the claim script. So a lost ticket delays a job until the reaper
 issues another, and a ticket too many finds nothing to do.

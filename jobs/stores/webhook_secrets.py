@@ -1,13 +1,13 @@
 """Secrets with which webhooks are signed: a tenant's own, and several while one takes the place of another.
 
-They have to be known to sign with them, so unlike API keys they are stored as they are. Redis itself forgets those
-whose time is over.
+Signing takes the secret itself, so unlike an API key it is stored as it is. Redis itself forgets those whose time is
+over.
 """
 
 import base64
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import Field
 from redis import Redis
@@ -16,7 +16,7 @@ from jobs.base import StoredModel
 from jobs.errors import SecretUnknown
 from jobs.schema import check_name
 from jobs.settings import JobSettings
-from jobs.stores.scripts import Scripts, fields_of
+from jobs.stores.scripts import Scripts, fields_of, to_datetime
 
 BYTES = 32
 _ID = re.compile(r"[0-9a-f]{8}")
@@ -72,6 +72,6 @@ def _read(flat: list[bytes]) -> WebhookSecret:
     return WebhookSecret(
         id=fields["id"],
         token=fields["secret"],
-        created_at=datetime.fromtimestamp(int(fields["created_at"]) / 1000, UTC),
-        expires_at=datetime.fromtimestamp(ends / 1000, UTC) if ends else None,
+        created_at=to_datetime(fields["created_at"]),
+        expires_at=to_datetime(ends) if ends else None,
     )

@@ -8,7 +8,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Response
 
 from jobs.errors import AssetNotFound, JobsError
-from jobs.stores.assets import Asset, asset_key, new_copy_id
+from jobs.objects import asset_key
+from jobs.stores.assets import Asset, new_copy_id
 from service.dependencies import Called, Caller
 from service.errors import Problem
 from service.job_responses import log

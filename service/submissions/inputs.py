@@ -20,9 +20,9 @@ from starlette.datastructures import UploadFile as ReceivedFile
 
 from jobs.errors import AssetNotFound, ObjectNotFound
 from jobs.inputs import PARTS, ExpectedInputs, by_part
-from jobs.objects import ObjectStore
+from jobs.objects import ObjectStore, asset_key
 from jobs.schema import Output
-from jobs.stores.assets import Asset, Assets, asset_key
+from jobs.stores.assets import Asset, Assets
 from service.errors import Problem, refuse
 from service.outbound import Outbound, UrlError
 from service.schemas.batch_request import BatchRequest

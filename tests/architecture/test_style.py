@@ -35,7 +35,7 @@ def test_files_say_what_they_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["scripts/install", "scripts/run", "scripts/test", "scripts/check", "scripts/lock", ".ci/run"]
+    "name", [".ci/run", *(name_of(path) for path in tracked_files() if path.parent == ROOT / "scripts")]
 )
 def test_scripts_can_be_run(name: str) -> None:
     path = ROOT / name

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import LINEAR_GRAY, SIZE, SWAPPED_RGB, chunk, encoded, gradient
-from uploads.decoder_pool import DecodeBounds, DecoderPool, parse_answer
+from uploads.decoder_pool import DecodeBounds, DecoderPool, parse_response
 from uploads.errors import DecoderUnavailable, InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
 
@@ -257,7 +257,7 @@ def test_a_child_does_a_few_pictures_and_is_replaced() -> None:
 def test_what_a_child_answers_is_not_believed() -> None:
     sound = check_picture(SOUND, LIMITS)
     said = {"width": sound.width, "height": sound.height, "has_alpha": False}
-    assert parse_answer(said, sound.png) == CheckedPicture(sound.png, sound.width, sound.height, False)
+    assert parse_response(said, sound.png) == CheckedPicture(sound.png, sound.width, sound.height, False)
     text = sound.png[:33] + chunk(b"tEXt", b"Comment\0hidden") + sound.png[33:]
     for answer, png in (
         (said, text),
@@ -269,4 +269,4 @@ def test_what_a_child_answers_is_not_believed() -> None:
         ({}, b""),
     ):
         with pytest.raises((ValueError, KeyError)):
-            parse_answer(answer, png)
+            parse_response(answer, png)
