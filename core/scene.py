@@ -21,5 +21,3 @@ class Scene:
     """At least one; one alone may be the whole target."""
     predict: NoisePredictor
     """The UNet with the prompts and the guidance of the job."""
-    resolution: int
-    """Side in pixels of the square whose area the canvases have."""
