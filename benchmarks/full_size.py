@@ -14,13 +14,18 @@ import torch
 
 from benchmarks.random_sdxl import random_sdxl
 from core.images.canvas import to_pil
-from core.params.transfer import TransferParams
-from core.pipeline import TransferResult, transfer
+from core.params.transfer import LatentParams, MatchingParams, TransferParams, dotted
+from core.pipeline import TransferInputs, TransferResult, transfer
 
 SETTINGS = {
     "default": TransferParams(),
     "guided": TransferParams(guidance_scale=5.0),
-    "paper": TransferParams(match_source="layer", clean_latent_strength=0.0, num_steps=100, strength=0.68),
+    "paper": TransferParams(
+        num_inference_steps=100,
+        strength=0.68,
+        matching=MatchingParams(source="per_layer"),
+        latent=LatentParams(warp_strength=0.0),
+    ),
 }
 
 
@@ -29,12 +34,13 @@ def measure(device: torch.device, dtype: torch.dtype, name: str, runs: int) -> t
     params = SETTINGS[name]
     models = random_sdxl(device, dtype)
     target, reference = torch.rand(2, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
-    transfer(models, target, reference, params, seed=0)
+    inputs = TransferInputs(target, reference)
+    transfer(models, inputs, params, seed=0)
     torch.cuda.reset_peak_memory_stats(device)
     seconds = []
     for seed in range(runs):
         started = time.perf_counter()
-        result = transfer(models, target, reference, params, seed=seed)
+        result = transfer(models, inputs, params, seed=seed)
         seconds.append(time.perf_counter() - started)
     row: dict[str, object] = {
         "setting": name,
@@ -48,12 +54,13 @@ def measure(device: torch.device, dtype: torch.dtype, name: str, runs: int) -> t
         "seconds_max": round(max(seconds), 3),
         "peak_gib": round(torch.cuda.max_memory_allocated(device) / 2**30, 2),
         **{f"ms_{phase}": value for phase, value in result.timings.items()},
-        **params.model_dump(mode="json"),
+        **dotted(params.model_dump(mode="json")),
     }
     return row, result
 
 
 def main() -> None:
+    """Measures every setting on the CUDA device and writes the table and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5)

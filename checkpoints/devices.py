@@ -1,4 +1,4 @@
-"""Where and how precisely the networks run."""
+"""The device and the precision of the networks."""
 
 import torch
 

@@ -1,11 +1,11 @@
 """Why a checkpoint cannot be used.
 
 CheckpointError
-├── CheckpointNotFound      no such folder, or the hub does not give it
+├── CheckpointNotFound      no such folder, or not downloadable
 ├── RevisionNotPinned       a hub id without a full commit hash
-├── CheckpointMismatch      files that are not those of the manifest, or no manifest where one is asked for
+├── CheckpointMismatch      files that differ from the manifest, or no manifest where one is required
 ├── CheckpointUnsupported   readable, but not a model of the needed kind in safetensors
-└── DeviceUnavailable       the chosen device or dtype is not to be had here
+└── DeviceUnavailable       this machine lacks the chosen device or dtype
 """
 
 

@@ -1,32 +1,26 @@
-"""The files of a checkpoint, looked at without loading it."""
+"""The files of a checkpoint, checked without loading it."""
 
 import json
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from checkpoints.errors import CheckpointUnsupported
-from checkpoints.hub import is_folder, pinned
+from checkpoints.hub import is_folder, local_folder, pinned
 from core.models.models import BACKBONES, Backbone
 
 GIB = 1 << 30
 
 
 def check_files(source: str, revision: str | None, setting: str) -> str:
-    """One line on what is there of the checkpoint that `setting` names, whose revision is in `<setting>_REVISION`.
+    """One line on the files of the checkpoint that `setting` names, whose revision is in `<setting>_REVISION`.
 
-    Reads the head of every weight file. Raises the errors of `checkpoints.errors`.
+    Reads the header of every weight file. Raises the errors of `checkpoints.errors`.
     """
     commit = pinned(source, revision, f"{setting}_REVISION")
-    if commit is None:
-        folder = Path(source)
-    else:
-        try:
-            folder = Path(snapshot_download(source, revision=commit, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return "will be downloaded when a worker starts"
+    folder = local_folder(source, commit)
+    if folder is None:
+        return "will be downloaded when a worker starts"
     if setting == "PLUMAGE_MODEL":
         require_parts(str(folder))
     weights = sorted(folder.rglob("*.safetensors"))
@@ -43,7 +37,10 @@ def check_files(source: str, revision: str | None, setting: str) -> str:
 
 
 def require_parts(source: str) -> None:
-    """Folders only: what the hub sends is checked by loading it. Raises CheckpointUnsupported."""
+    """Checks that a folder has every part of its kind of checkpoint; files of the hub are checked when they are loaded.
+
+    Raises CheckpointUnsupported.
+    """
     if not is_folder(source):
         return
     index = Path(source) / "model_index.json"
@@ -59,7 +56,7 @@ def require_parts(source: str) -> None:
 
 
 def find_backbone(pipeline: str) -> Backbone:
-    """The family of checkpoints that says so in its model_index.json. Raises CheckpointUnsupported."""
+    """The family of checkpoints whose model_index.json names this pipeline. Raises CheckpointUnsupported."""
     for backbone in BACKBONES:
         if backbone.pipeline == pipeline:
             return backbone

@@ -1,6 +1,6 @@
-"""Where weights come from: a folder here, or a hub id at a commit that the operator trusts.
+"""Where the weights of each configured model come from: a folder, or a hub id at a commit that the operator trusts.
 
-The files of each configured model, on this machine and as its manifest says, before anything of them is loaded.
+The files are on this machine, and verified against their manifest, before any of them is loaded.
 """
 
 import re
@@ -16,31 +16,11 @@ from checkpoints.errors import CheckpointMismatch, CheckpointNotFound, RevisionN
 from checkpoints.manifest import manifest_path, verify, write_manifest
 from checkpoints.settings import ModelSettings
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def is_folder(source: str) -> bool:
-    return Path(source).is_dir()
-
-
-def pinned(source: str, revision: str | None, setting: str) -> str | None:
-    """The commit to take `source` at; None for a folder. `setting` is the variable that holds the revision.
-
-    Raises CheckpointNotFound for what is neither folder nor hub id, and RevisionNotPinned for a hub id without commit.
-    """
-    if is_folder(source):
-        return None
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        raise CheckpointNotFound(f"{source} is neither a folder here nor a hub id (owner/name)")
-    if revision is None or not COMMIT.fullmatch(revision):
-        raise RevisionNotPinned(f"{source}: set {setting} to the full commit hash (40 hex digits) that you trust")
-    return revision
-
-
 MODELS = ("model", "vae", "lora", "segmenter", "text_segmenter", "correspondence", "part_finder")
 """Settings that name a model; each has a `<name>_revision`."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _PATTERNS = ("*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors")
-"""Of a model that is one network; some repositories hold the same weights in other layouts too."""
+"""Files of a model that is one network; some repositories contain the same weights in other formats too."""
 log = structlog.get_logger()
 
 
@@ -53,36 +33,61 @@ class Source:
     name: str
     """Folder, or hub id."""
     commit: str | None
-    """Of the hub id."""
+    """Of the hub id; None for a folder."""
     manifest: Path | None
-    """Where its manifest belongs."""
+    """Where its manifest belongs; None where there is no place for one."""
     strict: bool
     """Whether it must have one."""
 
 
 def source_of(settings: ModelSettings, model: str) -> Source | None:
-    """The model that the setting `model` names, if it does. Raises the errors of `checkpoints.hub.pinned`."""
+    """The model that the setting `model` names; None when it names none.
+
+    Raises CheckpointNotFound and RevisionNotPinned, as `pinned` does.
+    """
     name, setting = getattr(settings, model), f"PLUMAGE_{model.upper()}"
     if name is None:
         return None
     commit = pinned(name, getattr(settings, f"{model}_revision"), f"{setting}_REVISION")
-    return Source(
-        setting, name, commit, manifest_path(name, commit, settings.manifests), settings.manifests is not None
-    )
+    manifest = manifest_path(name, commit, settings.manifests)
+    return Source(setting, name, commit, manifest, strict=settings.manifests is not None)
+
+
+def pinned(source: str, revision: str | None, setting: str) -> str | None:
+    """The commit of a hub id; None for a folder. `setting` is the variable that contains the revision.
+
+    Raises CheckpointNotFound for what is neither folder nor hub id, and RevisionNotPinned for a hub id without commit.
+    """
+    if is_folder(source):
+        return None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        raise CheckpointNotFound(f"{source} is neither a folder here nor a hub id (owner/name)")
+    if revision is None or not COMMIT.fullmatch(revision):
+        raise RevisionNotPinned(f"{source}: set {setting} to the full commit hash (40 hex digits) that you trust")
+    return revision
+
+
+def is_folder(source: str) -> bool:
+    return Path(source).is_dir()
 
 
 def files_here(source: Source) -> Path | None:
-    """The folder, or what has been downloaded of a hub id; None when nothing has."""
-    if source.commit is None:
-        return Path(source.name)
+    """The folder, or the files of a hub id that have been downloaded; None when none have."""
+    return local_folder(source.name, source.commit)
+
+
+def local_folder(name: str, commit: str | None) -> Path | None:
+    """As `files_here`, for a folder or a hub id at `commit`."""
+    if commit is None:
+        return Path(name)
     try:
-        return Path(snapshot_download(source.name, revision=source.commit, local_files_only=True))
+        return Path(snapshot_download(name, revision=commit, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
 
 
 def download_network(source: Source, files: Sequence[str] = _PATTERNS) -> Path:
-    """The folder, or a hub id's files that are so called, once they are here. Raises CheckpointNotFound."""
+    """The folder, or the files of a hub id that match `files`, downloaded when needed. Raises CheckpointNotFound."""
     if source.commit is None:
         return Path(source.name)
     try:
@@ -91,8 +96,13 @@ def download_network(source: Source, files: Sequence[str] = _PATTERNS) -> Path:
         raise CheckpointNotFound(f"{source.setting}={source.name}: cannot be downloaded: {error}") from error
 
 
+def has_manifest(source: Source) -> bool:
+    """Whether there is one, or has to be."""
+    return source.strict or (source.manifest is not None and source.manifest.exists())
+
+
 def verified(source: Source, folder: Path) -> dict[str, str] | None:
-    """Fingerprints of files that are as the manifest says; None where there is none and none is asked for.
+    """SHA-256 of the files in `folder`, which match the manifest; None for a model that has none and needs none.
 
     Raises CheckpointMismatch.
     """
@@ -106,15 +116,10 @@ def verified(source: Source, folder: Path) -> dict[str, str] | None:
         raise CheckpointMismatch(f"{source.setting}: {error}") from error
 
 
-def has_manifest(source: Source) -> bool:
-    """Whether there is one, or has to be."""
-    return source.strict or (source.manifest is not None and source.manifest.exists())
-
-
 def pin(source: Source) -> tuple[Path, int]:
-    """Writes the manifest of what is here now: its path, and how many files it names.
+    """Writes the manifest of the files that are here now: its path, and the number of files in it.
 
-    Raises CheckpointNotFound when nothing is here, or the manifest would have no place.
+    Raises CheckpointNotFound when no file is here, or there is no place for the manifest.
     """
     folder = files_here(source)
     if folder is None:

@@ -1,4 +1,4 @@
-"""A folder or a hub id at a pinned revision in, models ready for `core.pipeline.transfer` out.
+"""Loads the models for `core.pipeline.transfer` from folders or from hub ids at pinned revisions.
 
 Safetensors only, and no code from the checkpoint is ever run: pickled weights and remote code are refused.
 """
@@ -33,31 +33,31 @@ _LEFT_OUT: dict[Backbone, dict[str, Any]] = {
     SDXL: {"add_watermarker": False},
     SD15: {"safety_checker": None, "requires_safety_checker": False},
 }
-"""What a pipeline of diffusers would load or do beside what is used here."""
+"""Arguments that turn off what a pipeline of diffusers does beside what is used here."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModels:
-    """Models on their device, and what they are, for the result's record."""
+    """Models on their device, and their identity for the result's record."""
 
     models: Models
     id: str
-    """Folder name or hub id, and the replacement VAE's and the LoRA's after a `+`."""
+    """Folder name or hub id, and those of the replacement VAE and the LoRA after a `+`."""
     revision: str
     """The hub's commit, or SHA-256 over the folder's files."""
     device: str
     dtype: str
 
     @property
-    def held(self) -> tuple[OptionalModel, ...]:
-        """The optional models that were loaded as well."""
+    def optional_models(self) -> tuple[OptionalModel, ...]:
+        """Names of the optional models among them."""
         return self.models.loaded
 
 
 def load(settings: ModelSettings) -> LoadedModels:
-    """Load a checkpoint of one of `core.models.models`, and the optional models that are configured.
+    """The checkpoint, of one of the families in `core.models.models`, and the optional models that are configured.
 
-    The VAE runs in float32 where its configuration says `force_upcast` (SDXL's own overflows in float16), else in the
+    The VAE runs in float32 where its configuration sets `force_upcast` (SDXL's own overflows in float16), else in the
     UNet's precision. Raises the errors of `checkpoints.errors`.
     """
     device = choose_device(settings.device)
@@ -95,7 +95,7 @@ def load(settings: ModelSettings) -> LoadedModels:
 
 
 def _download_pipeline(source: Source, settings: ModelSettings) -> Path:
-    """The folder, or a hub id's files once they are here; without the VAE where another one takes its place."""
+    """The folder, or the files of a hub id, downloaded when needed; without the VAE where it is replaced."""
     if source.commit is None:
         return Path(source.name)
     passed = {} if settings.vae is None else {"vae": None}
@@ -124,16 +124,16 @@ def _load_optional(settings: ModelSettings, device: torch.device) -> dict[str, A
         "correspondence": load_correspondence,
         "part_finder": load_part_finder,
     }
-    held = {}
+    loaded = {}
     for name, load_one in loaders.items():
         folder = _network_folder(settings, name) or _companion(settings.model, name)
         if folder is not None:
-            held[name] = load_one(folder, None, device)
-    return held
+            loaded[name] = load_one(folder, None, device)
+    return loaded
 
 
 def _companion(model: str, name: str) -> str | None:
-    """The optional model that lies within a checkpoint's folder, whose manifest covers it."""
+    """The optional model in a folder of its name within a checkpoint's folder, whose manifest covers it."""
     folder = Path(model) / name
     return str(folder) if is_folder(str(folder)) else None
 
@@ -158,7 +158,7 @@ def _assemble(pipeline: DiffusionPipeline, backbone: Backbone, device: torch.dev
 
 
 def _only_variant(folder: Path) -> str | None:
-    """The variant of a folder that holds no plain UNet weights but one variant of them."""
+    """The variant of a folder that has no plain UNet weights but one variant of them."""
     names = [path.name for path in (folder / "unet").glob("*.safetensors")]
     variants = set()
     for name in names:

@@ -1,7 +1,7 @@
-"""A LoRA (Hu et al. 2021, arXiv 2106.09685) that is added to the checkpoint's own weights when a worker starts.
+"""Adds a LoRA (Hu et al. 2021, arXiv 2106.09685) to the checkpoint's own weights when a worker starts.
 
-Fused once, it costs nothing per step, and the sampler meets the same layers as without it. Distilled ones (Lightning,
-Turbo, LCM) make few steps enough: preset `few-steps`.
+Fused once, it costs nothing per step, and the layers stay the same. Distilled ones (Lightning, Turbo, LCM) need few
+steps only: preset `few-steps`.
 """
 
 from pathlib import Path

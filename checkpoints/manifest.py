@@ -1,6 +1,6 @@
-"""Which bytes the files of a model must have: their SHA-256, written down once, compared before anything is loaded.
+"""Manifests: the SHA-256 of every file of a model, written once and compared before anything is loaded.
 
-A manifest covers every file that a loader could read, so one that was added is found as well as one that was changed.
+A manifest covers every file that a loader could read, so an added file is found as well as a changed one.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Manifest(BaseModel):
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    """What a manifest of this folder says now."""
+    """The entries that a manifest of this folder would have now."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix in READ and path != folder / NAME:
@@ -47,7 +47,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def manifest_path(source: str, commit: str | None, manifests: Path | None) -> Path | None:
-    """Where the manifest of a model belongs: in `manifests`, else in the model's own folder; hub ids have none there.
+    """Where the manifest of a model belongs: in `manifests`, else in the model's own folder; None for a hub id then.
 
     Named after the folder, or `owner--name@commit`.
     """
@@ -58,7 +58,7 @@ def manifest_path(source: str, commit: str | None, manifests: Path | None) -> Pa
 
 
 def write_manifest(folder: Path, path: Path) -> int:
-    """Trusts the files as they are now; returns how many. Raises OSError."""
+    """Writes the manifest of the files as they are now; returns their number. Raises OSError."""
     files = fingerprints(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(Manifest(files=files).model_dump_json(indent=1) + "\n")
@@ -66,9 +66,9 @@ def write_manifest(folder: Path, path: Path) -> int:
 
 
 def verify(folder: Path, path: Path) -> dict[str, str]:
-    """The folder's `fingerprints`, which are those of the manifest at `path`.
+    """The folder's `fingerprints`, which equal those of the manifest at `path`.
 
-    Raises CheckpointMismatch that names the first files that are not, or says that the manifest cannot be read.
+    Raises CheckpointMismatch, which names the first files that differ, or a manifest that cannot be read.
     """
     try:
         expected = Manifest.model_validate_json(path.read_bytes()).files

@@ -1,4 +1,4 @@
-"""Which weights a worker holds, fixed when it starts."""
+"""Which weights a worker loads, fixed when it starts."""
 
 from pathlib import Path
 from typing import Literal
@@ -59,7 +59,7 @@ class ModelSettings(BaseSettings):
     manifests: Path | None = None
     """Folder with a manifest (SHA-256 of every file) for each model, named `<folder>.json` or
     `<owner>--<name>@<commit>.json`; a model without one is then refused. Absent: the `manifest.json` in a model's own
-    folder is checked where there is one, and hub ids are taken as they come."""
+    folder is checked where there is one, and hub ids are not checked."""
     device: str = "auto"
     """`auto`, `cuda`, `cuda:1`, `mps` or `cpu`. Auto takes the first that is there."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

@@ -1,5 +1,5 @@
 """The command line: wires the packages together and has no logic of its own.
 
-Modules import what they need inside their commands, so that `plumage --help` is quick and `plumage serve` loads no
-torch.
+`cli.main` imports a command when it is run. Commands import torch, and what needs it, in the functions that compute:
+`--help` is quick, and what is wrong with the arguments is reported before half a minute of imports.
 """

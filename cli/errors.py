@@ -1,8 +1,9 @@
-"""What the command line says when something is wrong: one line, no traceback.
+"""What stops a command: one line on stderr and an exit code, no traceback.
 
 ClickException
-├── BadInput   exit code 2: the arguments or files cannot be used
-└── Failed     exit code 1: the arguments were fine, the work did not succeed
+└── Failed                  exit code 1: the arguments were fine, the work did not succeed
+    ├── BadInput            exit code 2: the arguments, files or settings cannot be used
+    └── EmbeddedRedisError  there is no Redis server to start, or it did not start
 """
 
 from typing import IO, Any
@@ -11,6 +12,8 @@ import click
 
 
 class Failed(click.ClickException):
+    """Base class. `code` is stable and machine-readable; `plumage demo --once` reports it."""
+
     exit_code = 1
 
     def __init__(self, message: str, code: str = "failed") -> None:
@@ -26,3 +29,8 @@ class BadInput(Failed):
 
     def __init__(self, message: str, code: str = "bad_input") -> None:
         super().__init__(message, code)
+
+
+class EmbeddedRedisError(Failed):
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "no_redis")

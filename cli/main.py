@@ -1,44 +1,87 @@
-"""`plumage`: the commands and what they have in common."""
+"""`plumage`: the group of the commands, each of which is imported when it is run."""
 
-import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
 
 import click
 
-from cli.commands.deliver import deliver
-from cli.commands.demo import demo
-from cli.commands.doctor import doctor
-from cli.commands.evaluate import evaluate
-from cli.commands.explain import explain
-from cli.commands.faults import faults
-from cli.commands.keys import keys
-from cli.commands.match import match
-from cli.commands.models import models
-from cli.commands.openapi import openapi
-from cli.commands.serve import serve
-from cli.commands.transfer import transfer
-from cli.commands.up import up
-from cli.commands.webhook_secrets import webhook_secrets
-from cli.commands.worker import worker
-from cli.stack.children import PARENT_VARIABLE
-from jobs.lifeline import die_with_parent
+from cli.errors import Failed
+
+COMMANDS = {
+    "up": ("cli.commands.up:up", "Run Redis, a worker and the API until Ctrl-C."),
+    "transfer": (
+        "cli.commands.transfer:transfer",
+        "Repaint TARGET with the appearance of REFERENCE, part by part, in this process.",
+    ),
+    "match": ("cli.commands.match:match", "Match TARGET with REFERENCE: places of one colour belong together."),
+    "explain": (
+        "cli.commands.explain:explain",
+        "Run the transfer of TARGET from REFERENCE, and show where one place of TARGET matched at each layer and step.",
+    ),
+    "serve": ("cli.commands.serve:serve", "Run the HTTP API."),
+    "worker": ("cli.commands.worker:worker", "Run a worker on this machine's device, restarted whenever it dies."),
+    "deliver": ("cli.commands.deliver:deliver", "Send webhooks until stopped."),
+    "keys": ("cli.commands.keys:keys", "Create, list and revoke API keys."),
+    "webhook-secrets": (
+        "cli.commands.webhook_secrets:webhook_secrets",
+        "Create, change, list and revoke the secrets that sign webhooks.",
+    ),
+    "models": ("cli.commands.models:models", "Compare the files of models with their manifests, or write these."),
+    "openapi": ("cli.commands.openapi:openapi", "Write the OpenAPI description of the HTTP API."),
+    "demo": (
+        "cli.commands.demo:demo",
+        "Start everything and repaint a picture over HTTP; sample pictures stand in for files not given.",
+    ),
+    "evaluate": (
+        "cli.commands.evaluate:evaluate",
+        "Measure transfers against the truth, in this process, with the weights of PLUMAGE_MODEL.",
+    ),
+    "faults": (
+        "cli.commands.faults:faults",
+        "Kill, pause and starve everything, and see whether any job is lost; needs a checkout.",
+    ),
+    "doctor": (
+        "cli.commands.doctor:doctor",
+        "Check Redis, the object store, weights, device, clock and limits, as this environment sets them.",
+    ),
+}
+"""By name: `module:attribute` of the command, and the first sentence of its help."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class LazyGroup(click.Group):
+    """Imports a command when it is run, as click documents it ("Complex applications: lazily loading subcommands").
+
+    There a command is imported for the help of the group and for completion too. Here both need its name and its first
+    sentence alone, which `commands` has.
+    """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and load_command(name or ""), rest
+
+
+def load_command(name: str) -> click.Command:
+    """Raises Failed when a package that the command needs is not installed."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    try:
+        command: click.Command = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise Failed(f"`plumage {name}` needs {error.name}, which is not installed here", "not_installed") from error
+    return command
+
+
+@click.group(
+    cls=LazyGroup,
+    commands={name: click.Command(name, short_help=sentence) for name, (_, sentence) in COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(version("plumage"), prog_name="plumage", message="%(prog)s %(version)s")
 def main() -> None:
     """Repaint one image with the appearance of another, part by part."""
-    import structlog
+    import structlog  # takes longer than the rest of the help
 
-    if parent := os.environ.pop(PARENT_VARIABLE, None):
-        die_with_parent(int(parent))
     # What loads models warns; stdout is for results. Looked up at every line, as a later redirection has to count.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-
-
-for command in (
-    *(up, transfer, match, explain, serve, worker, deliver, keys, webhook_secrets, models, openapi),
-    *(demo, evaluate, faults, doctor),
-):
-    main.add_command(command)

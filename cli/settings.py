@@ -1,16 +1,16 @@
-"""Settings from the environment, with one readable line when one of them is wrong."""
+"""Settings from the environment: one that is refused is named by its variable, in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from pydantic import ValidationError
 
 from cli.errors import BadInput
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turns the refusal of a setting into BadInput that names its environment variable."""
-    from pydantic import ValidationError
-
+def setting_errors() -> Iterator[None]:
+    """Turns a ValidationError of a setting, or a ValueError, into BadInput with the name of the variable."""
     try:
         yield
     except ValidationError as error:

@@ -18,7 +18,7 @@ from core.models.models import Models
 from core.models.unet import select_layers
 from core.params.selection import Place
 from core.params.transfer import TransferParams
-from core.pipeline import Stopwatch, TransferInputs, correspond, look_at, tell_matches
+from core.pipeline import Stopwatch, TransferInputs, build_scenes, correspond, tell_matches
 from core.sampling.sampler import sample
 from core.scene import Scene
 
@@ -97,7 +97,7 @@ def explain(
     backbone. Raises what `core.pipeline.transfer` raises, and EmptyMaskError for a place outside every mask.
     """
     params = params.resolved()
-    figures, _, _ = look_at(models, inputs, params, Stopwatch(time.perf_counter, models.device))
+    figures, _, _ = build_scenes(models, inputs, params, Stopwatch(time.perf_counter, models.device))
     holding = [figure for figure in figures if _holds(figure.scene, place)]
     if not holding:
         raise EmptyMaskError(f"nothing is repainted at ({place[0]:g}, {place[1]:g})")

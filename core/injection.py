@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -164,6 +164,7 @@ Seen = Mapping[str, AttentionInput]
 """By layer: its input in the last call of the UNet, all rows, before anything was injected."""
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Looks at the inputs of layers in every call of the UNet that has reference rows."""
 

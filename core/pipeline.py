@@ -1,4 +1,4 @@
-"""One transfer, from two pictures to one: the whole story in six verbs.
+"""One transfer, from two pictures to one, in six stages.
 
     select      masks, from files, places and words
     prepare     sizes, alpha, masks: every figure on a canvas of its own
@@ -7,7 +7,11 @@
     sample      output, references and structure as rows of one call of the network per step
     finish      the target's own size: warped pixels, what the network changed, stitched into the target
 
-Every stage takes the group of parameters that is for it. docs/method.md has the equations.
+`select`, `prepare` and `encode` run once for a job; `correspond` and `finish` once for each seed, and `sample` for all
+seeds in one batch. A stage takes the group of parameters that is for it; `encode` and `sample`, which need several,
+take all. What calls the stages resolves the parameters first: `TransferParams.resolved()` fills in the values of the
+preset wherever none was given, so that stages read plain values and know of no preset. docs/method.md has the
+equations.
 Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; each stage documents where it differs.
 """
 
@@ -53,7 +57,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, eq=False)
 class TransferInputs:
-    """What a transfer starts from."""
+    """The pictures, masks and prompts of a transfer."""
 
     target: Tensor
     """Its structure is kept. RGB or RGBA `[channels, height, width]`, 0 to 1, of any size and aspect ratio."""
@@ -74,8 +78,10 @@ class TransferResult:
     """At the target's own pixel size, with the target's alpha when it had one."""
     seed: int
     timings: dict[str, float]
-    """Milliseconds by verb; of the whole batch, where seeds shared one."""
+    """Milliseconds by stage; of the whole batch, where seeds shared one."""
     matches: Matches
+    """The correspondence that was used; of one that is made while sampling, the last. Where none was made, that of the
+    clean pictures."""
     masks: Masks = UNMASKED
     """The masks that were used, each at its picture's own size; None where the whole picture took part. With regions,
     the target's is all of them together."""
@@ -129,7 +135,7 @@ def transfer_variants(
     larger batch. Previews show the first."""
     params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    figures, masks, references = look_at(models, inputs, params, phase)
+    figures, masks, references = build_scenes(models, inputs, params, phase)
     with phase("correspond"):
         started = [[correspond(figure, inputs.target, params, seed) for seed in seeds] for figure in figures]
     with phase("sample"):
@@ -154,12 +160,12 @@ def transfer_variants(
 def match(
     models: Models, inputs: TransferInputs, params: TransferParams, *, seed: int, clock: Clock = time.perf_counter
 ) -> MatchResult:
-    """Which place of the reference each place of the target matches: the verbs of `transfer` up to `correspond`, with
-    its errors. There are no steps at which maps could be made: one-shot matching serves also for `matching.source`
+    """Which place of the reference each place of the target matches: the stages of `transfer` up to `correspond`,
+    with its errors. There are no steps at which maps could be made: one-shot matching serves also for `matching.source`
     `per_layer` and `per_step`."""
     params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    figures, masks, references = look_at(models, inputs, params, phase)
+    figures, masks, references = build_scenes(models, inputs, params, phase)
     with phase("correspond"):
         maps = [match_regions(figure.scene, params.matching, seed) for figure in figures]
         matches = tell_matches(figures, maps, inputs.target)
@@ -174,10 +180,10 @@ class Figure:
     scene: Scene
 
 
-def look_at(
+def build_scenes(
     models: Models, inputs: TransferInputs, params: TransferParams, phase: "Stopwatch"
 ) -> tuple[list[Figure], Masks, tuple[Tensor, ...]]:
-    """The verbs `select`, `prepare` and `encode`: every figure with its scene, the masks that were used, and every
+    """The stages `select`, `prepare` and `encode`: every figure with its scene, the masks that were used, and every
     region's reference."""
     with phase("select"):
         regions, masks = select(models, inputs, params.masks)

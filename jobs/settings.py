@@ -47,7 +47,7 @@ class JobSettings(BaseSettings):
     """A worker process is replaced after so many jobs."""
 
     max_growth_mb: int = Field(default=4096, ge=1)
-    """A worker process is replaced when it holds so much more main memory than when it was ready."""
+    """A worker process is replaced when it uses so much more main memory than when it was ready."""
 
     drain_s: float = Field(default=20.0, ge=0, le=86_400)
     """On SIGTERM: time that the running job has to finish before it is handed back to the queue."""
@@ -83,8 +83,8 @@ class JobSettings(BaseSettings):
     """How long a finished result waits for an absent Redis or object store before the worker gives it up."""
 
     @property
-    def keeping(self) -> tuple[int, int]:
-        """How long, in seconds, what is over is kept, and then known to be gone: as the scripts take it."""
+    def retention_args(self) -> tuple[int, int]:
+        """`retention_s` and `tombstone_s`, as the scripts take them."""
         return self.retention_s, self.tombstone_s
 
     def environment(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One row for each source of the match, level of rearrangement and way of masking: time, and the four figures."""
+"""The ablation: one row for each source of the match, level of rearrangement and way of masking, with its figures."""
 
 import json
 import time
@@ -14,24 +14,28 @@ from PIL import Image, ImageDraw, ImageFont
 
 from checkpoints.load import LoadedModels
 from core.models.models import Models
-from core.params.transfer import TransferParams
+from core.params.transfer import TransferParams, with_values
 from lab.baselines.case import Bytes, Case
 from lab.baselines.methods import oracle, ours
 from lab.evaluation.plan import Plan, claim_folder, describe_run, token_pitch_px
 from lab.evaluation.run import OnPair, write_whole
 from lab.evaluation.summary import mean_with_interval
-from lab.metrics import Judge
+from lab.metrics.judge import Judge
 from lab.pairs import Pair, sample_pair
 from lab.scenes import PARTS
 
 SHOWN = ("colour_accuracy", "structure_rate", "texture_rate", "markings_left")
 GALLERY_COLUMNS, LABEL_PX = 6, 17
-_NO_CLEAN: Mapping[str, Any] = {"clean_latent_strength": 0.0, "reanchor_level": 0.0}
+_NO_CLEAN: Mapping[str, Any] = {"latent.warp_strength": 0.0, "latent.reanchor_level": 0.0}
+
+
+def _selected_by(how: str) -> Mapping[str, Any]:
+    return {"masks.target_selection": how, "masks.reference_selection": how}
 
 
 @dataclass(frozen=True)
 class Row:
-    """The default with these changes."""
+    """The parameters of the run with these changes, by dotted names."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     masked: bool = True
@@ -43,46 +47,45 @@ class Row:
 
 GROUPS: Mapping[str, Mapping[str, Row]] = {
     "source": {
-        "layer": Row({"match_source": "layer"}),
-        "step": Row({"match_source": "step"}),
-        "one_shot": Row({"match_source": "one_shot"}),
-        "vision": Row({"match_source": "vision"}, needs="correspondence"),
-        "fused (default)": Row({"match_source": "fused"}, needs="correspondence"),
+        "per_layer": Row({"matching.source": "per_layer"}),
+        "per_step": Row({"matching.source": "per_step"}),
+        "unet": Row({"matching.source": "unet"}),
+        "vision": Row({"matching.source": "vision"}, needs="correspondence"),
+        "fused (default)": Row({"matching.source": "fused"}, needs="correspondence"),
         "true matches": Row(true_matches=True),
     },
     "match": {
-        "no smoothing": Row({"match_smoothness": 0.0}),
-        "no affine map": Row({"match_rigidity": 0.0}),
-        "not framed": Row({"match_framing": False, "match_looks": 1}),
-        "one look": Row({"match_looks": 1}),
-        "not refined": Row({"match_refinement": 0.0}),
-        "no pieces": Row({"match_pieces": 0}),
-        "mirrored": Row({"match_mirrored": True}),
-        "top 4": Row({"match_top_k": 4}),
-        "mutual, keep": Row({"match_confidence": "mutual"}),
-        "mutual, nearest": Row({"match_confidence": "mutual", "unmatched": "nearest"}),
-        "ratio, nearest": Row({"match_confidence": "ratio", "unmatched": "nearest"}),
-        "part names": Row({"part_names": "parts"}, needs="part_finder"),
+        "no neighbours": Row({"matching.neighbor_weight": 0.0}),
+        "no affine map": Row({"matching.global_affine_weight": 0.0}),
+        "not cropped": Row({"matching.crop": False, "matching.realign": False}),
+        "not realigned": Row({"matching.realign": False}),
+        "no local affine": Row({"matching.local_affine_sigma": 0.0}),
+        "no segments": Row({"matching.max_segments": 0}),
+        "mirrored": Row({"matching.mirrored": True}),
+        "mutual, keep": Row({"matching.filter": "mutual"}),
+        "mutual, nearest": Row({"matching.filter": "mutual", "matching.fill": "nearest"}),
+        "ratio, nearest": Row({"matching.filter": "ratio", "matching.fill": "nearest"}),
+        "part names": Row({"matching.parts": "parts"}, needs="part_finder"),
     },
     "level": {
-        "feature": Row({"injection_mode": "feature", **_NO_CLEAN}),
-        "kv": Row({"injection_mode": "kv", **_NO_CLEAN}),
-        "v": Row({"injection_mode": "v", **_NO_CLEAN}),
-        "block_output": Row({"injection_mode": "block_output", **_NO_CLEAN}),
-        "cross_image": Row({"injection_mode": "cross_image", **_NO_CLEAN}),
-        "soft_statistics": Row({"injection_mode": "soft_statistics", **_NO_CLEAN}),
-        "clean latent": Row({"injection_layers": (), "reanchor_level": 0.0}),
-        "latent, anchored": Row({"injection_layers": ()}),
-        "no anchor": Row({"reanchor_level": 0.0}),
-        "reference's shading": Row({"shading_strength": 0.0}),
-        "half strength": Row({"appearance_strength": 0.5}),
-        "colour only": Row({"colour_only": True}),
+        "feature": Row({"injection.mode": "feature", **_NO_CLEAN}),
+        "kv": Row({"injection.mode": "kv", **_NO_CLEAN}),
+        "v": Row({"injection.mode": "v", **_NO_CLEAN}),
+        "block_output": Row({"injection.mode": "block_output", **_NO_CLEAN}),
+        "cross_image": Row({"injection.mode": "cross_image", **_NO_CLEAN}),
+        "ctrl_x": Row({"injection.mode": "ctrl_x", **_NO_CLEAN}),
+        "clean latent": Row({"injection.layers": (), "latent.reanchor_level": 0.0}),
+        "latent, anchored": Row({"injection.layers": ()}),
+        "no anchor": Row({"latent.reanchor_level": 0.0}),
+        "reference shading": Row({"latent.shading_strength": 0.0}),
+        "half appearance": Row({"output.appearance_scale": 0.5}),
+        "kept lightness": Row({"output.keep_lightness": True}),
     },
     "masks": {
-        "none": Row({"mask_mode": "none"}),
-        "auto": Row({"mask_mode": "auto"}, masked=False),
-        "box": Row({"target_selection": "box", "reference_selection": "box"}, masked=False, needs="segmenter"),
-        "text": Row({"target_selection": "text", "reference_selection": "text"}, masked=False, needs="text_segmenter"),
+        "none": Row({"masks.mode": "none"}),
+        "auto": Row({"masks.mode": "auto"}, masked=False),
+        "box": Row(_selected_by("box"), masked=False, needs="segmenter"),
+        "text": Row(_selected_by("text"), masked=False, needs="text_segmenter"),
     },
     "preset": {
         "fast": Row({"preset": "fast"}),
@@ -133,8 +136,7 @@ def _one(
 ) -> tuple[Bytes, dict[str, list[float]]]:
     """The result; and figures as value and weight, with the seconds that it took from pictures to picture."""
     changes = {name: _selection(value, pair, name) for name, value in row.changes.items()}
-    base = {} if "preset" in changes else params.model_dump()
-    asked = TransferParams.model_validate({**base, **changes})
+    asked = with_values(TransferParams() if "preset" in changes else params, changes)
     began = time.perf_counter()
     case = Case(loaded.models, pair, asked, seed, masked=row.masked)
     result: Bytes = oracle(case) if row.true_matches else ours(case)
@@ -168,7 +170,7 @@ def _selection(value: Any, pair: Pair, name: str) -> Any:
     if value == "parts":
         seen = {*np.unique(pair.target.part), *np.unique(pair.reference.part)} - {0}
         return sorted(PARTS[part].name for part in seen)
-    of_target = name.startswith("target")
+    of_target = name == "masks.target_selection"
     side = pair.target if of_target else pair.reference
     scene = pair.target_scene if of_target else pair.reference_scene
     if value == "text":

@@ -5,7 +5,17 @@ from enum import StrEnum
 
 import numpy as np
 
-from lab.scenes import Category, Correspondence, Domain, Rendering, Scene, correspond, render, sample_scene, stream
+from lab.scenes import (
+    Category,
+    Domain,
+    Rendering,
+    Scene,
+    TrueCorrespondence,
+    render,
+    sample_scene,
+    stream,
+    true_correspondence,
+)
 from lab.scenes.scene import sample_pose
 
 CROSS = (
@@ -41,7 +51,7 @@ class Pair:
     target: Rendering
     reference: Rendering
     truth: Rendering
-    correspondence: Correspondence
+    correspondence: TrueCorrespondence
 
 
 def sample_pair(domain: Domain, seed: int, size: int, kind: PairSet = PairSet.SAME) -> Pair:
@@ -61,7 +71,8 @@ def sample_pair(domain: Domain, seed: int, size: int, kind: PairSet = PairSet.SA
 def make_pair(target: Scene, reference: Scene, size: int) -> Pair:
     """Renders both scenes and their truth."""
     here, there = render(target, size), render(reference, size)
-    return Pair(target, reference, here, there, render(target.wearing(reference), size), correspond(here, there))
+    true = render(target.wearing(reference), size)
+    return Pair(target, reference, here, there, true, true_correspondence(here, there))
 
 
 def _posed(target: Scene, reference: Scene, rng: np.random.Generator, kind: PairSet) -> tuple[Scene, Scene]:

@@ -9,6 +9,7 @@ the colour which the *other* reference would have given (within CIEDE2000 10 of 
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +22,19 @@ from torch import Tensor
 
 from checkpoints.load import load
 from checkpoints.settings import ModelSettings
-from core.images.canvas import compose
-from core.masks.regions import Masks, Named
-from core.matching.correspondence import TokenMap
-from core.matching.one_shot import look_once
+from core.masks.regions import UNMASKED, Named
+from core.matching.correspondence import Correspondence
+from core.matching.one_shot import match_regions
 from core.models.models import Models
-from core.models.vae import decode_latent
-from core.params.transfer import TransferParams
-from core.pipeline import encode, prepare, select
+from core.params.transfer import TransferParams, with_values
+from core.pipeline import Stopwatch, TransferInputs, build_scene, finish
 from core.sampling.sampler import Start, sample
 from lab.baselines.case import Bytes, figure, picture
 from lab.evaluation.plan import token_pitch_px
-from lab.matching import Grid, at_tokens
-from lab.metrics import Judge
 from lab.metrics.colour import LIMIT
 from lab.metrics.colour_space import ciede2000, srgb_to_lab
+from lab.metrics.judge import Judge
+from lab.metrics.matches import Grid, at_tokens
 from lab.metrics.regions import Flags, counted_parts
 from lab.pairs import Pair, sample_pair
 from lab.scenes import Category, Domain, render
@@ -80,29 +79,25 @@ def sample_two_figures(domain: Domain, seed: int, size: int) -> TwoFigures:
 
 
 def repaint(
-    models: Models, scene: TwoFigures, params: TransferParams, seed: int, *, true_matches: bool = False
+    models: Models, figures: TwoFigures, params: TransferParams, seed: int, *, true_matches: bool = False
 ) -> tuple[Bytes, Bytes]:
     """The results of both figures, each of its own pair's target's size, out of one run."""
-    params = TransferParams.model_validate({**params.model_dump(), "regions": REGIONS})
-    target = scene.target
-    regions, _ = select(models, target, picture(scene.left.reference), Masks(), params, scene.named)
+    params = with_values(params, {"masks.regions": REGIONS}).resolved()
     if params.resolution is None:  # both figures as large as a single one would be
-        params = params.model_copy(update={"resolution": round(models.native_resolution * 2**0.5)})
-    canvases = prepare(models, target, regions, params)
-    pairs, predict = encode(models, canvases, "", "", params)
-    maps = look_once(models, canvases, pairs, predict, params, seed)
+        params = with_values(params, {"resolution": round(models.native_resolution * 2**0.5)})
+    inputs = TransferInputs(figures.target, picture(figures.left.reference), UNMASKED, figures.named)
+    scene, masks, _ = build_scene(models, inputs, params, Stopwatch(time.perf_counter, models.device))
+    maps = match_regions(scene, params.matching, seed)
     if true_matches:
-        maps = [
-            true_map(pair, side, found.grid) for side, (pair, found) in enumerate(zip(_both(scene), maps, strict=True))
-        ]
-    (sampled,) = sample(models, canvases, pairs, predict, [Start(seed, maps)], params)
-    latent = decode_latent(models.vae, sampled.latent)
-    image = compose(latent, target, canvases.target_mask, params.feather_px).cpu().numpy()
+        both = enumerate(zip(_both(figures), maps, strict=True))
+        maps = [true_correspondence(pair, side, found.grid) for side, (pair, found) in both]
+    (sampled,) = sample(scene, [Start(seed, maps)], params)
+    image = finish(models, inputs.target, masks.target, scene.target, sampled, params.output).numpy()
     half = image.shape[1] // 2
     return image[:, :half], image[:, half:]
 
 
-def true_map(pair: Pair, side: int, grid: Grid) -> TokenMap:
+def true_correspondence(pair: Pair, side: int, grid: Grid) -> Correspondence:
     """The renderer's correspondence of one half of the target, on a grid over the whole canvas. The reference is
     square and lies in the middle of the canvas, at its full height."""
     rows, columns = grid
@@ -114,7 +109,7 @@ def true_map(pair: Pair, side: int, grid: Grid) -> TokenMap:
     index = np.zeros(grid, np.int64)
     there = (np.maximum(row, 0) * half[0] // height) * columns + columns // 4 + np.maximum(column, 0) * half[1] // width
     index[:, side * half[1] : (side + 1) * half[1]] = there
-    return TokenMap(grid, torch.from_numpy(index.ravel()), torch.ones(rows * columns))
+    return Correspondence(grid, torch.from_numpy(index.ravel()), torch.ones(rows * columns))
 
 
 def judge(scene: TwoFigures, results: Sequence[Bytes], token_pitch_px: float) -> list[dict[str, float]]:

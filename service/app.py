@@ -1,24 +1,28 @@
-"""The ASGI application: routes, the shape of errors, and the layer around every request."""
+"""The ASGI application: routes, the shape of errors, and the layers around every request."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
+from typing import Any
 
-import anyio
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
 from jobs.objects import ObjectStore
 from jobs.stores.redis_stores import RedisStores
 from service import errors
-from service.middleware.auth import Gate, Guard
-from service.middleware.request_log import Access
+from service.dependencies import Resources
+from service.middleware.auth import Authenticator, AuthMiddleware
+from service.middleware.request_log import RequestLog
 from service.openapi.document import describe
 from service.outbound import Outbound
-from service.routes import assets, batches, events, files, health, matches, pages, pictures, transfers, trials, webhooks
+from service.routes import assets, batches, health, jobs, pages, results, webhooks
 from service.settings import ServiceSettings
-from service.signed_urls import links_of
-from service.submissions.inputs import FETCHES_AT_ONCE
+from service.signed_urls import SignedUrls
+from service.submissions.admission import Admission
+from service.submissions.asset_admission import AssetAdmission
+from service.submissions.inputs import FETCHES_AT_ONCE, PictureSources
 from service.webhooks.payload import webhook_outbound
 from uploads.decoder_pool import DecoderPool
 
@@ -32,6 +36,22 @@ Submit with `POST /v1/transfers`; the answer comes at once and holds the job's r
 """
 
 
+def create_app(
+    settings: ServiceSettings, stores: RedisStores, objects: ObjectStore, authenticator: Authenticator
+) -> FastAPI:
+    """The app in front of these stores. Nothing is sent to them before the first request."""
+    app = bare_app()
+    app.state.resources = _resources(settings, stores, objects)
+    app.add_middleware(AuthMiddleware, authenticator=authenticator)
+    app.add_middleware(RequestLog, max_body_bytes=settings.max_body_bytes, pace=settings.slowest_pace)
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """What `openapi/openapi.json` holds. Connects to nothing."""
+    return bare_app().openapi()
+
+
 def bare_app() -> FastAPI:
     """Routes and error handlers without anything behind them: enough for the OpenAPI document."""
     app = FastAPI(
@@ -42,19 +62,15 @@ def bare_app() -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from another host
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_decoding,
+        lifespan=_lifespan,
     )
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]
     errors.install(app)
     routers = (
-        transfers.router,
-        events.router,
-        pictures.router,
-        matches.router,
-        trials.router,
+        *jobs.ROUTERS,
+        *results.ROUTERS,
         assets.router,
         batches.router,
-        files.router,
         webhooks.router,
         health.router,
         pages.router,
@@ -65,29 +81,35 @@ def bare_app() -> FastAPI:
     return app
 
 
+def _resources(settings: ServiceSettings, stores: RedisStores, objects: ObjectStore) -> Resources:
+    decoders = DecoderPool(settings.picture_limits, at_once=settings.decodes_at_once)
+    decodes = CapacityLimiter(settings.decodes_at_once)
+    sources = PictureSources(
+        assets=stores.assets,
+        objects=objects,
+        outbound=Outbound(settings.url_networks, settings.url_ports) if settings.url_inputs else None,
+        fetches=CapacityLimiter(FETCHES_AT_ONCE),
+        max_bytes=settings.max_picture_bytes,
+        timeout_s=settings.url_timeout_s,
+    )
+    admission = Admission(
+        stores, objects, decoders, sources, webhook_outbound(settings.webhooks_private), decodes=decodes
+    )
+    return Resources(
+        settings=settings,
+        stores=stores,
+        objects=objects,
+        signed_urls=SignedUrls.from_settings(settings, stores.shared_secrets, objects),
+        decoders=decoders,
+        admission=admission,
+        asset_admission=AssetAdmission(stores.assets, objects, decoders, decodes, settings.max_picture_bytes),
+    )
+
+
 @asynccontextmanager
-async def _decoding(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        decoders: DecoderPool = app.state.decoders
-        await run_sync(decoders.close)
-
-
-def create_app(settings: ServiceSettings, stores: RedisStores, objects: ObjectStore, guard: Guard) -> FastAPI:
-    """The app in front of these stores. Nothing is sent to them before the first request.
-
-    The guard decides who comes in.
-    """
-    app = bare_app()
-    app.state.settings, app.state.stores, app.state.objects = settings, stores, objects
-    app.state.links = links_of(settings, stores.shared_secrets, objects)
-    app.state.webhook_outbound = webhook_outbound(settings.webhooks_private)
-    app.state.picture_outbound = Outbound(settings.url_networks, settings.url_ports) if settings.url_inputs else None
-    app.state.fetch_limiter = anyio.CapacityLimiter(FETCHES_AT_ONCE)
-    app.state.stopping = False
-    app.state.decoders = DecoderPool(settings.picture_limits, at_once=settings.decodes_at_once)
-    app.state.decode_limiter = anyio.CapacityLimiter(settings.decodes_at_once)
-    app.add_middleware(Gate, guard=guard)
-    app.add_middleware(Access, max_body_bytes=settings.max_body_bytes, pace=settings.pace)
-    return app
+        resources: Resources = app.state.resources
+        await run_sync(resources.decoders.close)

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from jobs.errors import JobsError, QueueFull
-from service.schemas.job import FieldError, ProblemDetails
+from service.schemas.problem import FieldError, ProblemDetails
 from uploads.errors import UploadError
 
 MEDIA_TYPE = "application/problem+json"
@@ -28,78 +28,78 @@ RETRY_AFTER_S = 5
 log = structlog.get_logger()
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
     status: int
     title: str
 
 
-PROBLEMS: dict[str, Kind] = {
+PROBLEMS: dict[str, ProblemKind] = {
     # the request
-    "malformed_body": Kind(400, "The body cannot be parsed."),
-    "not_found": Kind(404, "There is nothing at this path."),
-    "method_not_allowed": Kind(405, "This path does not know this method."),
-    "body_too_slow": Kind(408, "The body came too slowly."),
-    "body_too_large": Kind(413, "The body is too large."),
-    "unsupported_media_type": Kind(415, "This content type is not accepted."),
-    "invalid_request": Kind(422, "A field is missing, unknown or out of range."),
-    "http_error": Kind(400, "The request cannot be served."),
+    "malformed_body": ProblemKind(400, "The body cannot be parsed."),
+    "not_found": ProblemKind(404, "There is nothing at this path."),
+    "method_not_allowed": ProblemKind(405, "This path does not know this method."),
+    "body_too_slow": ProblemKind(408, "The body came too slowly."),
+    "body_too_large": ProblemKind(413, "The body is too large."),
+    "unsupported_media_type": ProblemKind(415, "This content type is not accepted."),
+    "invalid_request": ProblemKind(422, "A field is missing, unknown or out of range."),
+    "http_error": ProblemKind(400, "The request cannot be served."),
     # who calls
-    "key_missing": Kind(401, "An API key is required."),
-    "key_refused": Kind(401, "This API key is not valid."),
-    "scope_missing": Kind(403, "This API key does not allow this."),
-    "cross_site": Kind(403, "Pages of other sites may not call this API."),
-    "host_refused": Kind(403, "This API does not answer under this name."),
-    "link_refused": Kind(403, "This link is not valid, or not any more."),
-    "rate_limited": Kind(429, "Too many requests with this API key."),
+    "key_missing": ProblemKind(401, "An API key is required."),
+    "key_refused": ProblemKind(401, "This API key is not valid."),
+    "scope_missing": ProblemKind(403, "This API key does not allow this."),
+    "cross_site": ProblemKind(403, "Pages of other sites may not call this API."),
+    "host_refused": ProblemKind(403, "This API does not answer under this name."),
+    "link_refused": ProblemKind(403, "This link is not valid, or not any more."),
+    "rate_limited": ProblemKind(429, "Too many requests with this API key."),
     # pictures
-    "image_too_many_bytes": Kind(413, "A picture file is too large."),
-    "image_type_unsupported": Kind(415, "A file is not a JPEG, PNG or WebP picture."),
-    "image_empty": Kind(422, "A picture file is empty."),
-    "image_unreadable": Kind(422, "A picture is damaged."),
-    "image_animated": Kind(422, "A picture is animated."),
-    "image_too_many_pixels": Kind(422, "A picture has too many pixels."),
-    "image_too_large_side": Kind(422, "A side of a picture is too long."),
-    "image_too_small": Kind(422, "A picture is too small."),
-    "image_too_narrow": Kind(422, "A picture is too long and narrow."),
-    "mask_size_mismatch": Kind(422, "A mask and its picture differ in size."),
-    "output_transparency": Kind(422, "A JPEG cannot be transparent, and the target is."),
-    "mask_empty": Kind(422, "A mask has nothing inside."),
+    "image_too_many_bytes": ProblemKind(413, "A picture file is too large."),
+    "image_type_unsupported": ProblemKind(415, "A file is not a JPEG, PNG or WebP picture."),
+    "image_empty": ProblemKind(422, "A picture file is empty."),
+    "image_unreadable": ProblemKind(422, "A picture is damaged."),
+    "image_animated": ProblemKind(422, "A picture is animated."),
+    "image_too_many_pixels": ProblemKind(422, "A picture has too many pixels."),
+    "image_too_large_side": ProblemKind(422, "A side of a picture is too long."),
+    "image_too_small": ProblemKind(422, "A picture is too small."),
+    "image_too_narrow": ProblemKind(422, "A picture is too long and narrow."),
+    "mask_size_mismatch": ProblemKind(422, "A mask and its picture differ in size."),
+    "output_transparency": ProblemKind(422, "A JPEG cannot be transparent, and the target is."),
+    "mask_empty": ProblemKind(422, "A mask has nothing inside."),
     # assets and URLs
-    "asset_not_found": Kind(404, "There is no such asset."),
-    "too_many_assets": Kind(429, "This tenant has too many assets."),
-    "urls_off": Kind(403, "Pictures by URL are switched off here."),
-    "url_refused": Kind(422, "This URL is not followed."),
-    "url_unreachable": Kind(422, "Nothing answers at a URL."),
-    "url_too_large": Kind(413, "A picture behind a URL is too large."),
+    "asset_not_found": ProblemKind(404, "There is no such asset."),
+    "too_many_assets": ProblemKind(429, "This tenant has too many assets."),
+    "urls_off": ProblemKind(403, "Pictures by URL are switched off here."),
+    "url_refused": ProblemKind(422, "This URL is not followed."),
+    "url_unreachable": ProblemKind(422, "Nothing answers at a URL."),
+    "url_too_large": ProblemKind(413, "A picture behind a URL is too large."),
     # jobs
-    "job_not_found": Kind(404, "There is no such job."),
-    "no_preview": Kind(409, "There is no preview yet."),
-    "no_variant": Kind(404, "The job has made nothing with this seed."),
-    "no_mask": Kind(404, "There is no such mask."),
-    "not_finished": Kind(409, "The job has not finished."),
-    "job_failed": Kind(409, "The job failed and has no result."),
-    "job_canceled": Kind(409, "The job was canceled and has no result."),
-    "job_expired": Kind(409, "The job expired before it started and has no result."),
-    "invalid_transition": Kind(409, "The state of the job does not allow this."),
-    "batch_not_found": Kind(404, "There is no such batch."),
-    "batch_gone": Kind(410, "The batch is past its retention."),
-    "job_gone": Kind(410, "The job is past its retention."),
-    "inputs_gone": Kind(410, "The pictures have been removed from the object store."),
-    "result_gone": Kind(410, "The picture has been removed from the object store."),
-    "idempotency_key_in_use": Kind(409, "A submission with this key is being admitted."),
-    "idempotency_key_reused": Kind(422, "This key came with another submission before."),
-    "webhook_secret_missing": Kind(409, "This tenant has no secret to sign webhooks with."),
+    "job_not_found": ProblemKind(404, "There is no such job."),
+    "no_preview": ProblemKind(409, "There is no preview yet."),
+    "no_variant": ProblemKind(404, "The job has made nothing with this seed."),
+    "no_mask": ProblemKind(404, "There is no such mask."),
+    "not_finished": ProblemKind(409, "The job has not finished."),
+    "job_failed": ProblemKind(409, "The job failed and has no result."),
+    "job_canceled": ProblemKind(409, "The job was canceled and has no result."),
+    "job_expired": ProblemKind(409, "The job expired before it started and has no result."),
+    "invalid_transition": ProblemKind(409, "The state of the job does not allow this."),
+    "batch_not_found": ProblemKind(404, "There is no such batch."),
+    "batch_gone": ProblemKind(410, "The batch is past its retention."),
+    "job_gone": ProblemKind(410, "The job is past its retention."),
+    "inputs_gone": ProblemKind(410, "The pictures have been removed from the object store."),
+    "result_gone": ProblemKind(410, "The picture has been removed from the object store."),
+    "idempotency_key_in_use": ProblemKind(409, "A submission with this key is being admitted."),
+    "idempotency_key_reused": ProblemKind(422, "This key came with another submission before."),
+    "webhook_secret_missing": ProblemKind(409, "This tenant has no secret to sign webhooks with."),
     # the service
-    "internal_error": Kind(500, "Something went wrong inside the service."),
-    "model_not_configured": Kind(422, "The job needs a model that the workers do not hold."),
-    "too_many_jobs": Kind(429, "This tenant has too many unfinished jobs."),
-    "queue_full": Kind(503, "Too many jobs are waiting."),
-    "store_unavailable": Kind(503, "The job store does not answer."),
-    "objects_unavailable": Kind(503, "The object store does not answer."),
-    "object_corrupt": Kind(503, "A stored picture is damaged."),
-    "decoder_unavailable": Kind(503, "A picture could not be decoded now."),
-    "webhooks_stalled": Kind(503, "No process delivers webhooks now."),
-    "not_ready": Kind(503, "The service cannot run jobs now."),
+    "internal_error": ProblemKind(500, "Something went wrong inside the service."),
+    "model_not_configured": ProblemKind(422, "The job needs a model that the workers do not hold."),
+    "too_many_jobs": ProblemKind(429, "This tenant has too many unfinished jobs."),
+    "queue_full": ProblemKind(503, "Too many jobs are waiting."),
+    "store_unavailable": ProblemKind(503, "The job store does not answer."),
+    "objects_unavailable": ProblemKind(503, "The object store does not answer."),
+    "object_corrupt": ProblemKind(503, "A stored picture is damaged."),
+    "decoder_unavailable": ProblemKind(503, "A picture could not be decoded now."),
+    "webhooks_stalled": ProblemKind(503, "No process delivers webhooks now."),
+    "not_ready": ProblemKind(503, "The service cannot run jobs now."),
 }
 
 _RETRY_AFTER_S = {"idempotency_key_in_use": 1}
@@ -165,7 +165,7 @@ def render(problem: Problem, *, path: str, request_id: str, status: int | None =
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem. Unexpected exceptions are left to the access layer."""
+    """Makes every error of the app a problem. Unexpected exceptions are left to the request log."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(JobsError, _on_coded_error)
     app.add_exception_handler(UploadError, _on_coded_error)

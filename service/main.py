@@ -1,6 +1,6 @@
 """The API process: settings read once, stores opened, the app served by uvicorn.
 
-`uvicorn --factory service.main:app` works too; not knowing its address, it asks for keys.
+`uvicorn --factory service.main:app` works too; not knowing its address, it requires keys.
 """
 
 import socket
@@ -16,8 +16,8 @@ from jobs.stores.api_keys import ApiKeys
 from jobs.stores.connection import connect_redis
 from jobs.stores.redis_stores import RedisStores
 from service.app import create_app
-from service.middleware.auth import Guard, KeyGuard, LocalGuard, Rates
-from service.middleware.slow_clients import protocol
+from service.middleware.auth import ApiKeyAuth, Authenticator, LocalAuth, RateLimiter
+from service.middleware.slow_clients import paced_protocol
 from service.settings import ServiceSettings
 
 DRAIN_S = 10
@@ -32,7 +32,7 @@ class MissingRedis(ValueError):
 
 
 def app(host: str | None = None) -> FastAPI:
-    """The app as the environment asks for it, to listen on `host`.
+    """The app as the environment configures it, to listen on `host`.
 
     Raises MissingRedis and pydantic's ValidationError.
     """
@@ -41,29 +41,29 @@ def app(host: str | None = None) -> FastAPI:
     if jobs.redis_url is None:
         raise MissingRedis("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own.")
     settings, redis = ServiceSettings(), connect_redis(jobs.redis_url)
-    guard = guard_for(host, settings, jobs, redis)
+    authenticator = authenticator_for(host, settings, jobs, redis)
     objects = ObjectStore.from_settings(jobs, patience_s=STORE_PATIENCE_S)
-    application = create_app(settings, RedisStores.open(redis, jobs), objects, guard)
-    application.state.decoders.start()  # warm by the time the server is
+    application = create_app(settings, RedisStores.open(redis, jobs), objects, authenticator)
+    application.state.resources.decoders.start()  # warm by the time the server is
     return application
 
 
-def guard_for(host: str | None, settings: ServiceSettings, jobs: JobSettings, redis: Redis) -> Guard:
-    """Who may come in to an API that listens on `host`; None: on nobody knows what."""
+def authenticator_for(host: str | None, settings: ServiceSettings, jobs: JobSettings, redis: Redis) -> Authenticator:
+    """How requests are authenticated by an API that listens on `host`; None: on an unknown address."""
     if settings.asks_for_keys(host):
-        return KeyGuard(ApiKeys(redis, jobs), Rates(redis, jobs.prefix, settings.rate_limit))
-    return LocalGuard(settings.host_names)
+        return ApiKeyAuth(ApiKeys(redis, jobs), RateLimiter(redis, jobs.prefix, settings.rate_limit))
+    return LocalAuth(settings.host_names)
 
 
 class Server(uvicorn.Server):
-    """Tells the app when it stops, before it waits for connections: an event stream would not end by itself."""
+    """Lets event streams end before it waits for connections to close: they would not end by themselves."""
 
     def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
         super().__init__(config)
         self._application = application
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._application.state.stopping = True
+        self._application.state.resources.stopping = True
         await super().shutdown(sockets)
 
 
@@ -76,7 +76,7 @@ def server(application: FastAPI, host: str, port: int) -> Server:
         access_log=False,  # the app logs every request itself, with its id
         log_config=None,
         server_header=False,
-        http=protocol(application.state.settings.pace),
+        http=paced_protocol(application.state.resources.settings.slowest_pace),
         ws="none",
         timeout_graceful_shutdown=DRAIN_S,
     )

@@ -3,11 +3,11 @@
 Such a URL must not reach anything that its author could not reach himself. So a name is resolved once, every
 address it has is checked, and the connection goes to a checked address while certificate and `Host` stay the
 name's: that it may resolve to something else a moment later does not matter. https only, no proxy, no redirect, a
-bound on time and size. Why something cannot be reached is not told, or one could map the network with it.
+bound on time and size. No answer names why something cannot be reached, or one could map the network with it.
 
     UrlError                a URL of the caller's
     ├── UrlRefused          its form is not one that is followed
-    ├── UrlUnreachable      nothing there that may be reached and answers; no more than that is told
+    ├── UrlUnreachable      nothing there that may be reached and answers; that is all a client learns
     └── UrlTooLarge         the answer is larger than allowed
 """
 
@@ -164,7 +164,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
 
 
 def check_url(url: str, ports: Collection[int] = (HTTPS_PORT,)) -> httpx.URL:
-    """The URL, if its form is one that we follow. Raises UrlRefused, whose message tells what is wrong with it."""
+    """The URL, if its form is one that we follow. Raises UrlRefused, whose message names what is wrong with it."""
     if len(url) > URL_MAX:
         raise UrlRefused(f"A URL may have {URL_MAX} characters.")
     if _UNFIT.search(url):
@@ -191,7 +191,7 @@ def _port(url: httpx.URL) -> int:
 class Outbound:
     """Makes requests one at a time, each on its own connection. Safe to share between threads and event loops.
 
-    `networks` may be reached although they are not public, and `ports` beside 443: for the operator to say.
+    `networks` may be reached although they are not public, and `ports` beside 443: as the operator has set.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class Outbound:
         self._networks = networks
         self._ports = frozenset({HTTPS_PORT, *ports})
         self._names = names
-        self._tls = httpx.create_ssl_context()  # SSL_CERT_FILE and SSL_CERT_DIR are heard
+        self._tls = httpx.create_ssl_context()  # SSL_CERT_FILE and SSL_CERT_DIR take effect
 
     def check(self, url: str) -> None:
         """Raises UrlRefused for a URL that would never be followed, whatever it leads to."""
@@ -229,13 +229,13 @@ class Outbound:
         self.check(url)
         transport = self._transport()
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
-        # Compressed answers are not asked for: a small one could become a large one.
-        asked = {"Accept-Encoding": "identity", "User-Agent": "Plumage", **(headers or {})}
+        # No compressed answers: a small one could become a large one.
+        all_headers = {"Accept-Encoding": "identity", "User-Agent": "Plumage", **(headers or {})}
         try:
             with anyio.fail_after(timeout_s):
                 async with (
                     httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False) as client,
-                    client.stream(method, url, content=content, headers=asked) as response,
+                    client.stream(method, url, content=content, headers=all_headers) as response,
                 ):
                     return Reply(response.status_code, dict(response.headers), await _read(response, max_bytes))
         except (TimeoutError, httpx.HTTPError, ssl.SSLError, OSError) as error:
@@ -243,7 +243,7 @@ class Outbound:
             raise UrlUnreachable from error
 
 
-class Unguarded(Outbound):
+class UnrestrictedOutbound(Outbound):
     """Reaches everything, loopback and plain http too. For receivers on the machine on which one develops."""
 
     def check(self, url: str) -> None:

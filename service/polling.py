@@ -4,46 +4,49 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
+from fastapi import Response
 
 from jobs.errors import JobGone, JobNotFound, StoreUnavailable
 from jobs.schema import Record
-from service.schemas.job import Answer
+from service.schemas.base import ResponseModel
 
 LOOK_EVERY_S = 0.3
 WAIT_MAX_S = 60
 RETRY_MAX_S = 10
+M = TypeVar("M", bound=ResponseModel)
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
-
-
 _LINKS: dict[str, Any] = {"result": {"url": True, "matches": {"url"}, "matches_picture": {"url"}, "picture": {"url"}}}
 
 
-def version(shown: Answer) -> str:
-    """Differs when anything that a client sees of a record differs. Of links that is their end: signing the same one
-    twice may give two."""
-    return digest(shown.model_dump_json(exclude=_LINKS))
+def version(shown: ResponseModel) -> str:
+    """An entity tag: differs when anything that a client sees of a job or a batch differs. Of links that is their end:
+    signing the same one twice may give two."""
+    return hashlib.sha256(shown.model_dump_json(exclude=_LINKS).encode()).hexdigest()[:16]
 
 
-def digest(shown: str) -> str:
-    """An entity tag."""
-    return hashlib.sha256(shown.encode()).hexdigest()[:16]
-
-
-def names(if_none_match: str, tag: str) -> bool:
+def matches_tag(if_none_match: str, tag: str) -> bool:
     """Whether an `If-None-Match` has this entity tag, compared weakly."""
     given = (each.strip().removeprefix("W/") for each in if_none_match.split(","))
     return any(each in ("*", f'"{tag}"') for each in given)
 
 
-def retry_after_s(record: Record) -> int | None:
-    """When a client should look again: soon when the job runs, later far back in the line, never when it is over."""
-    if record.status.terminal:
-        return None
-    return max(1, min(RETRY_MAX_S, record.queue_position or 1))
+def unless_known(shown: M, response: Response, if_none_match: str) -> M | Response:
+    """The model under its entity tag, or 304 when the client has it."""
+    tag = version(shown)
+    response.headers.update({"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"})
+    if matches_tag(if_none_match, tag):
+        return Response(status_code=304, headers=dict(response.headers))
+    return shown
+
+
+def hint_retry(response: Response, record: Record) -> None:
+    """Adds `Retry-After`: soon when the job runs, later far back in the line, never when it is over."""
+    if not record.status.terminal:
+        response.headers["Retry-After"] = str(max(1, min(RETRY_MAX_S, record.queue_position or 1)))
 
 
 def preferred_wait_s(prefer: str) -> int:

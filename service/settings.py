@@ -1,6 +1,7 @@
 """Settings of the API process, read from the environment once at process start."""
 
 import ipaddress
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 from urllib.parse import urlsplit
@@ -9,8 +10,20 @@ from limits import parse
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.middleware.slow_clients import Pace
 from uploads.images import PictureLimits
+
+
+@dataclass(frozen=True, slots=True)
+class SlowestPace:
+    """How slowly a client may send. Only the time spent waiting for the client counts."""
+
+    head_s: float
+    """From the first moment of a connection, or the first byte of its next request, to the end of the headers."""
+    pause_s: float
+    """Time a body has beyond what its bytes take at `bytes_per_s`."""
+    bytes_per_s: float
+    body_s: float
+    """Longest time of a whole body, however steadily it comes."""
 
 
 class ServiceSettings(BaseSettings):
@@ -86,13 +99,18 @@ class ServiceSettings(BaseSettings):
 
     @field_validator("rate_limit")
     @classmethod
-    def _a_rate(cls, value: str) -> str:
+    def _is_a_rate(cls, value: str) -> str:
         parse(value)
         return value
 
     @property
-    def pace(self) -> Pace:
-        return Pace(self.head_timeout_s, self.body_pause_s, self.body_bytes_per_s, self.body_timeout_s)
+    def base_url(self) -> str:
+        """What links in responses start with, without a final slash. Empty: they are paths on this server."""
+        return (self.public_url or "").rstrip("/")
+
+    @property
+    def slowest_pace(self) -> SlowestPace:
+        return SlowestPace(self.head_timeout_s, self.body_pause_s, self.body_bytes_per_s, self.body_timeout_s)
 
     @property
     def picture_limits(self) -> PictureLimits:
@@ -109,13 +127,13 @@ class ServiceSettings(BaseSettings):
         return self
 
     def asks_for_keys(self, host: str | None) -> bool:
-        """Whether an API that listens on `host` wants a key with every request; None: on nobody knows what."""
+        """Whether an API that listens on `host`, None for an unknown address, requires a key with every request."""
         local = host is not None and is_loopback(host)
         return self.require_keys or not (self.allow_unauthenticated or local)
 
     @property
     def host_names(self) -> frozenset[str] | None:
-        """Names under which an API that asks for no key answers, beside those of loopback; None: any."""
+        """Names under which an API without keys answers, beside those of loopback; None: any."""
         if self.allow_unauthenticated:
             return None
         public = urlsplit(self.public_url or "").hostname
@@ -123,6 +141,7 @@ class ServiceSettings(BaseSettings):
 
 
 def is_loopback(host: str) -> bool:
+    """Whether an address or a name is this machine's own."""
     if host == "localhost":
         return True
     try:

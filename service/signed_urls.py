@@ -1,18 +1,18 @@
 """Links to what jobs have made, for people and programs without a key.
 
-The object store signs them where it can. Where it cannot, a link holds the object's key and the moment it ends, and an
-HMAC over both; the API serves it as long as the job exists. Moments are rounded, so that a record that does not change
-shows the same one for a while.
+The object store signs them where it can. Where it cannot, the API serves the file: its link is a signed token of the
+object's key and the moment the link ends, good for as long as the job exists. Moments are rounded, so that a record
+that does not change has the same link for a while.
 """
 
-import base64
-import binascii
 import hashlib
-import hmac
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from typing import Self
+
+from itsdangerous import BadData, URLSafeSerializer
 
 from jobs.objects import ObjectStore
 from jobs.schema import StoredFile
@@ -24,10 +24,10 @@ from service.settings import ServiceSettings
 PATH = "/v1/files"
 
 
-class Links:
+class SignedUrls:
     """Safe to share between threads.
 
-    `signer` is the object store, or None where it cannot sign or clients cannot reach it. `secret` is asked for once,
+    `signer` is the object store, or None where it cannot sign or clients cannot reach it. `secret` is called once,
     when the first link of our own is made or read.
     """
 
@@ -36,58 +36,52 @@ class Links:
         signer: ObjectStore | None,
         secret: Callable[[], bytes],
         *,
-        public_url: str | None,
+        base_url: str,
         ttl_s: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._signer = signer
-        self._draw = secret
-        self._start = (public_url or "").rstrip("/") + PATH
+        self._secret = secret
+        self._start = base_url + PATH
         self._ttl_s = ttl_s
         self._clock = clock
 
+    @classmethod
+    def from_settings(cls, settings: ServiceSettings, secrets: SharedSecrets, objects: ObjectStore | None) -> Self:
+        """The same links in every process with these settings, whether it answers requests or sends webhooks."""
+        given = settings.link_secret
+        return cls(
+            None if settings.links_by_api else objects,
+            partial(secrets.get, "links") if given is None else given.get_secret_value().encode,
+            base_url=settings.base_url,
+            ttl_s=settings.link_ttl_s,
+        )
+
     def file(self, stored: StoredFile) -> File:
-        """Raises ObjectsUnavailable and StoreUnavailable."""
+        """The file with a link that can be followed for `ttl_s` at least and twice as long at most.
+
+        Raises ObjectsUnavailable and StoreUnavailable.
+        """
         now = self._clock()
         ends = (int(now) // self._ttl_s + 2) * self._ttl_s
         url = self._signer.signed_url(stored.key, ends - now) if self._signer else None
         return File(
-            url=url or f"{self._start}/{self._token(stored.key, ends)}",
+            url=url or f"{self._start}/{self._tokens.dumps([ends, stored.key])}",
             url_expires_at=datetime.fromtimestamp(ends, UTC),
             **stored.model_dump(exclude={"key"}),
         )
 
     def key(self, token: str) -> str:
         """The object's key. Raises Problem `link_refused` for a token that is not ours or whose time is over."""
-        claim, _, signature = token.rpartition(".")
-        if not hmac.compare_digest(self._sign(claim).encode(), signature.encode()):
-            raise Problem("link_refused")
         try:
-            ends, key = base64.urlsafe_b64decode(claim).decode().split(" ", 1)
-        except (binascii.Error, ValueError) as error:
+            ends, key = self._tokens.loads(token)
+        except BadData as error:
             raise Problem("link_refused") from error
-        if self._clock() >= int(ends):
+        if self._clock() >= ends:
             raise Problem("link_refused")
-        return key
+        return str(key)
 
     @cached_property
-    def _secret(self) -> bytes:
-        return self._draw()
-
-    def _token(self, key: str, ends: int) -> str:
-        claim = base64.urlsafe_b64encode(f"{ends} {key}".encode()).decode()
-        return f"{claim}.{self._sign(claim)}"
-
-    def _sign(self, claim: str) -> str:
-        return hmac.new(self._secret, f"file {claim}".encode(), hashlib.sha256).hexdigest()
-
-
-def links_of(settings: ServiceSettings, secrets: SharedSecrets, objects: ObjectStore | None) -> Links:
-    """The same links in every process with these settings, whether it answers requests or sends webhooks."""
-    given = settings.link_secret
-    return Links(
-        None if settings.links_by_api else objects,
-        partial(secrets.get, "links") if given is None else given.get_secret_value().encode,
-        public_url=settings.public_url,
-        ttl_s=settings.link_ttl_s,
-    )
+    def _tokens(self) -> URLSafeSerializer:
+        digest = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+        return URLSafeSerializer(self._secret(), salt="files", signer_kwargs=digest)

@@ -1,1 +1,1 @@
-"""One process per GPU: warm models, leased jobs, and the supervisor above it."""
+"""One process per GPU: warm models, leased jobs, and the supervisor that restarts it."""

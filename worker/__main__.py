@@ -1,4 +1,4 @@
-"""`python -m worker --id ID [--vitals FD] [--parent PID]`: one worker process, as the supervisor starts it."""
+"""`python -m worker --id ID [--pipe FD] [--parent PID]`: one worker process, as the supervisor starts it."""
 
 import argparse
 import sys
@@ -7,12 +7,12 @@ from typing import Any
 from jobs.lifeline import die_with_parent
 
 
-def main(**stand_ins: Any) -> int:
-    """`stand_ins` replace arguments of `worker.process.run` in tests."""
+def main(**replacements: Any) -> int:
+    """`replacements` take the place of arguments of `worker.process.run` in tests."""
     parser = argparse.ArgumentParser(prog="python -m worker")
     parser.add_argument("--id", required=True)
-    parser.add_argument("--vitals", type=int)
-    parser.add_argument("--parent", type=int)
+    parser.add_argument("--pipe", type=int, help="file descriptor of the supervisor's pipe")
+    parser.add_argument("--parent", type=int, help="process id with which this one ends")
     options = parser.parse_args()
     if options.parent is not None:
         die_with_parent(options.parent)
@@ -21,10 +21,10 @@ def main(**stand_ins: Any) -> int:
     from jobs.logs import configure_logs
     from jobs.settings import JobSettings
     from worker.process import run
-    from worker.supervisor_pipe import Vitals
+    from worker.supervisor_pipe import SupervisorPipe
 
     configure_logs()
-    return run(JobSettings(), options.id, Vitals(options.vitals), **stand_ins)
+    return run(JobSettings(), options.id, SupervisorPipe(options.pipe), **replacements)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a worker holds while it lives."""
+"""What every job of a worker process uses: its models, its stores, and its state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from jobs.objects import ObjectStore
 from jobs.schema import ModelIdentity
 from jobs.settings import JobSettings
 from jobs.stores.job_store import JobStore
-from worker.heartbeat import Presence
-from worker.recycling import Wear
+from worker.heartbeat import Heartbeat
+from worker.recycling import RecyclingPolicy
 from worker.sequential_fallback import Transfer
-from worker.shutdown import Drain
-from worker.supervisor_pipe import Vitals
+from worker.shutdown import Shutdown
+from worker.supervisor_pipe import SupervisorPipe
 
 if TYPE_CHECKING:
     from checkpoints.load import LoadedModels
@@ -22,20 +22,23 @@ Match = Callable[..., MatchResult]
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class WorkerContext:
+    """Made once, when the models are loaded; lives as long as the process."""
+
     worker_id: str
     settings: JobSettings
     store: JobStore
     objects: ObjectStore
     loaded: "LoadedModels"
     transfer: Transfer
-    drain: Drain
-    vitals: Vitals
-    presence: Presence
-    wear: Wear
+    shutdown: Shutdown
+    pipe: SupervisorPipe
+    heartbeat: Heartbeat
+    recycling: RecyclingPolicy
     match: Match = match
 
     @property
-    def identity(self) -> ModelIdentity:
+    def model_identity(self) -> ModelIdentity:
+        """The checkpoint, its revision, its device and its precision, as results name them."""
         loaded = self.loaded
         return ModelIdentity(id=loaded.id, revision=loaded.revision, device=loaded.device, dtype=loaded.dtype)

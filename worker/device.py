@@ -1,4 +1,4 @@
-"""What a failing device means for the process."""
+"""Errors of the device: which of them a smaller run avoids, and which only a new process mends."""
 
 import gc
 import os
@@ -28,14 +28,14 @@ def is_lost(error: BaseException | None) -> bool:
 
 
 def free_memory() -> None:
-    """Gives back what the allocator keeps. Call it when no exception holds tensors by its traceback any more."""
+    """Returns the allocator's unused memory to the device. Call it when no traceback refers to tensors any more."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def end_process(status: int) -> NoReturn:
-    """At once: destructors of a lost device hang or raise, and RQ would take any exception for the job's end."""
+    """At once: destructors of a lost device hang or raise, and RQ would take any exception for the end of the job."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -1,5 +1,5 @@
-"""The correspondence map as a picture for people: target and references side by side, what belongs together in one
-colour, and lines between some of the pairs."""
+"""The correspondence as a picture: target and references side by side, matching places in one colour, and lines between
+some of the pairs."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,19 @@ PANEL_HEIGHT_PX = 512
 PANEL_WIDTH_MAX_PX = 1024
 GAP_PX = 16
 TINT = 0.6
-"""Share of the colour in what is shown; the rest is the picture in grey."""
+"""Share of the colour in the drawing; the rest is the picture in grey."""
 LINES_ACROSS = 5
 """Pairs joined by a line in each direction of the target."""
 CORNERS = np.array([[[230, 60, 40], [250, 200, 40]], [[90, 60, 220], [30, 190, 120]]], dtype=np.float32)
-"""Colours of the reference's corners; in between they run into each other."""
+"""Colours of the reference's corners; places between them have blends."""
 
 
 def draw_matches(target: Tensor, references: Sequence[Tensor], matches: Matches) -> Image.Image:
-    """RGB. Pictures are [channels, height, width], 0 to 1, as they were matched; one reference for every region.
+    """RGB. Pictures are [channels, height, width], 0 to 1, as they were matched; one reference for
+    each region.
 
-    A place in a reference has a colour of its own, and each token of the target the colour of the place that it
-    matched. Outside the target's mask the target stays grey.
+    Each place of a reference has its own colour, and each token of the target the colour of the place that it
+    matches. Outside the target's mask the target stays grey.
     """
     positions = matches.positions.numpy()
     colours = _colours(positions[..., 0], positions[..., 1])
@@ -48,7 +49,7 @@ def draw_matches(target: Tensor, references: Sequence[Tensor], matches: Matches)
 
 
 def _panel(picture: Tensor) -> Image.Image:
-    """The picture in grey, of a handy size; transparent parts are white."""
+    """The picture in grey, at most PANEL_WIDTH_MAX_PX by PANEL_HEIGHT_PX pixels; transparent parts are white."""
     rgb = picture[:3] if len(picture) < 4 else picture[:3] * picture[3:] + 1 - picture[3:]
     _, height, width = rgb.shape
     scale = min(PANEL_HEIGHT_PX / height, PANEL_WIDTH_MAX_PX / width)

@@ -1,4 +1,5 @@
-"""A thread that keeps saying what this worker is doing, so that silence means it is gone."""
+"""A thread that writes the state of this worker to the store at regular intervals. A worker whose entry expires is
+gone."""
 
 import threading
 from types import TracebackType
@@ -14,34 +15,30 @@ from jobs.stores.job_store import JobStore
 log = structlog.get_logger()
 
 
-class Presence:
-    """Context manager around the life of a worker."""
+class Heartbeat:
+    """Context manager around the life of a worker: writes every `every_s` seconds, and at once after each change."""
 
     def __init__(self, store: JobStore, worker_id: str, *, every_s: float) -> None:
         self._store = store
         self._every_s = every_s
-        self._worker_id = worker_id
-        self._said = WorkerReport(
+        self._current = WorkerReport(
             worker_id=worker_id, state=WorkerState.STARTING, model=None, detail="loading the model"
         )
         self._changed = threading.Event()
         self._over = False
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def say(self, state: WorkerState, detail: str = "") -> None:
-        """Told to the store within milliseconds."""
-        self._tell(self._said.model_copy(update={"state": state, "detail": detail}))
+    def report(self, state: WorkerState, detail: str = "") -> None:
+        """Changes the state. Returns at once; the thread writes it within milliseconds."""
+        self._change(self._current.model_copy(update={"state": state, "detail": detail}))
 
-    def ready(self, model: ModelIdentity, held: tuple[OptionalModel, ...]) -> None:
-        """Says that the weights are loaded, and which; said from then on."""
-        self._tell(
-            self._said.model_copy(
-                update={"state": WorkerState.READY, "detail": "", "model": model, "optional_models": held}
-            )
-        )
+    def report_ready(self, model: ModelIdentity, optional_models: tuple[OptionalModel, ...]) -> None:
+        """Changes the state to ready, and names the loaded models in this and every later entry."""
+        ready = {"state": WorkerState.READY, "detail": "", "model": model, "optional_models": optional_models}
+        self._change(self._current.model_copy(update=ready))
 
-    def _tell(self, said: WorkerReport) -> None:
-        self._said = said
+    def _change(self, report: WorkerReport) -> None:
+        self._current = report
         self._changed.set()
 
     def __enter__(self) -> Self:
@@ -60,9 +57,9 @@ class Presence:
             over = self._over
             self._changed.clear()
             try:
-                self._store.report_worker(self._said)
+                self._store.report_worker(self._current)
             except StoreUnavailable:
-                log.debug("presence.unsaid")
+                log.debug("heartbeat.unsent")
             if over:
                 return
             self._changed.wait(self._every_s)

@@ -1,4 +1,4 @@
-"""Names of workers: the host, so that people and health checks know where one runs, and random digits."""
+"""Ids of workers: the host, so that people and health checks know where one runs, and random digits."""
 
 import re
 import secrets
@@ -6,7 +6,7 @@ import socket
 
 
 def host_prefix() -> str:
-    """What the id of every worker on this host starts with. At most 41 characters."""
+    """The start of the id of every worker on this host; at most 41 characters."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:40] + "-"
 
 

@@ -1,4 +1,4 @@
-"""A thread that keeps the lease on a claimed job for as long as the job moves.
+"""A thread that renews the lease on a claimed job for as long as the job moves.
 
 It renews only while the last progress mark, a step or a phase, is younger than the stall limit. So a hung step
 loses its job, although the process lives.
@@ -14,7 +14,7 @@ import structlog
 from jobs.errors import StoreUnavailable
 from jobs.schema import Claim, Lease
 from jobs.stores.job_store import JobStore
-from worker.supervisor_pipe import Vitals
+from worker.supervisor_pipe import SupervisorPipe
 
 log = structlog.get_logger()
 
@@ -22,10 +22,10 @@ log = structlog.get_logger()
 class LeaseKeeper:
     """Context manager around the work on one claim. `mark` from the working thread; read the flags anywhere."""
 
-    def __init__(self, store: JobStore, claim: Claim, vitals: Vitals, *, lease_s: float, stall_s: float) -> None:
+    def __init__(self, store: JobStore, claim: Claim, pipe: SupervisorPipe, *, lease_s: float, stall_s: float) -> None:
         self._store = store
         self._claim = claim
-        self._vitals = vitals
+        self._pipe = pipe
         self._every_s = lease_s / 3
         self._retry_s = min(0.5, lease_s / 10)
         self._stall_s = stall_s
@@ -40,8 +40,8 @@ class LeaseKeeper:
         """The job has moved."""
         self._marked_at = time.monotonic()
 
-    def learn(self, lease: Lease) -> None:
-        """Takes in what any write on behalf of the claim was answered."""
+    def update(self, lease: Lease) -> None:
+        """Takes over the state of the lease, which the store returns for every write on behalf of the claim."""
         self.cancel_requested |= lease.cancel_requested
         self.lost |= not lease.held
 
@@ -65,9 +65,9 @@ class LeaseKeeper:
                 log.warning("lease.stalled" if stalled else "lease.resumed", job_id=self._claim.record.id)
             if stalled:
                 continue
-            self._vitals.beat()
+            self._pipe.beat()
             try:
-                self.learn(self._store.renew(self._claim))
+                self.update(self._store.renew(self._claim))
             except StoreUnavailable:
                 pause_s = self._retry_s
         if self.lost:

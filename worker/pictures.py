@@ -1,4 +1,4 @@
-"""Between stored bytes and the tensors of a transfer."""
+"""Stored files to the tensors of a transfer, and its results to files."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from core.images.canvas import from_pil, to_pil
-from core.masks.regions import NONE_NAMED, Masks, Named
+from core.masks.regions import Masks, Named
 from core.matching.correspondence import Matches
-from core.pipeline import MatchResult, TransferResult
+from core.pipeline import MatchResult, TransferInputs, TransferResult
 from jobs.inputs import MASK, PICTURE
 from jobs.schema import Output
 from worker.drawing import draw_matches
@@ -21,17 +21,6 @@ PREVIEW_SIDE_PX = 384
 PREVIEW_QUALITY = 80
 DEFAULT_QUALITY = 90
 SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What a transfer starts from, as `core.pipeline.transfer` takes it."""
-
-    target: Tensor
-    reference: Tensor
-    masks: Masks
-    named: Named = NONE_NAMED
-    """Those that regions name."""
 
 
 @dataclass(frozen=True)
@@ -60,31 +49,36 @@ def decode_mask(png: bytes) -> Tensor:
     return from_pil(_open(png))[0]
 
 
-def decode_inputs(parts: Mapping[str, bytes]) -> Pictures:
-    """Admitted PNGs by the names of their parts."""
+def decode_inputs(parts: Mapping[str, bytes], prompt: str = "", negative_prompt: str = "") -> TransferInputs:
+    """The inputs of a transfer, from admitted PNGs by the names of their parts in the form."""
     masks = (decode_mask(parts[part]) if part in parts else None for part in ("target_mask", "reference_mask"))
-    return Pictures(
-        decode_picture(parts["target"]), decode_picture(parts["reference"]), Masks(*masks), decode_named(parts)
+    return TransferInputs(
+        decode_picture(parts["target"]),
+        decode_picture(parts["reference"]),
+        Masks(*masks),
+        decode_named(parts),
+        prompt,
+        negative_prompt,
     )
 
 
 def decode_named(parts: Mapping[str, bytes]) -> Named:
-    """Admitted PNGs by the names of their parts in a form."""
+    """The pictures and masks that regions refer to by name, of admitted PNGs by the names of their parts."""
 
-    def those(prefix: str) -> Iterator[tuple[str, bytes]]:
+    def starting_with(prefix: str) -> Iterator[tuple[str, bytes]]:
         return ((name.removeprefix(prefix), png) for name, png in parts.items() if name.startswith(prefix))
 
     return Named(
-        {name: decode_picture(png) for name, png in those(PICTURE)},
-        {name: decode_mask(png) for name, png in those(MASK)},
+        {name: decode_picture(png) for name, png in starting_with(PICTURE)},
+        {name: decode_mask(png) for name, png in starting_with(MASK)},
     )
 
 
-def encode_result(pictures: Pictures, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
+def encode_result(inputs: TransferInputs, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
     """The files of a result: `image`, where there is one, `matches` and `matches_picture`."""
     picture = io.BytesIO()
-    seen_in = result.references or (pictures.reference,)
-    draw_matches(pictures.target, seen_in, result.matches).save(picture, "PNG")
+    references = result.references or (inputs.reference,)
+    draw_matches(inputs.target, references, result.matches).save(picture, "PNG")
     files = {
         "matches": Encoded("matches.npz", "application/zip", _encode_matches(result.matches)),
         "matches_picture": Encoded("matches.png", "image/png", picture.getvalue()),
@@ -96,7 +90,7 @@ def encode_result(pictures: Pictures, result: TransferResult | MatchResult, outp
 
 
 def encode_image(image: Image.Image, output: Output) -> bytes:
-    """The picture as asked for. Transparency is kept unless a background is given; a JPEG has none."""
+    """The picture in the format of `output`. Transparency is kept unless a background is given; a JPEG has none."""
     if output.background is not None and image.mode == "RGBA":
         behind = Image.new("RGBA", image.size, output.background)
         image = Image.alpha_composite(behind, image).convert("RGB")
@@ -109,7 +103,7 @@ def encode_image(image: Image.Image, output: Output) -> bytes:
 
 
 def encode_masks(masks: Masks) -> dict[str, EncodedMask]:
-    """By the picture's name; one that took part whole has none."""
+    """The masks that were used, by the name of the picture; a picture without a mask is left out."""
     named = (("target", masks.target), ("reference", masks.reference))
     return {name: encode_mask(mask) for name, mask in named if mask is not None}
 

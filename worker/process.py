@@ -1,4 +1,4 @@
-"""The worker process: load the models once, warm them up, then serve tickets until told to stop."""
+"""The worker process: loads the models once, warms them up, then runs tickets until a stop signal."""
 
 import time
 from collections.abc import Callable
@@ -20,24 +20,24 @@ from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore
 from jobs.stores.ticket_queue import TASK_NAME
-from worker.context import Bench
-from worker.heartbeat import Presence
-from worker.recycling import Wear
+from worker.context import WorkerContext
+from worker.heartbeat import Heartbeat
+from worker.recycling import RecyclingPolicy
 from worker.rq_worker import make_worker, stop_signals
 from worker.sequential_fallback import Transfer
-from worker.shutdown import Drain
-from worker.supervisor_pipe import EX_CONFIG, EX_RETIRED, Vitals
+from worker.shutdown import Shutdown
+from worker.supervisor_pipe import EX_CONFIG, EX_RETIRED, SupervisorPipe
 from worker.tasks import run_next
-
-_REJOIN_PAUSE_S = 0.5
 
 if TYPE_CHECKING:
     from checkpoints.load import LoadedModels
 
+_REJOIN_PAUSE_S = 0.5
+
 log = structlog.get_logger()
 
 
-def load_warm() -> "LoadedModels":
+def load_and_warm_up() -> "LoadedModels":
     """Reads ModelSettings from the environment. Raises CheckpointError, and what the warm-up transfer raises."""
     # Diffusers takes seconds to import, which a worker without a checkpoint of its own need not spend.
     from checkpoints.load import load
@@ -54,45 +54,55 @@ def load_warm() -> "LoadedModels":
 def run(
     settings: JobSettings,
     worker_id: str,
-    vitals: Vitals,
+    pipe: SupervisorPipe,
     *,
-    load_models: Callable[[], "LoadedModels"] = load_warm,
+    load_models: Callable[[], "LoadedModels"] = load_and_warm_up,
     transfer: Transfer = transfer_variants,
 ) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit status."""
+    """Runs jobs until SIGTERM or SIGINT, or until the process is due for replacement; returns the exit status."""
     assert settings.redis_url is not None
-    drain = Drain(settings.drain_s)
+    shutdown = Shutdown(settings.drain_s)
     store = JobStore(connect_redis(settings.redis_url), settings)
-    with Presence(store, worker_id, every_s=settings.lease_s / 2) as presence:
+    with Heartbeat(store, worker_id, every_s=settings.lease_s / 2) as heartbeat:
         began = time.perf_counter()
         try:
             loaded = load_models()
         except CheckpointError as error:
             log.error("worker.unusable", reason=str(error))
-            presence.say(WorkerState.STARTING, f"the model cannot be used: {error}")
+            heartbeat.report(WorkerState.STARTING, f"the model cannot be used: {error}")
             return EX_CONFIG
-        objects = ObjectStore.from_settings(settings)
-        wear = Wear(settings.max_jobs_per_worker, settings.max_growth_mb)
-        bench = Bench(worker_id, settings, store, objects, loaded, transfer, drain, vitals, presence, wear)
-        presence.ready(bench.identity, loaded.held)
-        log.info("worker.ready", seconds=round(time.perf_counter() - began, 1), **bench.identity.model_dump())
-        serve(bench, settings.redis_url)
-        presence.say(WorkerState.STOPPING)
-    log.info("worker.stopped", retired=drain.retired)
-    return EX_RETIRED if drain.retired else 0
+        context = WorkerContext(
+            worker_id=worker_id,
+            settings=settings,
+            store=store,
+            objects=ObjectStore.from_settings(settings),
+            loaded=loaded,
+            transfer=transfer,
+            shutdown=shutdown,
+            pipe=pipe,
+            heartbeat=heartbeat,
+            recycling=RecyclingPolicy(settings.max_jobs_per_worker, settings.max_growth_mb),
+        )
+        heartbeat.report_ready(context.model_identity, loaded.optional_models)
+        log.info("worker.ready", seconds=round(time.perf_counter() - began, 1), **context.model_identity.model_dump())
+        run_tickets(context, settings.redis_url)
+        heartbeat.report(WorkerState.STOPPING)
+    log.info("worker.stopped", retired=shutdown.retired)
+    return EX_RETIRED if shutdown.retired else 0
 
 
-def serve(bench: Bench, redis_url: str) -> None:
-    """RQ's loop ends when Redis goes away; the models stay, and the loop is entered again."""
-    tasks = {TASK_NAME: partial(run_next, bench)}
-    with stop_signals(lambda *_: bench.drain.request()):
-        while not bench.drain.requested:
+def run_tickets(context: WorkerContext, redis_url: str) -> None:
+    """RQ's loop ends when Redis goes away; the models stay loaded, and the loop is entered again."""
+    tasks = {TASK_NAME: partial(run_next, context)}
+    shutdown = context.shutdown
+    with stop_signals(lambda *_: shutdown.request()):
+        while not shutdown.requested:
             try:
-                worker = make_worker(Redis.from_url(redis_url), bench.settings.prefix, tasks, bench.drain)
+                worker = make_worker(Redis.from_url(redis_url), context.settings.prefix, tasks, shutdown)
                 worker.work(logging_level="WARNING")
             except StopRequested:
                 return
             except (RedisError, OSError) as error:
                 log.warning("worker.redis_away", reason=type(error).__name__)
-            if not bench.drain.requested:
+            if not shutdown.requested:
                 time.sleep(_REJOIN_PAUSE_S)

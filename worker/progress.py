@@ -1,4 +1,4 @@
-"""What happens between two steps of a running job: it may be stopped, and it shows how far it is."""
+"""What happens between two steps of a running job: it may be stopped, and its progress is written."""
 
 import queue
 import threading
@@ -17,14 +17,14 @@ from jobs.schema import Claim
 from jobs.stores.job_store import JobStore
 from worker.lease import LeaseKeeper
 from worker.pictures import encode_preview
-from worker.shutdown import Drain
+from worker.shutdown import Shutdown
 
-SHOW_EVERY_S = 0.25
+WRITE_EVERY_S = 0.25
 
 log = structlog.get_logger()
 
 
-class Reason(StrEnum):
+class StopReason(StrEnum):
     LEASE_LOST = "lease_lost"
     CANCELED = "canceled"
     TIMEOUT = "timeout"
@@ -34,44 +34,44 @@ class Reason(StrEnum):
 class Stopped(Exception):
     """Raised between two steps: the job shall not go on in this worker."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: StopReason) -> None:
         super().__init__(reason.value)
         self.reason = reason
 
 
-class StepWatch:
+class StepCallback:
     """The `on_step` of a transfer. Raises Stopped; otherwise costs the sampler a comparison of clocks and, a few times
-    per second, the small preview picture. Encoding and writing happen in `Showcase`'s thread."""
+    per second, the small preview picture. Encoding and writing happen in the thread of `ProgressWriter`."""
 
-    def __init__(self, lease: LeaseKeeper, drain: Drain, showcase: "Showcase", *, timeout_s: float) -> None:
+    def __init__(self, lease: LeaseKeeper, shutdown: Shutdown, writer: "ProgressWriter", *, timeout_s: float) -> None:
         self._lease = lease
-        self._drain = drain
-        self._showcase = showcase
+        self._shutdown = shutdown
+        self._writer = writer
         self._deadline = time.monotonic() + timeout_s
-        self._shown_at = float("-inf")
+        self._written_at = float("-inf")
 
     def __call__(self, step: int, steps: int, preview: Callable[[], Tensor]) -> None:
         self.check()
         now = time.monotonic()
-        if now - self._shown_at >= SHOW_EVERY_S and self._showcase.free:
-            self._shown_at = now
-            self._showcase.show(step, steps, preview())
+        if now - self._written_at >= WRITE_EVERY_S and self._writer.free:
+            self._written_at = now
+            self._writer.write(step, steps, preview())
 
     def check(self) -> None:
-        """Marks the progress; raises Stopped."""
+        """Marks progress on the lease. Raises Stopped when the job shall not go on."""
         self._lease.mark()
         if self._lease.lost:
-            raise Stopped(Reason.LEASE_LOST)
+            raise Stopped(StopReason.LEASE_LOST)
         if self._lease.cancel_requested:
-            raise Stopped(Reason.CANCELED)
+            raise Stopped(StopReason.CANCELED)
         if time.monotonic() > self._deadline:
-            raise Stopped(Reason.TIMEOUT)
-        if self._drain.overdue:
-            raise Stopped(Reason.DRAINING)
+            raise Stopped(StopReason.TIMEOUT)
+        if self._shutdown.overdue:
+            raise Stopped(StopReason.DRAINING)
 
 
-class Showcase:
-    """A thread that writes progress and previews. It holds one at a time: what is late is left out, never queued."""
+class ProgressWriter:
+    """A thread that writes progress and previews. What comes while it writes is dropped, never queued."""
 
     def __init__(self, store: JobStore, objects: ObjectStore, claim: Claim, lease: LeaseKeeper) -> None:
         self._store = store
@@ -81,13 +81,15 @@ class Showcase:
         self._key = preview_key(claim.record.tenant, claim.record.id, claim.attempt)
         self._next: queue.Queue[tuple[int, int, Tensor] | None] = queue.Queue(maxsize=1)
         self._busy = False
-        self._thread = threading.Thread(target=self._run, name="showcase", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     @property
     def free(self) -> bool:
+        """Nothing is being written."""
         return not self._busy
 
-    def show(self, step: int, steps: int, preview: Tensor) -> None:
+    def write(self, step: int, steps: int, preview: Tensor) -> None:
+        """Returns at once when `free`. `preview` is uint8 [height, width, 3]."""
         self._busy = True
         self._next.put((step, steps, preview))
 
@@ -102,11 +104,11 @@ class Showcase:
         self._thread.join()
 
     def _run(self) -> None:
-        while (shown := self._next.get()) is not None:
-            step, steps, preview = shown
+        while (item := self._next.get()) is not None:
+            step, steps, preview = item
             try:
                 self._objects.put(self._key, encode_preview(preview), "image/jpeg", overwrite=True)
-                self._lease.learn(self._store.report_progress(self._claim, step, steps, self._key))
+                self._lease.update(self._store.report_progress(self._claim, step, steps, self._key))
             except (ObjectsUnavailable, StoreUnavailable) as error:
                 log.warning("job.progress_unseen", reason=error.code)
             except Exception:

@@ -1,15 +1,15 @@
-"""When a worker process has served long enough: a fresh one is cheaper than what collects in an old one."""
+"""When a worker process is replaced by a fresh one: after many jobs, memory growth, or running out of device memory."""
 
 import os
 import sys
 from pathlib import Path
 
 MAX_OUT_OF_MEMORY = 2
-"""Memory of the device that runs out again and again is memory that somebody keeps."""
+"""So many runs that fail for lack of device memory mean that the process itself keeps memory."""
 
 
-class Wear:
-    """Counted by the thread that runs the jobs. Memory is resident memory of the process, compared with now."""
+class RecyclingPolicy:
+    """Counts in the thread that runs the jobs. Memory growth is that of the process' resident memory since now."""
 
     def __init__(self, max_jobs: int, max_growth_mb: int) -> None:
         self._max_jobs = max_jobs
@@ -18,16 +18,16 @@ class Wear:
         self._jobs = 0
         self._out_of_memory = 0
 
-    def job_over(self) -> None:
+    def count_job(self) -> None:
         self._jobs += 1
 
-    def out_of_memory(self) -> None:
-        """The device had too little memory for a run."""
+    def count_out_of_memory(self) -> None:
+        """The device had too little memory even for the smaller run."""
         self._out_of_memory += 1
 
     @property
     def reason(self) -> str | None:
-        """Why another process should take this one's place; None: it need not."""
+        """Why the process shall be replaced after the current job; None: it need not be."""
         if self._out_of_memory >= MAX_OUT_OF_MEMORY:
             return "out of memory again"
         if self._jobs >= self._max_jobs:
@@ -39,7 +39,7 @@ class Wear:
 
 
 def resident_mb() -> int:
-    """Resident memory of this process; 0 where /proc does not tell, so that growth is never seen."""
+    """Resident memory of this process in MiB; 0 on systems without /proc, where no growth is seen."""
     if sys.platform != "linux":
         return 0
     pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -1,7 +1,7 @@
-"""RQ's part in a worker: waiting for tickets, and refusing everything else that lies in the queue.
+"""RQ's part in a worker: waiting for tickets, and refusing everything else that is in the queue.
 
-RQ runs whatever importable name a queue entry holds, with either serializer. Here a name is a key into a table of
-functions and never imported, and of an entry's other fields (callbacks, webhooks, results, retries) none is read.
+RQ runs whatever importable name a queue entry contains, with either serializer. Here a name is a key into a table of
+functions and is never imported, and no other field of an entry (callbacks, webhooks, results, retries) is read.
 """
 
 import json
@@ -24,7 +24,7 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker import WorkerStatus
 
 from jobs.stores.ticket_queue import FAILED_TICKET_TTL_S
-from worker.shutdown import Drain
+from worker.shutdown import Shutdown
 
 Tasks = Mapping[str, Callable[[], None]]
 OnSignal = Callable[[int, FrameType | None], None]
@@ -36,8 +36,8 @@ _REFUSED = "refused"
 log = structlog.get_logger()
 
 
-def make_worker(redis: Redis, queue_name: str, tasks: Tasks, drain: Drain) -> "TicketWorker":
-    """Raises redis errors. `redis` becomes this worker's own: RQ sets its timeouts."""
+def make_worker(redis: Redis, queue_name: str, tasks: Tasks, shutdown: Shutdown) -> "TicketWorker":
+    """A worker that runs `tasks` by name. `redis` becomes its own: RQ sets its timeouts. Raises redis errors."""
     ticket = ticket_class(queue_name, tasks)
     queue = Queue(queue_name, connection=redis, job_class=ticket, serializer=JSONSerializer)
     worker = TicketWorker(
@@ -50,21 +50,21 @@ def make_worker(redis: Redis, queue_name: str, tasks: Tasks, drain: Drain) -> "T
         maintenance_interval=MAINTENANCE_EVERY_S,
         log_job_description=False,
     )
-    worker.drain = drain
+    worker.shutdown = shutdown
     return worker
 
 
 def ticket_class(queue_name: str, tasks: Tasks) -> type[Job]:
-    """An RQ job that can only be one of `tasks`."""
+    """A class of RQ jobs that can only be one of `tasks`."""
 
     class Ticket(Job):
-        named: str | None = None
+        task_name: str | None = None
 
         def restore(self, raw_data: dict[bytes, bytes]) -> None:
             if b"data" not in raw_data:
                 raise NoSuchJobError(f"Not a ticket: {self.id}")
-            self.named = ticket_name(raw_data[b"data"])
-            name = self.named if self.named in tasks else _REFUSED
+            self.task_name = ticket_name(raw_data[b"data"])
+            name = self.task_name if self.task_name in tasks else _REFUSED
             data = zlib.compress(json.dumps([name, None, [], {}]).encode())
             super().restore({b"data": data, b"origin": queue_name.encode()})
             self.timeout = -1
@@ -72,9 +72,9 @@ def ticket_class(queue_name: str, tasks: Tasks) -> type[Job]:
             self.failure_ttl = FAILED_TICKET_TTL_S
 
         def _execute(self) -> None:
-            task = tasks.get(self.named or "")
+            task = tasks.get(self.task_name or "")
             if task is None:
-                log.error("ticket.refused", ticket=self.id, named=(self.named or "")[:200])
+                log.error("ticket.refused", ticket=self.id, named=(self.task_name or "")[:200])
             else:
                 task()
 
@@ -103,10 +103,10 @@ def stop_signals(handler: OnSignal) -> Iterator[None]:
 
 
 class TicketWorker(SimpleWorker):
-    """Runs in this process, because the loaded models live here. Stops by `drain`, not by RQ's commands."""
+    """Runs tickets in this process, which has the loaded models. Stops by `shutdown`, not by RQ's commands."""
 
-    drain: Drain
-    # RQ's alarm signal cannot break native code; limits are kept by `on_step` and by the supervisor.
+    shutdown: Shutdown
+    # RQ's alarm signal cannot break native code; `on_step` and the supervisor enforce the limits.
     death_penalty_class = TimerDeathPenalty
     max_connection_wait_time = 1.0
 
@@ -115,18 +115,18 @@ class TicketWorker(SimpleWorker):
             return super().work(*args, **kwargs)
 
     def _install_signal_handlers(self) -> None:
-        """RQ would leave its handlers in place after its loop; `work` puts back what was there."""
+        """RQ would leave its handlers in place after its loop; `work` restores the earlier ones."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        self.drain.request()
+        self.shutdown.request()
         self._stop_requested = True
         if self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         super().execute_job(job, queue)
-        if self.drain.requested:
-            self._stop_requested = True  # the next ticket is another worker's
+        if self.shutdown.requested:
+            self._stop_requested = True  # leaves the next ticket to another worker
 
     def subscribe(self) -> None:
         """No command channel: a cancel is in the record, and a stop is a signal."""

@@ -1,8 +1,8 @@
-"""Keeps one worker process alive, and jobs from being lost with it.
+"""Keeps one worker process running, and releases the job of one that died.
 
-The supervisor starts the worker, listens to its vitals through a pipe, kills it when a job runs past its limit or
-hangs (also in native code, where no exception reaches), releases the job of a dead worker at once and starts the
-next one. A thread reaps leases and collects objects. It imports no torch, so it is small and starts fast.
+The supervisor starts the worker, reads its messages from a pipe, kills it when a job runs past its limit or hangs
+(also in native code, where no exception reaches), releases the job of a dead worker at once and starts the next one.
+A thread reaps leases and collects garbage. It imports no torch, so it is small and starts fast.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.redis_stores import RedisStores
 from worker.identity import new_worker_id
-from worker.supervisor_pipe import EX_CONFIG, EX_RETIRED, VitalsReader
+from worker.supervisor_pipe import EX_CONFIG, EX_RETIRED, PipeReader
 from worker.watchdog import TIMED_OUT, Overdue, Watchdog
 
 WORKER_COMMAND = (sys.executable, "-m", "worker")
 COLLECT_EVERY_S = 10.0
-_LOOK_EVERY_S = 0.1
+_POLL_EVERY_S = 0.1
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _HEALTHY_AFTER_S = 30.0
@@ -55,60 +55,61 @@ class Supervisor:
         """Stop signals so far. The second one makes the worker hand its job back at once."""
 
     def run(self) -> int:
+        """The exit status: 0, or EX_CONFIG when the checkpoint cannot be used."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
-        threading.Thread(target=self._keep_up, name="upkeep", daemon=True).start()
+        threading.Thread(target=self._run_upkeep, name="upkeep", daemon=True).start()
         pause_s = 0.0
         while not self._stopping():
             began = time.monotonic()
-            status = self._one_life()
+            status = self._run_worker()
             if self._stopping():
                 break
             if status == EX_CONFIG:
-                return status  # the worker has said what is wrong; another one would find the same
+                return status  # the worker has logged the reason; another one would find the same
             if status == EX_RETIRED:
                 log.info("worker.replaced")
-                self._announce("a fresh process is starting")
+                self._report("a fresh process is starting")
                 continue
             healthy = time.monotonic() - began > _HEALTHY_AFTER_S
             pause_s = _FIRST_PAUSE_S if healthy or not pause_s else min(2 * pause_s, _LONGEST_PAUSE_S)
             log.error("worker.died", status=status, restart_in_s=pause_s)
-            self._announce(f"restarting after exit status {status}")
+            self._report(f"restarting after exit status {status}")
             self._sleep(pause_s)
         log.info("supervisor.stopped")
         return 0
 
-    def _one_life(self) -> int:
-        """Starts a worker and stays with it to its end; returns its exit status."""
+    def _run_worker(self) -> int:
+        """Starts a worker, watches it to its end, and settles its job; returns its exit status."""
         read_end, write_end = os.pipe()
-        arguments = ("--id", self._worker_id, "--vitals", str(write_end), "--parent", str(os.getpid()))
+        arguments = ("--id", self._worker_id, "--pipe", str(write_end), "--parent", str(os.getpid()))
         process = subprocess.Popen(
             [*self._command, *arguments],
             env={**os.environ, **self._settings.environment()},
             pass_fds=(write_end,),
             stdin=subprocess.DEVNULL,
-            stdout=2,  # our stdout may carry a result for a program
+            stdout=2,  # a program may read a result from our stdout
             start_new_session=True,  # Ctrl-C reaches the worker through us only
         )
         os.close(write_end)
         log.info("worker.started", pid=process.pid, worker=self._worker_id)
-        with VitalsReader(read_end) as vitals:
+        with PipeReader(read_end) as reader:
             watchdog = Watchdog(self._settings)
-            reason = self._watch(process, vitals, watchdog)
+            reason = self._watch(process, reader, watchdog)
             status = process.wait()
-            for vital in vitals.read(0.0):
-                watchdog.hear(vital, time.monotonic())
+            for message in reader.read(0.0):
+                watchdog.receive(message, time.monotonic())
         if watchdog.claim is not None:
             self._settle(watchdog.claim, reason)
         return status
 
-    def _watch(self, process: subprocess.Popen[bytes], vitals: VitalsReader, watchdog: Watchdog) -> Overdue | None:
-        """Returns when the process has ended or had to be killed."""
+    def _watch(self, process: subprocess.Popen[bytes], reader: PipeReader, watchdog: Watchdog) -> Overdue | None:
+        """Waits for the end of the process; returns why it had to be killed, None when it ended by itself."""
         forwarded = 0
         stop_deadline = float("inf")
         while process.poll() is None:
-            for vital in vitals.read(_LOOK_EVERY_S):
-                watchdog.hear(vital, time.monotonic())
+            for message in reader.read(_POLL_EVERY_S):
+                watchdog.receive(message, time.monotonic())
             now = time.monotonic()
             if self._stops > forwarded:
                 forwarded = self._stops
@@ -123,7 +124,7 @@ class Supervisor:
         return None
 
     def _settle(self, claim: Claim, reason: Overdue | None) -> None:
-        """Nobody holds the job any more, so it need not wait for its lease to end."""
+        """Ends, hands back or releases the job of a dead worker, which need not wait for its lease to end."""
         log.warning("job.orphaned", job_id=claim.record.id, attempt=claim.attempt, reason=reason or "death")
         try:
             if reason is Overdue.TIMEOUT:
@@ -135,13 +136,13 @@ class Supervisor:
         except StoreUnavailable:
             log.warning("job.unsettled", job_id=claim.record.id)
 
-    def _announce(self, detail: str) -> None:
-        """In the name of the worker that is to come: for now there is none that could run a job."""
-        presence = WorkerReport(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
+    def _report(self, detail: str) -> None:
+        """Reports the next worker as starting: for now there is none that could run a job."""
+        report = WorkerReport(worker_id=self._worker_id, state=WorkerState.STARTING, model=None, detail=detail)
         with suppress(StoreUnavailable):
-            self._stores.jobs.report_worker(presence)
+            self._stores.jobs.report_worker(report)
 
-    def _keep_up(self) -> None:
+    def _run_upkeep(self) -> None:
         collector = GarbageCollector(self._stores, ObjectStore.from_settings(self._settings))
         collect_at = 0.0
         while True:
@@ -167,7 +168,7 @@ class Supervisor:
     def _sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not self._stopping() and time.monotonic() < deadline:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_EVERY_S)
 
 
 def main(settings: JobSettings | None = None, *, command: Sequence[str] = WORKER_COMMAND) -> int:

@@ -1,6 +1,7 @@
-"""What a worker process tells its supervisor through a pipe, so that it is heard also when Redis is away.
+"""The pipe from a worker process to its supervisor, which works also while Redis is away.
 
-One JSON object a line. A worker that dies, or whose supervisor died, needs no farewell: the pipe ends.
+One JSON object a line. The pipe ends with the worker, so a worker that dies need not send anything; sending to a
+supervisor that has died is no error.
 """
 
 import os
@@ -21,10 +22,10 @@ EX_DEVICE = 74
 """Exit status of a worker whose device failed in a way that only a new process mends."""
 EX_RETIRED = 75
 """Exit status of a worker that wants to be replaced."""
-Event = Literal["busy", "beat", "delivering", "idle"]
+Event = Literal["busy", "beat", "storing", "idle"]
 
 
-class Vital(BaseModel):
+class PipeMessage(BaseModel):
     """One line of the pipe. `claim` comes with `busy`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,58 +34,60 @@ class Vital(BaseModel):
     claim: Claim | None = None
 
 
-class Vitals:
-    """The worker's end. Without a pipe it says nothing: a worker can run without a supervisor."""
+class SupervisorPipe:
+    """The worker's end. Without a file descriptor nothing is sent: a worker can run without a supervisor."""
 
-    def __init__(self, pipe: int | None = None) -> None:
-        self._pipe = pipe
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._descriptor = descriptor
         self._lock = threading.Lock()
-        if pipe is not None:
-            os.set_inheritable(pipe, False)
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
 
     def busy(self, claim: Claim) -> None:
-        self._say("busy", claim)
+        """The worker has claimed a job."""
+        self._send("busy", claim)
 
     def beat(self) -> None:
-        """The job moves. A busy worker that does not beat is killed."""
-        self._say("beat")
+        """The job moves. The supervisor kills a busy worker that sends no beat."""
+        self._send("beat")
 
-    def delivering(self) -> None:
-        """The result is computed and waits to be stored: the limit on the run no longer holds."""
-        self._say("delivering")
+    def storing(self) -> None:
+        """The result is computed and waits to be stored: the limit on the run no longer applies."""
+        self._send("storing")
 
     def idle(self) -> None:
-        self._say("idle")
+        """The worker has no job any more."""
+        self._send("idle")
 
-    def _say(self, event: Event, claim: Claim | None = None) -> None:
-        if self._pipe is None:
+    def _send(self, event: Event, claim: Claim | None = None) -> None:
+        if self._descriptor is None:
             return
-        line = Vital(event=event, claim=claim).model_dump_json() + "\n"
+        line = PipeMessage(event=event, claim=claim).model_dump_json() + "\n"
         with self._lock, suppress(BrokenPipeError):
-            os.write(self._pipe, line.encode())
+            os.write(self._descriptor, line.encode())
 
 
-class VitalsReader:
-    """The supervisor's end; a context manager that owns the file descriptor."""
+class PipeReader:
+    """The supervisor's end; a context manager that closes the file descriptor."""
 
-    def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._partial = b""
         self._ended = False
-        os.set_blocking(pipe, False)
+        os.set_blocking(descriptor, False)
 
-    def read(self, timeout_s: float) -> list[Vital]:
-        """What has been said, after waiting for something at most `timeout_s`; empty when nothing was."""
+    def read(self, timeout_s: float) -> list[PipeMessage]:
+        """The messages since the last call; waits for one at most `timeout_s` seconds, and may return none."""
         if self._ended:
             time.sleep(timeout_s)
             return []
-        select.select([self._pipe], [], [], timeout_s)
+        select.select([self._descriptor], [], [], timeout_s)
         with suppress(BlockingIOError):
-            while chunk := os.read(self._pipe, 65_536):
+            while chunk := os.read(self._descriptor, 65_536):
                 self._partial += chunk
             self._ended = True
         *lines, self._partial = self._partial.split(b"\n")
-        return [Vital.model_validate_json(line) for line in lines]
+        return [PipeMessage.model_validate_json(line) for line in lines]
 
     def __enter__(self) -> Self:
         return self
@@ -92,4 +95,4 @@ class VitalsReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._pipe)
+        os.close(self._descriptor)

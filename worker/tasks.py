@@ -1,6 +1,6 @@
 """How a job becomes a call: claim, inputs, transfer, result objects, commit.
 
-The result's objects are stored before the record says so, under a key that holds the attempt number, and the
+The result's objects are stored before the record names them, under a key that contains the attempt number, and the
 commit is refused when another attempt owns the job by then. A finished result outlives an absence of Redis or of
 the object store: storing it is tried again, computing it is not. Only here exceptions become `JobError`.
 """
@@ -15,32 +15,31 @@ import structlog
 
 from core.errors import CoreError
 from core.models.vae import small_footprint
+from core.pipeline import TransferInputs
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes
 from jobs.schema import Claim, JobError, JobKind, WorkerState
-from worker.context import Bench
-from worker.delivery import Delivery, Results
+from worker.context import WorkerContext
 from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
-from worker.pictures import Pictures, decode_inputs
-from worker.progress import Reason, Showcase, StepWatch, Stopped
-from worker.sequential_fallback import one_by_one
+from worker.pictures import decode_inputs
+from worker.progress import ProgressWriter, StepCallback, Stopped, StopReason
+from worker.result_writer import Results, ResultWriter, StoredResults
+from worker.retries import StoreRetries
+from worker.sequential_fallback import transfer_sequentially
 from worker.supervisor_pipe import EX_DEVICE
 from worker.watchdog import TIMED_OUT
-
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 1.0
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
 
-def run_next(bench: Bench) -> None:
-    """Takes the next job in line, if there is one, and brings it to its end. Raises nothing that a job can cause."""
-    if bench.drain.requested:
+def run_next(context: WorkerContext) -> None:
+    """Claims the next job of the queue, if any, and runs it to its end. Raises nothing that a job can cause."""
+    if context.shutdown.requested:
         return
     try:
-        claim = bench.store.claim(bench.worker_id)
+        claim = context.store.claim(context.worker_id)
     except StoreUnavailable:
         log.warning("job.unclaimed")
         return
@@ -48,192 +47,172 @@ def run_next(bench: Bench) -> None:
         return
     with structlog.contextvars.bound_contextvars(job_id=claim.record.id, attempt=claim.attempt):
         log.info("job.claimed", tenant=claim.record.tenant)
-        bench.vitals.busy(claim)
-        bench.presence.say(WorkerState.BUSY)
-        settings = bench.settings
-        lease = LeaseKeeper(bench.store, claim, bench.vitals, lease_s=settings.lease_s, stall_s=settings.stall_s)
+        context.pipe.busy(claim)
+        context.heartbeat.report(WorkerState.BUSY)
+        settings = context.settings
         try:
-            with lease:
-                Run(bench, claim, lease).go()
+            with LeaseKeeper(
+                context.store, claim, context.pipe, lease_s=settings.lease_s, stall_s=settings.stall_s
+            ) as lease:
+                Attempt(context, claim, lease).run()
         except JobsError as error:
             # The lease runs out and another attempt follows.
             log.error("job.abandoned", reason=error.code, exc_info=True)
         finally:
-            bench.vitals.idle()
-            _look_at(bench)
-            bench.presence.say(WorkerState.STOPPING if bench.drain.requested else WorkerState.READY)
+            context.pipe.idle()
+            _retire_if_due(context)
+            context.heartbeat.report(WorkerState.STOPPING if context.shutdown.requested else WorkerState.READY)
 
 
-def _look_at(bench: Bench) -> None:
-    """Retires a process that has served long enough."""
-    bench.wear.job_over()
-    if (reason := bench.wear.reason) is not None:
+def _retire_if_due(context: WorkerContext) -> None:
+    context.recycling.count_job()
+    if (reason := context.recycling.reason) is not None:
         log.info("worker.retiring", reason=reason)
-        bench.drain.retire()
+        context.shutdown.retire()
 
 
-class Run:
-    """One attempt at one job."""
+class Attempt:
+    """One attempt at one job. The methods follow the order in which they run."""
 
-    def __init__(self, bench: Bench, claim: Claim, lease: LeaseKeeper) -> None:
-        self._bench = bench
+    def __init__(self, context: WorkerContext, claim: Claim, lease: LeaseKeeper) -> None:
+        self._context = context
         self._claim = claim
         self._lease = lease
+        self._retries = StoreRetries(lease, context.settings.commit_patience_s)
         self._began = time.perf_counter()
         self._timings: dict[str, float] = {}
-        self._be_patient()
 
-    def go(self) -> None:
-        """Raises StoreUnavailable when the outcome could not be written in time."""
+    def run(self) -> None:
+        """From the inputs to the commit. Raises StoreUnavailable when the outcome could not be written in time."""
         try:
-            pictures, results = self._compute()
-            self._bench.vitals.delivering()
-            committed = self._deliver(pictures, results)
+            inputs, results = self._compute()
+            self._context.pipe.storing()
+            committed = self._commit(self._store_results(inputs, results), results[0].timings)
         except Stopped as stop:
-            self._settle(stop.reason)
+            self._end_stopped(stop.reason)
         except StoreUnavailable:
             raise
         except Exception as error:
             if is_lost(error):
-                self._leave_behind()
+                self._leave_lost_device()
             log.exception("job.error")
             self._fail(public_error(error))
         else:
             log.info("job.finished", status="succeeded" if committed else "refused")
 
-    def _compute(self) -> tuple[Pictures, Results]:
-        bench, spec = self._bench, self._claim.record.spec
-        with Showcase(bench.store, bench.objects, self._claim, self._lease) as showcase:
-            watch = StepWatch(self._lease, bench.drain, showcase, timeout_s=bench.settings.job_timeout_s)
+    def _compute(self) -> tuple[TransferInputs, Results]:
+        """Inputs, and the results that are made from them, while progress is written. Raises Stopped."""
+        context = self._context
+        with ProgressWriter(context.store, context.objects, self._claim, self._lease) as writer:
+            timeout_s = context.settings.job_timeout_s
+            on_step = StepCallback(self._lease, context.shutdown, writer, timeout_s=timeout_s)
             with self._phase("inputs"):
-                pictures = self._load_pictures()
-            watch.check()
-            with self._phase(spec.kind, recorded=False):
-                if spec.kind is JobKind.MATCHES:
-                    match = partial(bench.match, seed=spec.seed)
-                    return pictures, [self._run(match, match, pictures)]
-                paint = partial(bench.transfer, seeds=spec.seeds, on_step=watch)
-                smaller = partial(one_by_one, bench.transfer, seeds=spec.seeds, on_step=watch)
-                return pictures, self._run(paint, smaller, pictures)
+                inputs = self._load_inputs()
+            on_step.check()
+            with self._phase(self._claim.record.spec.kind, recorded=False):
+                return inputs, self._run_pipeline(inputs, on_step)
 
-    def _run(self, compute: Callable[..., T], smaller: Callable[..., T], pictures: Pictures) -> T:
-        """Once more and smaller when the device's memory did not do."""
-        bench, spec = self._bench, self._claim.record.spec
+    def _load_inputs(self) -> TransferInputs:
+        spec = self._claim.record.spec
 
-        def run(compute: Callable[..., T]) -> T:
-            return compute(
-                bench.loaded.models,
-                pictures.target,
-                pictures.reference,
-                spec.params,
-                prompt=spec.prompt,
-                negative_prompt=spec.negative_prompt,
-                masks=pictures.masks,
-                named=pictures.named,
-                clock=time.perf_counter,
-            )
+        def read(key: str) -> bytes:
+            return self._retries(lambda: self._context.objects.get(key))
 
+        parts = {part: read(key) for part, key in spec.inputs.parts.items()}
+        return decode_inputs(parts, spec.prompt, spec.negative_prompt)
+
+    def _run_pipeline(self, inputs: TransferInputs, on_step: StepCallback) -> Results:
+        """The verb of `core.pipeline` that this kind of job asks for."""
+        context, spec = self._context, self._claim.record.spec
+        if spec.kind is JobKind.MATCHES:
+            match = partial(context.match, seed=spec.seed)
+            return [self._in_device_memory(match, match, inputs)]
+        at_once = partial(context.transfer, seeds=spec.seeds, on_step=on_step)
+        in_turn = partial(transfer_sequentially, context.transfer, seeds=spec.seeds, on_step=on_step)
+        return self._in_device_memory(at_once, in_turn, inputs)
+
+    def _in_device_memory(self, compute: Callable[..., T], smaller: Callable[..., T], inputs: TransferInputs) -> T:
+        """`compute` of the job; `smaller` with a small footprint when the device's memory was too small for that."""
+        context = self._context
+        models, params = context.loaded.models, self._claim.record.spec.params
         try:
-            return run(compute)
+            return compute(models, inputs, params)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             log.warning("job.out_of_memory", reason=str(error))
-        # Behind the handler, because the exception's traceback holds the tensors of the run.
+        # After the handler, because the exception's traceback refers to the tensors of the run.
         self._lease.mark()
         free_memory()
         try:
-            with small_footprint(bench.loaded.models):
-                return run(smaller)
+            with small_footprint(models):
+                return smaller(models, inputs, params)
         except RuntimeError as error:
             if is_out_of_memory(error):
-                bench.wear.out_of_memory()
+                context.recycling.count_out_of_memory()
             raise
 
-    def _leave_behind(self) -> None:
-        """The device is lost to this process. The supervisor frees the job, which counts as one of its attempts."""
-        log.exception("device.lost")
-        self._bench.presence.say(WorkerState.STARTING, "the device failed; a fresh process is starting")
-        end_process(EX_DEVICE)
-
-    def _load_pictures(self) -> Pictures:
-        def read(key: str) -> bytes:
-            return self._patiently(lambda: self._bench.objects.get(key))
-
-        return decode_inputs({part: read(key) for part, key in self._claim.record.spec.inputs.parts.items()})
-
-    def _deliver(self, pictures: Pictures, results: Results) -> bool:
-        """Stores the results and commits them. False when the job is no longer ours to finish."""
+    def _store_results(self, inputs: TransferInputs, results: Results) -> StoredResults:
         with self._phase("outputs"):
-            stored = Delivery(self._claim, self._bench.objects, self._patiently).store(pictures, results)
-        final = stored.as_result(self._bench.identity, self._times(results[0].timings))
-        if self._patiently(lambda: self._bench.store.commit(self._claim, final)):
+            return ResultWriter(self._claim, self._context.objects, self._retries).write(inputs, results)
+
+    def _commit(self, stored: StoredResults, pipeline_timings: Mapping[str, float]) -> bool:
+        """Ends the job as succeeded; false, and the objects are removed, if another attempt or a cancel came first."""
+        store = self._context.store
+        result = stored.as_result(self._context.model_identity, self._times(pipeline_timings))
+        if self._retries(lambda: store.commit(self._claim, result)):
             return True
-        self._remove_outputs()
-        self._bench.store.finish_canceled(self._claim)
+        self._remove_results()
+        store.finish_canceled(self._claim)
         return False
 
-    def _times(self, of_core: Mapping[str, float]) -> dict[str, float]:
+    def _times(self, pipeline_timings: Mapping[str, float]) -> dict[str, float]:
         """Milliseconds by phase, and `queue` and `total`."""
         record = self._claim.record
         assert record.started_at is not None
         waited_ms = (record.started_at - record.created_at).total_seconds() * 1000
         ran_ms = (time.perf_counter() - self._began) * 1000
-        return {**self._timings, **of_core, "queue": waited_ms, "total": waited_ms + ran_ms}
+        return {**self._timings, **pipeline_timings, "queue": waited_ms, "total": waited_ms + ran_ms}
 
-    def _settle(self, reason: Reason) -> None:
-        """Ends a run that was stopped between two steps."""
-        store, claim = self._bench.store, self._claim
-        log.info("job.stopped", reason=reason.value)
-        self._be_patient()
-        match reason:
-            case Reason.CANCELED:
-                self._patiently(lambda: store.finish_canceled(claim))
-            case Reason.TIMEOUT:
-                self._fail(TIMED_OUT)
-            case Reason.DRAINING:
-                self._patiently(lambda: store.hand_back(claim))
-            case Reason.LEASE_LOST:
-                pass
-
-    def _fail(self, error: JobError) -> None:
-        self._be_patient()
-        self._patiently(lambda: self._bench.store.fail(self._claim, error))
-        log.info("job.finished", status="failed", code=error.code)
-
-    def _remove_outputs(self) -> None:
+    def _remove_results(self) -> None:
         record, attempt = self._claim.record, self._claim.attempt
         results, _ = output_prefixes(record.tenant, record.id)
         try:
-            self._bench.objects.delete_prefix(f"{results}{attempt}/")
+            self._context.objects.delete_prefix(f"{results}{attempt}/")
         except ObjectsUnavailable:
-            log.warning("job.outputs_left")  # the collector finds them
+            log.warning("job.outputs_left")  # the garbage collector removes them
 
-    def _be_patient(self) -> None:
-        self._patient_until = time.monotonic() + self._bench.settings.commit_patience_s
+    def _end_stopped(self, reason: StopReason) -> None:
+        """Writes the end of a run that was stopped between two steps."""
+        store, claim = self._context.store, self._claim
+        log.info("job.stopped", reason=reason.value)
+        self._retries.restart()
+        match reason:
+            case StopReason.CANCELED:
+                self._retries(lambda: store.finish_canceled(claim))
+            case StopReason.TIMEOUT:
+                self._fail(TIMED_OUT)
+            case StopReason.DRAINING:
+                self._retries(lambda: store.hand_back(claim))
+            case StopReason.LEASE_LOST:
+                pass
 
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Repeats `act` while a store is away, for `commit_patience_s` from the start of the phase.
+    def _fail(self, error: JobError) -> None:
+        self._retries.restart()
+        self._retries(lambda: self._context.store.fail(self._claim, error))
+        log.info("job.finished", status="failed", code=error.code)
 
-        Each try counts as progress. A lost lease does not end it: it may be lost because the commit took effect and
-        only its answer went missing. Raises what `act` raises at last.
-        """
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            self._lease.mark()
-            try:
-                return act()
-            except (StoreUnavailable, ObjectsUnavailable) as error:
-                if time.monotonic() + pause_s > self._patient_until:
-                    raise
-                log.warning("job.waiting", reason=error.code)
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    def _leave_lost_device(self) -> None:
+        """Ends the process. The supervisor frees the job, which counts as one of its attempts."""
+        log.exception("device.lost")
+        self._context.heartbeat.report(WorkerState.STARTING, "the device failed; a fresh process is starting")
+        end_process(EX_DEVICE)
 
     @contextmanager
     def _phase(self, name: str, *, recorded: bool = True) -> Iterator[None]:
+        """Measures and logs one phase, with the whole patience for stores that are away."""
         self._lease.mark()
-        self._be_patient()
+        self._retries.restart()
         began = time.perf_counter()
         yield
         elapsed_ms = (time.perf_counter() - began) * 1000

@@ -1,6 +1,10 @@
 """`plumage deliver`: the process that sends webhooks."""
 
+import anyio
 import click
+
+from cli.settings import setting_errors
+from service.webhooks.deliverer import deliver_until_stopped, deliverer
 
 
 @click.command()
@@ -9,11 +13,6 @@ def deliver() -> None:
 
     Redis comes from PLUMAGE_REDIS_URL; `plumage up` runs one by itself.
     """
-    import anyio
-
-    from cli.settings import explained
-    from service.webhooks.deliverer import deliver_until_stopped, deliverer
-
-    with explained():
-        found = deliverer()
-    anyio.run(deliver_until_stopped, found)
+    with setting_errors():
+        configured = deliverer()
+    anyio.run(deliver_until_stopped, configured)

@@ -1,18 +1,17 @@
 """`plumage models`: whether the weights are the ones that were trusted."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from checkpoints.errors import CheckpointError
+from checkpoints.hub import MODELS, Source, files_here, has_manifest, source_of, verified
+from checkpoints.hub import pin as pin_source
+from checkpoints.settings import ModelSettings
 from cli.errors import BadInput, Failed
-from cli.settings import explained
+from cli.settings import setting_errors
 
-if TYPE_CHECKING:
-    from checkpoints.hub import Source
-_folder = click.argument(
+folder_argument = click.argument(
     "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[FOLDER]"
 )
 
@@ -23,39 +22,33 @@ def models() -> None:
 
 
 @models.command()
-@_folder
+@folder_argument
 def verify(folder: Path | None) -> None:
     """Read every file of FOLDER, or of all models that this environment chooses, and compare it with the manifest.
 
     Exit code 1 when a file was changed, added or removed, or there is no manifest.
     """
-    from checkpoints.errors import CheckpointError
-    from checkpoints.hub import files_here, has_manifest, verified
-
     wrong = False
     for source in _sources(folder):
         here = files_here(source)
         try:
             if here is None:
-                found = "has not been downloaded"
+                state = "has not been downloaded"
             elif not has_manifest(source):
-                found, wrong = "has no manifest; `plumage models pin` writes one", True
+                state, wrong = "has no manifest; `plumage models pin` writes one", True
             else:
-                found = f"{len(verified(source, here) or ())} files, as the manifest says"
+                state = f"{len(verified(source, here) or ())} files, as in the manifest"
         except CheckpointError as error:
-            found, wrong = str(error), True
-        click.echo(f"{source.name}: {found}")
+            state, wrong = str(error), True
+        click.echo(f"{source.name}: {state}")
     if wrong:
-        raise Failed("not all models are what their manifests say", "bad_checkpoint")
+        raise Failed("not all models are as in their manifests", "bad_checkpoint")
 
 
 @models.command()
-@_folder
+@folder_argument
 def pin(folder: Path | None) -> None:
     """Trust the files as they are now: write the manifest of FOLDER, or of all models that this environment chooses."""
-    from checkpoints.errors import CheckpointError
-    from checkpoints.hub import pin as pin_source
-
     for source in _sources(folder):
         try:
             path, count = pin_source(source)
@@ -67,11 +60,7 @@ def pin(folder: Path | None) -> None:
 
 
 def _sources(folder: Path | None) -> list[Source]:
-    from checkpoints.errors import CheckpointError
-    from checkpoints.hub import MODELS, source_of
-    from checkpoints.settings import ModelSettings
-
-    with explained():
+    with setting_errors():
         settings = ModelSettings() if folder is None else ModelSettings(model=str(folder), manifests=None)
     chosen = MODELS if folder is None else MODELS[:1]
     try:

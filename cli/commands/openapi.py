@@ -1,10 +1,12 @@
 """`plumage openapi`: the committed description of the HTTP API."""
 
+import json
 from pathlib import Path
 
 import click
 
 from cli.errors import Failed
+from service.app import openapi_document
 
 
 @click.command()
@@ -18,11 +20,7 @@ from cli.errors import Failed
 )
 def openapi(check: bool, file: Path) -> None:
     """Write the OpenAPI description of the HTTP API."""
-    import json
-
-    from service.openapi.document import document
-
-    text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n"
     if not check:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

@@ -1,35 +1,48 @@
 """`plumage transfer`: one picture, computed in this process."""
 
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from core.params.presets import PRESET_NAMES
+from cli.options import INPUT_FILE, OUTPUT_FILE, SEED, named_options, param_option, picture_arguments, preset_option
+from cli.output import check_writable, replace_file
+from cli.params import describe_params, read_params
+from cli.pictures import read_named, read_pictures
+from core.params.transfer import TransferParams
+from jobs.schema import Output
 
-PICTURE = click.Path(dir_okay=False, path_type=Path)
+
+def list_params(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Prints the parameters and ends the command, if `wanted`."""
+    if wanted:
+        click.echo(describe_params())
+        context.exit()
 
 
 @click.command()
-@click.argument("target", type=PICTURE)
-@click.argument("reference", type=PICTURE)
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Where the PNG goes.")
+@picture_arguments
+@click.option("-o", "--out", type=OUTPUT_FILE, required=True, help="Where the PNG goes.")
 @click.option(
     "--seed",
     "seeds",
-    type=click.IntRange(0, 2**63 - 1),
+    type=SEED,
     multiple=True,
     help="Same seed, same picture; several make several, OUT-SEED.png, in one run. [default: random, printed]",
 )
-@click.option("--preset", type=click.Choice(PRESET_NAMES), help="Parameters to start from.")
+@preset_option
 @click.option("--prompt", default="", help="What the picture shows, if it helps.")
 @click.option("--negative-prompt", default="", help="What to stay away from; works with guidance only.")
-@click.option("--target-mask", type=PICTURE, help="White = what to repaint; of the target's size.")
-@click.option("--reference-mask", type=PICTURE, help="White = where appearance may come from; of the reference's size.")
-@click.option("--picture", "named_pictures", multiple=True, metavar="NAME=FILE", help="A picture that a region names.")
-@click.option("--mask", "named_masks", multiple=True, metavar="NAME=FILE", help="A mask that a region names.")
+@click.option("--target-mask", type=INPUT_FILE, help="White = what to repaint; of the target's size.")
+@click.option(
+    "--reference-mask", type=INPUT_FILE, help="White = where appearance may come from; of the reference's size."
+)
+@named_options
 @click.option("--masks-out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the masks used.")
-@click.option("--param", "assignments", multiple=True, metavar="KEY=VALUE", help="A parameter; may be repeated.")
-@click.option("--list-params", is_flag=True, is_eager=True, expose_value=False, callback=lambda *a: list_params(*a))
+@param_option
+@click.option("--list-params", is_flag=True, is_eager=True, expose_value=False, callback=list_params)
 def transfer(
     target: Path,
     reference: Path,
@@ -49,12 +62,6 @@ def transfer(
 
     The weights are chosen by PLUMAGE_MODEL and its sisters, as for a worker.
     """
-    import secrets
-
-    from cli.engine import Prompts, read_named, read_pictures, repaint
-    from cli.io import check_writable, replace_file
-    from cli.params import read_params
-
     check_writable(out)
     if masks_out is not None:
         check_writable(masks_out / "target-mask.png")
@@ -71,10 +78,37 @@ def transfer(
         click.echo(f"{place} (seed {repainted.seed})", err=True)
 
 
-def list_params(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if not wanted:
-        return
-    from cli.params import describe_params
+@dataclass(frozen=True)
+class Prompts:
+    prompt: str
+    negative: str
 
-    click.echo(describe_params())
-    context.exit()
+
+@dataclass(frozen=True)
+class Repainted:
+    seed: int
+    png: bytes
+    masks: dict[str, bytes]
+    """PNGs of the masks that were used, by the picture's name."""
+
+
+def repaint(
+    pictures: Mapping[str, bytes], params: TransferParams, prompts: Prompts, seeds: Sequence[int]
+) -> Iterator[Repainted]:
+    """The finished picture of every seed, with a progress bar on stderr. Raises Failed when the weights or the transfer
+    fail."""
+    from cli.engine import running_models
+    from core.images.canvas import to_pil
+    from core.pipeline import transfer_variants
+    from worker.pictures import decode_inputs, encode_image, encode_masks
+
+    with running_models("transfer") as (loaded, bar):
+
+        def on_step(step: int, steps: int, preview: object) -> None:
+            bar.show("transfer", step, steps)
+
+        inputs = decode_inputs(pictures, prompts.prompt, prompts.negative)
+        results = transfer_variants(loaded.models, inputs, params, seeds=seeds, on_step=on_step)
+    for result in results:
+        masks = {name: mask.png for name, mask in encode_masks(result.masks).items()}
+        yield Repainted(result.seed, encode_image(to_pil(result.image), Output()), masks)

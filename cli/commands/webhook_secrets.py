@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cli.errors import BadInput
-from cli.io import read_seconds
-from cli.settings import explained
-from cli.stack.redis import data_dir_option, opened_redis
+from cli.options import read_seconds
+from cli.settings import setting_errors
+from cli.stack.redis import open_redis, redis_folder_option
+from jobs.errors import SecretUnknown
+from jobs.stores.webhook_secrets import WebhookSecret, WebhookSecrets
 
-if TYPE_CHECKING:
-    from jobs.stores.webhook_secrets import WebhookSecret, WebhookSecrets
 tenant_option = click.option(
     "--tenant", default="local", show_default=True, help="Whose webhooks. An API without keys knows `local` only."
 )
@@ -26,63 +25,60 @@ def webhook_secrets() -> None:
 
 @webhook_secrets.command()
 @tenant_option
-@data_dir_option
+@redis_folder_option
 def create(tenant: str, data_dir: Path) -> None:
     """Make a secret and print it. Webhooks are signed with every secret that the tenant has."""
-    with _opened(data_dir) as found, explained():
-        _tell(found.create(tenant))
+    with open_secrets(data_dir) as secrets, setting_errors():
+        print_secret(secrets.create(tenant))
 
 
 @webhook_secrets.command()
 @tenant_option
 @click.option("--overlap", default="24h", show_default=True, help="How long the older secrets go on, such as 0h or 7d.")
-@data_dir_option
+@redis_folder_option
 def rotate(tenant: str, overlap: str, data_dir: Path) -> None:
     """Make a secret that takes the place of all others, print it, and let the others go on for a while."""
     overlap_s = read_seconds(overlap)
-    with _opened(data_dir) as found, explained():
-        _tell(found.create(tenant, overlap_s=overlap_s))
+    with open_secrets(data_dir) as secrets, setting_errors():
+        print_secret(secrets.create(tenant, overlap_s=overlap_s))
 
 
 @webhook_secrets.command("list")
 @tenant_option
-@data_dir_option
+@redis_folder_option
 def list_secrets(tenant: str, data_dir: Path) -> None:
     """Print a tenant's secrets, newest first, without the secret part."""
-    with _opened(data_dir) as found:
-        for secret in found.of(tenant):
+    with open_secrets(data_dir) as secrets:
+        for secret in secrets.of(tenant):
             click.echo(_line(secret))
 
 
 @webhook_secrets.command()
 @click.argument("secret_id", metavar="ID")
 @tenant_option
-@data_dir_option
+@redis_folder_option
 def revoke(secret_id: str, tenant: str, data_dir: Path) -> None:
     """Sign nothing with this secret any more."""
-    from jobs.errors import SecretUnknown
-
-    with _opened(data_dir) as found:
+    with open_secrets(data_dir) as secrets:
         try:
-            found.revoke(tenant, secret_id)
+            secrets.revoke(tenant, secret_id)
         except SecretUnknown as error:
             raise BadInput(str(error), error.code) from error
     click.echo(f"plumage: secret {secret_id} is revoked", err=True)
 
 
 @contextmanager
-def _opened(data_dir: Path) -> Iterator["WebhookSecrets"]:
-    from jobs.stores.webhook_secrets import WebhookSecrets
-
-    with opened_redis(data_dir) as (redis, settings):
+def open_secrets(data_dir: Path) -> Iterator[WebhookSecrets]:
+    with open_redis(data_dir) as (redis, settings):
         yield WebhookSecrets(redis, settings)
 
 
-def _tell(secret: "WebhookSecret") -> None:
+def print_secret(secret: WebhookSecret) -> None:
+    """The secret on stdout, and on stderr what may be shown again."""
     click.echo(secret.token)
     click.echo(f"plumage: secret {_line(secret)}", err=True)
 
 
-def _line(secret: "WebhookSecret") -> str:
+def _line(secret: WebhookSecret) -> str:
     ends = f"until {secret.expires_at:%Y-%m-%d %H:%M} UTC" if secret.expires_at else "without end"
     return f"{secret.id}  since {secret.created_at:%Y-%m-%d %H:%M} UTC  {ends}"

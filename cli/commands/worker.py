@@ -1,15 +1,16 @@
 """`plumage worker`: the supervisor and its worker process."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import click
 
 from cli.errors import Failed
-
-if TYPE_CHECKING:
-    from jobs.settings import JobSettings
+from cli.settings import setting_errors
+from jobs.errors import StoreUnavailable
+from jobs.schema import WorkerState
+from jobs.settings import JobSettings
+from jobs.stores.connection import connect_redis
+from jobs.stores.job_store import JobStore
+from worker import supervisor
+from worker.identity import host_prefix
 
 
 @click.command()
@@ -19,34 +20,22 @@ def worker(check: bool) -> None:
 
     Redis and the object store come from PLUMAGE_REDIS_URL and PLUMAGE_OBJECTS_URL, the weights from PLUMAGE_MODEL.
     """
-    from cli.settings import explained
-    from jobs.settings import JobSettings
-
-    with explained():
+    with setting_errors():
         settings = JobSettings()
         if settings.redis_url is None:
             raise ValueError("PLUMAGE_REDIS_URL is not set; `plumage up` starts a Redis of its own")
     if check:
-        check_worker(settings)
+        check_worker(settings.redis_url, settings)
         return
-    from worker.supervisor import main
-
-    with explained():
-        status = main(settings)
+    with setting_errors():
+        status = supervisor.main(settings)
     raise SystemExit(status)
 
 
-def check_worker(settings: JobSettings) -> None:
+def check_worker(redis_url: str, settings: JobSettings) -> None:
     """Raises Failed unless a worker started on this host is warm."""
-    from jobs.errors import StoreUnavailable
-    from jobs.schema import WorkerState
-    from jobs.stores.connection import connect_redis
-    from jobs.stores.job_store import JobStore
-    from worker.identity import host_prefix
-
-    assert settings.redis_url is not None
     try:
-        everywhere = JobStore(connect_redis(settings.redis_url), settings).workers()
+        everywhere = JobStore(connect_redis(redis_url), settings).workers()
     except StoreUnavailable as error:
         raise Failed(str(error), error.code) from error
     here = [worker for worker in everywhere if worker.worker_id.startswith(host_prefix())]

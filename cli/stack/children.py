@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import IO
 
 PARENT_VARIABLE = "PLUMAGE_PARENT_PID"
-"""Tells a `plumage` command with which process it has to end."""
+"""Id of the process with which a `plumage` command ends; read by `cli.__main__`."""
 
 
 def spawn(

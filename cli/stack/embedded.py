@@ -22,25 +22,21 @@ from urllib.parse import quote
 from redis import Redis
 from redis.exceptions import RedisError
 
+from cli.errors import EmbeddedRedisError
 from jobs import lifeline
 from jobs.stores.connection import connect_redis
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
-_LIFELINE = Path(lifeline.__file__)
+SOCKET_PATH_MAX = 100
+"""sockaddr_un.sun_path has 108 bytes on Linux and 104 on macOS, with the closing zero."""
+LIFELINE = Path(lifeline.__file__)
+
 Fsync = Literal["always", "everysec"]
-# sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, with the closing zero.
-_SOCKET_PATH_MAX = 100
-
-
-class EmbeddedRedisError(Exception):
-    """There is no server program, or it did not start. `code` is stable and machine-readable."""
-
-    code = "embedded_redis_error"
 
 
 def find_server() -> Path:
-    """Raises EmbeddedRedisError when this machine has no server program."""
+    """The server program. Raises EmbeddedRedisError when this machine has none."""
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)
@@ -81,7 +77,7 @@ class EmbeddedRedis:
         return self._process.poll()
 
     def restart(self) -> None:
-        """Starts a server that has ended again, with what it had kept. Raises EmbeddedRedisError."""
+        """Starts a server again that has ended, with all that its file has. Raises EmbeddedRedisError."""
         assert self.exit_code() is not None
         self._process = self._launch()
 
@@ -93,7 +89,7 @@ class EmbeddedRedis:
     def _launch(self) -> subprocess.Popen[bytes]:
         """Returns when the server answers."""
         self._socket.unlink(missing_ok=True)
-        command = [sys.executable, "-I", str(_LIFELINE), str(os.getpid()), str(find_server())]
+        command = [sys.executable, "-I", str(LIFELINE), str(os.getpid()), str(find_server())]
         with self.log.open("ab") as log, connect_redis(self.url) as client:
             process = subprocess.Popen(
                 [*command, *self._options],
@@ -150,7 +146,7 @@ def _url(socket: Path) -> str:
 
 def _socket_path(folder: Path) -> Path:
     socket = folder / "redis.sock"
-    if len(os.fsencode(socket)) <= _SOCKET_PATH_MAX:
+    if len(os.fsencode(socket)) <= SOCKET_PATH_MAX:
         return socket
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     private = Path(tempfile.gettempdir()) / f"plumage-{os.getuid()}"

@@ -2,8 +2,6 @@
 started and stopped as one.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess
@@ -12,16 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Never
+from typing import IO, Never
 
 import click
 
-from cli.errors import BadInput, Failed
-from cli.settings import explained
+from cli.errors import BadInput, EmbeddedRedisError, Failed
+from cli.settings import setting_errors
 from cli.stack.children import spawn, stop
+from cli.stack.client import is_live, open_client, what_is_missing
+from cli.stack.embedded import EmbeddedRedis, start_redis
+from cli.stack.signals import stop_on_signals
+from jobs.settings import JobSettings
+from service.settings import ServiceSettings
 
-if TYPE_CHECKING:
-    from cli.stack.embedded import EmbeddedRedis
 DRAIN_S = 2.0
 """On stopping, a running job has this long to finish before it goes back to the queue, for the next start."""
 STOP_GRACE_S = 12.0
@@ -30,10 +31,9 @@ PAUSE_S = 0.3
 LAST_LINES = 15
 RESTARTS, RESTARTS_WITHIN_S = 3, 60.0
 """A Redis of ours that ends by itself more often than that has a fault that a restart does not mend."""
-Report = Callable[[str], None]
 
 
-class RedisKeeper:
+class RedisRestarter:
     """Starts our Redis again when it has ended by itself. Everything that it had acknowledged is in its file, and
     the API and the worker wait for it."""
 
@@ -41,17 +41,15 @@ class RedisKeeper:
         self._redis = redis
         self._restarts: list[float] = []
 
-    def keep(self) -> None:
+    def require_running(self) -> None:
         """Raises Failed when it ends too often. One that ends while it is starting counts as well."""
-        from cli.stack.embedded import EmbeddedRedisError
-
         while (code := self._redis.exit_code()) is not None:
             now = time.monotonic()
             self._restarts = [at for at in self._restarts if now - at < RESTARTS_WITHIN_S]
             if len(self._restarts) == RESTARTS:
                 raise Failed(f"Redis ended with exit code {code} once more; see {self._redis.log}", "redis_ended")
             self._restarts.append(now)
-            click.echo(f"plumage: Redis ended with exit code {code}; starting it again", err=True)
+            report(f"Redis ended with exit code {code}; starting it again")
             with suppress(EmbeddedRedisError):
                 self._redis.restart()
 
@@ -64,39 +62,34 @@ class Stack:
     children: dict[str, subprocess.Popen[bytes]]
     log_dir: Path | None
     """Where the children write `<name>.log`; None: to our stderr."""
-    keeper: RedisKeeper | None
+    restarter: RedisRestarter | None
     """None: the Redis is not ours."""
 
     def require_alive(self) -> None:
         """Raises Failed when one of the processes has ended by itself, or Redis does so again and again."""
-        if self.keeper is not None:
-            self.keeper.keep()
+        if self.restarter is not None:
+            self.restarter.require_running()
         for name, child in self.children.items():
             if (code := child.poll()) is not None:
-                said = f": {last_words(self.log_dir / f'{name}.log')}" if self.log_dir else ""
-                raise Failed(f"the {name} process ended with exit code {code}{said}", f"{name}_ended")
+                reason = f": {last_reason(self.log_dir / f'{name}.log')}" if self.log_dir else ""
+                raise Failed(f"the {name} process ended with exit code {code}{reason}", f"{name}_ended")
 
     def wait_live(self) -> None:
         """Returns when the API answers; a worker may still be loading its model."""
-        from cli.stack.client import is_live, open_client
-
         with open_client(self.url) as client:
             while not is_live(client):
                 self.require_alive()
                 time.sleep(PAUSE_S)
 
-    def wait_ready(self, report: Report) -> None:
-        """Returns when a worker is warm, however long that takes. `report` gets a line whenever something else is
-        missing."""
-        from cli.stack.client import open_client, what_is_missing
-
-        said = None
+    def wait_ready(self) -> None:
+        """Returns when a worker is warm, however long that takes. Reports what is missing, whenever that changes."""
+        reported = None
         with open_client(self.url) as client:
             while missing := what_is_missing(client):
                 self.require_alive()
-                if missing != said:
+                if missing != reported:
                     report(missing)
-                    said = missing
+                    reported = missing
                 time.sleep(PAUSE_S)
 
     def serve_forever(self) -> Never:
@@ -106,13 +99,34 @@ class Stack:
             time.sleep(PAUSE_S)
 
 
-def last_words(log_file: Path) -> str:
+def report(line: str) -> None:
+    """One line on stderr."""
+    click.echo(f"plumage: {line}", err=True)
+
+
+def last_reason(log_file: Path) -> str:
     """The reason that was logged last, else the last lines."""
     lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
     for line in reversed(lines):
         with suppress(ValueError, TypeError, KeyError):
             return str(json.loads(line)["reason"])
     return " / ".join(lines)
+
+
+def serve_until_stopped(
+    host: str, port: int, data_dir: Path, welcome: Callable[[str], str], log_dir: Path | None = None
+) -> None:
+    """Runs a stack until Ctrl-C. When it is ready it reports what `welcome` makes of the URL.
+
+    The processes log to files in `log_dir`, or to stderr. Raises Failed when a part ends by itself.
+    """
+    with suppress(KeyboardInterrupt), stop_on_signals():
+        with running_stack(host=host, port=port, data_dir=data_dir, log_dir=log_dir) as stack:
+            report(f"starting on {stack.url}")
+            stack.wait_ready()
+            report(f"ready on {stack.url}; Ctrl-C stops everything")
+            report(welcome(stack.url))
+            stack.serve_forever()
 
 
 @contextmanager
@@ -126,7 +140,7 @@ def running_stack(
     """
     with ExitStack() as exits:
         listener = exits.enter_context(_listen(host, port))
-        environment, keeper = exits.enter_context(_stores(data_dir))
+        environment, restarter = exits.enter_context(_stores(data_dir))
         children: dict[str, subprocess.Popen[bytes]] = {}
         exits.callback(lambda: stop(list(children.values()), grace_s=STOP_GRACE_S))
         serve = ["serve", "--host", host, "--fd", str(listener.fileno())]
@@ -137,7 +151,7 @@ def running_stack(
             if webhooks:
                 children["webhooks"] = spawn(["deliver"], environment=environment, log=logs["webhooks"])
         address = f"[{host}]" if ":" in host else host
-        yield Stack(f"http://{address}:{listener.getsockname()[1]}", children, log_dir, keeper)
+        yield Stack(f"http://{address}:{listener.getsockname()[1]}", children, log_dir, restarter)
 
 
 def _open_log(files: ExitStack, log_dir: Path | None, name: str) -> IO[bytes] | None:
@@ -149,10 +163,8 @@ def _open_log(files: ExitStack, log_dir: Path | None, name: str) -> IO[bytes] | 
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bound here rather than in the API process, so that the port is known and ours before anything starts."""
-    from service.settings import ServiceSettings
-
-    with explained():
-        ServiceSettings()  # the API process reads them too, but cannot say as well what is wrong
+    with setting_errors():
+        ServiceSettings()  # the API process reads them too; here a wrong one is one line, before anything starts
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=512)
@@ -161,19 +173,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _stores(data_dir: Path) -> Iterator[tuple[dict[str, str], RedisKeeper | None]]:
+def _stores(data_dir: Path) -> Iterator[tuple[dict[str, str], RedisRestarter | None]]:
     """Environment for the children: where Redis and the objects are. Starts a Redis unless one is given, and then
-    comes with its keeper."""
-    from cli.stack.embedded import EmbeddedRedisError, start_redis
-    from jobs.settings import JobSettings
-
-    with explained():
+    yields its restarter too. Raises Failed when it does not start."""
+    with setting_errors():
         settings = JobSettings(data_dir=data_dir.absolute(), drain_s=DRAIN_S)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         redis = start_redis(settings.data_dir) if settings.redis_url is None else None
-    except (EmbeddedRedisError, OSError) as error:
+    except OSError as error:
         raise Failed(str(error), "no_redis") from error
     with redis or ExitStack():
         url = redis.url if redis else settings.redis_url
-        yield settings.model_copy(update={"redis_url": url}).environment(), RedisKeeper(redis) if redis else None
+        environment = settings.model_copy(update={"redis_url": url}).environment()
+        yield environment, RedisRestarter(redis) if redis else None

@@ -116,7 +116,7 @@ class SelectedRegion:
     """One region at its pictures' own sizes."""
 
     reference: Image
-    target_mask: ImageMask | None
+    target_mask: Float[Tensor, "target_height target_width"] | None
     """None: all of the target."""
     reference_mask: ImageMask | None
     """None: all of the reference."""

@@ -66,8 +66,8 @@ def match_regions(scene: Scene, params: MatchingParams, seed: int) -> list[Corre
 
 
 def match_region(scene: Scene, region: EncodedRegion, params: MatchingParams, seed: int) -> Correspondence:
-    """The best correspondence of one region. Features hardly distinguish left from right: with `params.mirrored` the reference
-    is tried as its mirror image too, and the map of the higher mean similarity is kept."""
+    """The best correspondence of one region. Features hardly distinguish left from right: with `params.mirrored` the
+    reference is tried as its mirror image too, and the map of the higher mean similarity is kept."""
     found = [_match_through(scene, region, params, seed, WHOLE)]
     if params.mirrored:
         found.append(_match_through(scene, region, params, seed, mirrored(WHOLE)))

@@ -302,7 +302,8 @@ class TransferParams(ParameterGroup):
     def resolved(self) -> "TransferParams":
         """The same with the values of its preset wherever none was given; checked as if they had been given.
 
-        Raises pydantic's ValidationError where a value given beside the preset does not go with it.
+        Whoever dumps parameters whole resolves them before: read back, every value counts as given. Raises pydantic's
+        ValidationError where a value given beside the preset does not go with it.
         """
         given = self.model_dump(exclude_unset=True)
         merged = given if self.preset is None else overlay(PRESETS[self.preset], given)
@@ -371,6 +372,15 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         reduce(lambda inner, name: {name: inner}, reversed(path.split(".")), value) for path, value in values.items()
     )
     return reduce(overlay, spelled, {})
+
+
+def dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `nested`, for values such as `model_dump` gives."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        grouped = isinstance(value, Mapping)
+        named |= {f"{name}.{inner}": setting for inner, setting in value.items()} if grouped else {name: value}
+    return named
 
 
 def with_values(params: TransferParams, values: Mapping[str, Any]) -> TransferParams:

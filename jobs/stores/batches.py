@@ -125,14 +125,14 @@ class Batches:
 
     def cancel(self, batch_id: str, *, tenant: str) -> Batch:
         """As `JobStore.request_cancel`, of each of its jobs. Raises BatchNotFound and BatchGone."""
-        return _found(self._scripts.call("batch_cancel", batch_id, tenant, *self._settings.keeping))
+        return _found(self._scripts.call("batch_cancel", batch_id, tenant, *self._settings.retention_args))
 
     def delete(self, batch_id: str, *, tenant: str) -> None:
         """Forgets the batch and its jobs; their objects are the garbage collector's.
 
         Raises InvalidTransition while a worker has one of them, BatchNotFound and BatchGone.
         """
-        answer = self._scripts.call("batch_delete", batch_id, tenant, *self._settings.keeping)
+        answer = self._scripts.call("batch_delete", batch_id, tenant, *self._settings.retention_args)
         if answer == b"running":
             raise InvalidTransition("A worker has a job of this batch; cancel it first.")
         if answer != b"deleted":

@@ -105,7 +105,7 @@ class JobStore:
         check_name("worker id", worker_id)
         # Kept until there is an answer: a claim that took effect although its answer was lost is then found again.
         nonce = self._claim_nonces.setdefault(worker_id, secrets.token_hex(8))
-        snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms(), *self._settings.keeping)
+        snapshot = self._scripts.call("claim", worker_id, nonce, self._lease_ms(), *self._settings.retention_args)
         del self._claim_nonces[worker_id]
         if snapshot is None:
             return None
@@ -142,7 +142,7 @@ class JobStore:
 
     def hand_back(self, claim: Claim) -> bool:
         """Puts an unfinished job back to its old place in the line, not counted against `max_attempts`."""
-        answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._settings.keeping)
+        answer = self._scripts.call("hand_back", claim.record.id, claim.attempt, *self._settings.retention_args)
         if answer != b"queued":
             return answer == b"canceled"
         self._tickets.wake_workers()
@@ -157,7 +157,12 @@ class JobStore:
         pause_ms = int(self._settings.reap_every_s * 500)
         answer = self._scripts.call(
             "reap",
-            *(max(1, pause_ms), self._lease_ms(), self._settings.max_attempts, *self._settings.keeping),
+            *(
+                max(1, pause_ms),
+                self._lease_ms(),
+                self._settings.max_attempts,
+                *self._settings.retention_args,
+            ),
             *(_WORKER_LOST.model_dump_json(), self._tickets.key),
         )
         if answer is None:
@@ -212,7 +217,7 @@ class JobStore:
 
         Raises JobNotFound and JobGone.
         """
-        return self._found(self._scripts.call("cancel", job_id, tenant, *self._settings.keeping))
+        return self._found(self._scripts.call("cancel", job_id, tenant, *self._settings.retention_args))
 
     def delete(self, job_id: str, *, tenant: str) -> None:
         """Forgets a job that waits or is over. Its objects are then the garbage collector's, or the caller's to
@@ -220,7 +225,7 @@ class JobStore:
 
         Raises InvalidTransition while a worker has the job, JobNotFound and JobGone.
         """
-        answer = self._scripts.call("delete", job_id, tenant, *self._settings.keeping)
+        answer = self._scripts.call("delete", job_id, tenant, *self._settings.retention_args)
         if answer not in (b"deleted", b"gone", None):
             raise InvalidTransition("A worker has this job; cancel it first.")
         if answer != b"deleted":
@@ -242,7 +247,7 @@ class JobStore:
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _finish(self, claim: Claim, outcome: Status, payload: str) -> Status | None:
-        arguments = (claim.record.id, claim.attempt, outcome, *self._settings.keeping, payload)
+        arguments = (claim.record.id, claim.attempt, outcome, *self._settings.retention_args, payload)
         answer = self._scripts.call("finish", *arguments)
         return Status(answer.decode()) if isinstance(answer, bytes) else None
 

@@ -1,5 +1,6 @@
 """One pair in the network's terms, shared by all methods."""
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Protocol
@@ -11,19 +12,18 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from core.images.canvas import compose
-from core.masks.regions import Canvases, Masks
-from core.matching.correspondence import TokenMap
-from core.matching.one_shot import look_once
+from core.masks.regions import UNMASKED, Masks
+from core.matching.correspondence import Correspondence
+from core.matching.one_shot import match_regions
 from core.models.models import Models
-from core.models.unet import NoisePredictor
-from core.params.transfer import TransferParams
-from core.pipeline import encode, finish, prepare, select
+from core.params.transfer import MatchingParams, TransferParams
+from core.pipeline import Stopwatch, TransferInputs, build_scene, finish
 from core.sampling.sampler import Start, sample
-from core.types import LatentPair
+from core.scene import Scene
 from lab.baselines.settings import Changes
-from lab.matching import Grid, at_tokens
+from lab.metrics.matches import Grid, at_tokens
 from lab.pairs import Pair
-from lab.scenes import Correspondence
+from lab.scenes import TrueCorrespondence
 
 Bytes = NDArray[np.uint8]
 
@@ -38,6 +38,10 @@ class Side(Protocol):
     @property
     def part(self) -> Bytes:
         """Over 0 inside."""
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """The figure's mask as it is handed in, 0 to 1."""
 
 
 class Pictures(Protocol):
@@ -69,12 +73,11 @@ class Case:
     ) -> None:
         self.models = models
         self.pair = pair
-        self.params = params
+        self.params = params.resolved()
         self.seed = seed
         self.overrides = overrides or {}
-        self.target, self.reference = picture(pair.target), picture(pair.reference)
-        given = Masks(figure(pair.target), figure(pair.reference)) if masked else Masks()
-        self._regions, self.masks = select(models, self.target, self.reference, given, params)
+        given = Masks(figure(pair.target), figure(pair.reference)) if masked else UNMASKED
+        self.inputs = TransferInputs(picture(pair.target), picture(pair.reference), given)
 
     @property
     def rendered(self) -> Pair:
@@ -83,52 +86,53 @@ class Case:
         return self.pair
 
     @cached_property
-    def canvases(self) -> Canvases:
-        return prepare(self.models, self.target, self._regions, self.params)
-
-    @cached_property
-    def _encoded(self) -> tuple[list[LatentPair], NoisePredictor]:
-        return encode(self.models, self.canvases, "", "", self.params)
-
-    @property
-    def latents(self) -> LatentPair:
-        return self._encoded[0][0]
+    def _seen(self) -> tuple[Scene, Masks]:
+        scene, masks, _ = build_scene(
+            self.models, self.inputs, self.params, Stopwatch(time.perf_counter, self.models.device)
+        )
+        return scene, masks
 
     @property
-    def predict_noise(self) -> NoisePredictor:
-        """The network, with its prompts bound."""
-        return self._encoded[1]
+    def scene(self) -> Scene:
+        """Both pictures encoded, in one region."""
+        return self._seen[0]
+
+    @property
+    def masks(self) -> Masks:
+        """The masks that are used, each of its picture's size."""
+        return self._seen[1]
 
     @cached_property
-    def own_map(self) -> TokenMap:
-        """The correspondence that the networks find, in one look at both pictures."""
-        return self._look(self.params)
+    def own_correspondence(self) -> Correspondence:
+        """What the networks match, from the clean pictures."""
+        return self.match(self.params.matching)
 
     @cached_property
-    def unet_map(self) -> TokenMap:
+    def unet_correspondence(self) -> Correspondence:
         """The same by the UNet's features alone."""
-        return self._look(self.params.model_copy(update={"match_source": "one_shot"}))
+        return self.match(self.params.matching.model_copy(update={"source": "unet"}))
 
-    def _look(self, params: TransferParams) -> TokenMap:
-        pairs, predict = self._encoded
-        (found,) = look_once(self.models, self.canvases, pairs, predict, params, self.seed)
+    def match(self, params: MatchingParams) -> Correspondence:
+        """The correspondence by given parameters, from the clean pictures."""
+        (found,) = match_regions(self.scene, params, self.seed)
         return found
 
     @cached_property
-    def true_map(self) -> TokenMap:
-        """The renderer's correspondence on the grid of `own_map`."""
-        return true_token_map(self.rendered.correspondence, self.own_map.grid)
+    def true_correspondence(self) -> Correspondence:
+        """The renderer's correspondence on the grid of our own."""
+        return correspondence_at_tokens(self.rendered.correspondence, self.own_correspondence.grid)
 
-    def repaint(self, params: TransferParams, token_map: TokenMap | None) -> Bytes:
-        """The sampler's result with the given map, or where it is None, as each layer matches for itself."""
-        pairs, predict = self._encoded
-        start = Start(self.seed, None if token_map is None else [token_map])
-        (sampled,) = sample(self.models, self.canvases, pairs, predict, [start], params)
-        return finish(self.models, self.target, self.canvases, sampled, params).numpy()
+    def repaint(self, params: TransferParams, found: Correspondence | None) -> Bytes:
+        """The sampler's result by a given correspondence, or where it is None, as each layer or step matches for
+        itself."""
+        (sampled,) = sample(self.scene, [Start(self.seed, None if found is None else [found])], params)
+        target, output = self.inputs.target, params.output
+        return finish(self.models, target, self.masks.target, self.scene.target, sampled, output).numpy()
 
     def finish(self, generated: Tensor) -> Bytes:
         """A generated picture `[3, height, width]` set into the target, as ours is."""
-        return compose(generated, self.target, self.canvases.target_mask, self.params.feather_px).cpu().numpy()
+        mask, feather_px = self.masks.target, self.params.output.feather_px
+        return compose(generated, self.inputs.target, mask, feather_px).cpu().numpy()
 
 
 def picture(side: Side) -> Tensor:
@@ -137,11 +141,11 @@ def picture(side: Side) -> Tensor:
 
 
 def figure(side: Side) -> Tensor:
-    """The figure's mask `[height, width]`, 0 or 1."""
-    return torch.from_numpy((side.part > 0).astype(np.float32))
+    """The figure's mask `[height, width]`, 0 to 1."""
+    return torch.from_numpy(side.weights.copy())
 
 
-def true_token_map(true: Correspondence, grid: Grid) -> TokenMap:
+def correspondence_at_tokens(true: TrueCorrespondence, grid: Grid) -> Correspondence:
     """For every target token the reference token under its true counterpart.
 
     Tokens without one (background, or a part that the reference lacks) take their nearest neighbour's, so that the map
@@ -155,4 +159,4 @@ def true_token_map(true: Correspondence, grid: Grid) -> TokenMap:
         row, column = row[tuple(nearest)], column[tuple(nearest)]
     index = (row * grid[0] // size) * grid[1] + column * grid[1] // size
     tokens = torch.from_numpy(np.maximum(index, 0).ravel())
-    return TokenMap(grid, tokens, torch.ones(len(tokens)))
+    return Correspondence(grid, tokens, torch.ones(len(tokens)))

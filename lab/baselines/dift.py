@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.images.geometry import token_mask
-from core.matching.correspondence import TokenMap
+from core.matching.correspondence import Correspondence
 from core.matching.solver import match_tokens
 from core.models.noise import NoiseDraws, add_noise
 from lab.baselines.case import Case
@@ -19,20 +19,21 @@ DRAWS = 8
 
 
 @torch.no_grad()
-def block_output_map(case: Case) -> TokenMap:
-    """The map from outputs of `BLOCK`, without any refinement of ours."""
-    pair, models = case.latents, case.models
-    clean = torch.cat([pair.target, pair.reference])
+def match_block_outputs(case: Case) -> Correspondence:
+    """The correspondence by outputs of `BLOCK`, without any refinement of ours."""
+    scene, models = case.scene, case.models
+    (region,) = scene.regions
+    clean = torch.cat([scene.target_latent, region.reference_latent])
     noise = NoiseDraws(case.seed, row=2)
     seen: list[Tensor] = []
     hook = models.unet.get_submodule(BLOCK).register_forward_hook(lambda _, given, output: seen.append(output[-2:]))
     try:
         for _ in range(DRAWS):
             noisy = add_noise(clean, noise.like(clean), float(models.alphas_cumprod[TIMESTEP]))
-            case.predict_noise(noisy, TIMESTEP)
+            scene.predict(noisy, TIMESTEP)
     finally:
         hook.remove()
     features = torch.stack(seen).to(clean.dtype).mean(dim=0)  # [target and reference, channels, rows, columns]
     grid = (features.shape[2], features.shape[3])
     target, reference = features.flatten(2).transpose(1, 2)
-    return TokenMap(grid, *match_tokens(target, reference, token_mask(pair.reference_mask, grid)))
+    return Correspondence(grid, *match_tokens(target, reference, token_mask(region.reference_latent_mask, grid)))

@@ -6,26 +6,28 @@ match, the same correspondence. A new one is one more line.
 
 from collections.abc import Callable, Mapping
 
+from core.params.transfer import with_values
 from lab.baselines.case import Bytes, Case
-from lab.baselines.pictures import reinhard, warp
+from lab.baselines.pictures import colour_transfer, moved, reinhard, warp
 from lab.baselines.settings import SETTINGS
 
 Method = Callable[[Case], Bytes]
 
 
 def ours(case: Case) -> Bytes:
-    """The sampler as its parameters say."""
-    return case.repaint(case.params, None if case.params.match_source in ("layer", "step") else case.own_map)
+    """The sampler with the parameters of the run."""
+    while_sampling = case.params.matching.source in ("per_layer", "per_step")
+    return case.repaint(case.params, None if while_sampling else case.own_correspondence)
 
 
 def ours_without_masks(case: Case) -> Bytes:
-    """The same, told nothing about where the figures are."""
+    """The same without masks: where the figures are is not known."""
     return ours(Case(case.models, case.pair, case.params, case.seed, masked=False))
 
 
 def oracle(case: Case) -> Bytes:
     """The same with the true correspondence: what better matches could give."""
-    return case.repaint(case.params, case.true_map)
+    return case.repaint(case.params, case.true_correspondence)
 
 
 def identity(case: Case) -> Bytes:
@@ -43,8 +45,7 @@ def sampler_with(name: str) -> Method:
 
     def run(case: Case) -> Bytes:
         changes = {**SETTINGS[name], **case.overrides.get(name, {})}
-        params = type(case.params).model_validate({**case.params.model_dump(), **changes})
-        return case.repaint(params, case.own_map)
+        return case.repaint(with_values(case.params, changes), case.own_correspondence)
 
     return run
 
@@ -55,6 +56,8 @@ METHODS: Mapping[str, Method] = {
     "oracle": oracle,
     **{name: sampler_with(name) for name in SETTINGS},
     "reinhard": reinhard,
+    "colour_transfer": colour_transfer,
+    "moved": moved,
     "warp": warp,
     "identity": identity,
     "truth": truth,

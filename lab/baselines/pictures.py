@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
-from core.images.canvas import continue_beyond
-from core.matching.correspondence import TokenMap
+from core.matching.correspondence import Correspondence
 from core.matching.warp import rearrange_picture
+from core.models.vae import decode_latent
+from core.sampling.trajectory import warp_picture
 from lab.baselines.case import Bytes, Case
 from lab.baselines.guided import guided_filter
 from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab
@@ -13,6 +14,8 @@ from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab
 GUIDE_RADIUS = 1 / 16
 """Of the picture's side."""
 GUIDE_EPSILON = 1e-3
+LEAST_VARIANCE = 1e-6
+"""Of colours 0..1 along a direction: less than a level's."""
 
 
 def reinhard(case: Case) -> Bytes:
@@ -25,16 +28,47 @@ def reinhard(case: Case) -> Bytes:
     return result
 
 
+def colour_transfer(case: Case) -> Bytes:
+    """One linear map of colours that gives the target's figure the mean and covariance of the reference's, in sRGB, and
+    moves colours least (Monge-Kantorovich; Pitie and Kokaram, CVMP 2007). Its edge is blended by the target's mask."""
+    inside, there = case.pair.target.part > 0, case.pair.reference.part > 0
+    own, other = case.pair.target.image[inside] / 255.0, case.pair.reference.image[there] / 255.0
+    slope = optimal_slope(np.cov(own.T), np.cov(other.T))
+    image, weight = case.pair.target.image / 255.0, case.pair.target.weights[..., None]
+    mapped = np.clip((image - own.mean(axis=0)) @ slope.T + other.mean(axis=0), 0.0, 1.0)
+    blended: Bytes = np.rint((image + weight * (mapped - image)) * 255.0).astype(np.uint8)
+    return blended
+
+
+def optimal_slope(own: Reals, other: Reals) -> Reals:
+    """The linear part of the optimal transport between normal distributions of given covariances `[n, n]`:
+    `own^-1/2 (own^1/2 other own^1/2)^1/2 own^-1/2`; variances of `own` count as `LEAST_VARIANCE` at least."""
+    values, directions = np.linalg.eigh(own)
+    values = np.maximum(values, LEAST_VARIANCE)
+    root = directions * np.sqrt(values) @ directions.T
+    back = directions / np.sqrt(values) @ directions.T
+    squares, axes = np.linalg.eigh(root @ other @ root)
+    slope: Reals = back @ (axes * np.sqrt(np.maximum(squares, 0.0)) @ axes.T) @ back
+    return slope
+
+
+def moved(case: Case) -> Bytes:
+    """The picture that the sampler is drawn to: the reference's pixels, extrapolated beyond its mask, at the matched
+    places, under the target's shading, through the VAE. No diffusion network in the result."""
+    (region,) = case.scene.regions
+    latent = warp_picture(case.scene, case.params.latent, region, case.own_correspondence)
+    return case.finish(decode_latent(case.models.vae, latent))
+
+
 def warp(case: Case) -> Bytes:
     """The reference's pixels at the places that the network matched, filtered with the target as the guide."""
-    return warped(case, case.own_map)
+    return warped(case, case.own_correspondence)
 
 
-def warped(case: Case, token_map: TokenMap) -> Bytes:
-    """As `warp`, by any map."""
-    target, reference = case.canvases.target, case.canvases.reference
-    source = continue_beyond(reference.picture, reference.mask)
-    moved = rearrange_picture(source, token_map, target.mask, guide=target.picture)
+def warped(case: Case, found: Correspondence) -> Bytes:
+    """As `warp`, by any correspondence."""
+    target, (region,) = case.scene.target, case.scene.regions
+    moved = rearrange_picture(region.appearance, found, target.mask, guide=target.picture)
     radius = max(1, round(GUIDE_RADIUS * len(target.mask)))
     filtered = guided_filter(moved, target.picture, target.mask, radius=radius, epsilon=GUIDE_EPSILON)
     return case.finish(torch.where(target.mask > 0.0, filtered, target.picture).clamp(0.0, 1.0))

@@ -9,6 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from core.params.transfer import dotted
+
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 110rem; color: #1d2327; }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
@@ -40,6 +42,7 @@ def draw_page(title: str, facts: dict[str, Any], sections: Iterable[tuple[str, s
 
 
 def draw_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Heads as text, cells as HTML."""
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
@@ -61,6 +64,7 @@ def figures_table(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def matches_table(matching: dict[str, dict[str, float | None]]) -> str:
+    """Sources of matches down, shares of tokens matched rightly across."""
     shares = list(next(iter(matching.values())))
     rows = [
         [escape(source), *("&ndash;" if row[share] is None else f"{row[share]:.3f}" for share in shares)]
@@ -70,6 +74,7 @@ def matches_table(matching: dict[str, dict[str, float | None]]) -> str:
 
 
 def folded(summary: str, content: str) -> str:
+    """HTML that is shown on a click."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
@@ -112,7 +117,9 @@ def _both_tables(part: dict[str, Any]) -> str:
 
 
 def _parameters(run: dict[str, Any]) -> str:
-    return draw_table(["", "ours"], [[escape(name), escape(str(value))] for name, value in run["params"].items()])
+    return draw_table(
+        ["", "ours"], [[escape(name), escape(str(value))] for name, value in dotted(run["params"]).items()]
+    )
 
 
 def _as_data(picture: Image.Image) -> str:

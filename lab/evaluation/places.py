@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from core.matching.correspondence import TokenMap
+from core.matching.correspondence import Correspondence
 from lab.metrics.regions import Bytes
 
 CORNERS = np.array([[[226, 62, 62], [242, 214, 72]], [[52, 84, 214], [58, 188, 96]]], np.float64)
 """Colours of the corners of the reference figure's box: top left and right, bottom left and right."""
 SHADE = 0.35
-"""Say of the picture's own lightness, so that its parts stay to be seen."""
+"""Weight of the picture's own lightness, so that its parts stay to be seen."""
 NOWHERE = np.uint8(225)
 
 
@@ -31,10 +31,10 @@ def draw_places(image: Bytes, part: Bytes, colours: NDArray[np.float64]) -> Byte
     return drawn
 
 
-def matched_colours(token_map: TokenMap, colours: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+def matched_colours(found: Correspondence, colours: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     """For every target pixel the colour of the place that it matched; `colours` belong to the reference canvas, which
     has the target's `size`."""
-    index = token_map.resized(size).index.cpu().numpy()
+    index = found.resized(size).index.cpu().numpy()
     matched: NDArray[np.float64] = colours.reshape(-1, 3)[index].reshape(*size, 3)
     return matched
 

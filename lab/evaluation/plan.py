@@ -57,7 +57,7 @@ def describe_run(plan: Plan, loaded: LoadedModels) -> dict[str, Any]:
         "set": str(plan.kind),
         "domain": str(plan.domain),
         "methods": list(plan.methods),
-        "params": plan.params.model_dump(mode="json"),
+        "params": plan.params.resolved().model_dump(mode="json"),
         "overrides": json.loads(json.dumps(plan.overrides)),
         "matching": plan.matching,
     }
@@ -75,9 +75,9 @@ def describe_weights(loaded: LoadedModels) -> dict[str, Any]:
 
 def token_pitch_px(loaded: LoadedModels) -> int:
     """Side in pixels of a token of the UNet's finest self-attention."""
-    blocks = loaded.models.unet.config.down_block_types
-    finest = next(level for level, name in enumerate(blocks) if "Attn" in name)
-    return int(loaded.models.vae_factor * 2**finest)
+    models = loaded.models
+    side = models.native_resolution // models.vae_factor
+    return models.native_resolution // models.finest_grid((side, side))[0]
 
 
 def code_digest() -> str:

@@ -11,11 +11,11 @@ from PIL import Image
 
 from checkpoints.load import LoadedModels
 from lab.baselines import METHODS, Case
-from lab.baselines.dift import block_output_map
+from lab.baselines.dift import match_block_outputs
 from lab.evaluation.plan import Plan, claim_folder, describe_run, token_pitch_px
 from lab.evaluation.sheet import SHEET_PAIRS, strip
-from lab.matching import MatchScore, nearest_position, score_matches, score_places
-from lab.metrics import Judge
+from lab.metrics.judge import Judge
+from lab.metrics.matches import MatchScore, nearest_position, score_matches, score_places
 from lab.pairs import sample_pair
 
 Row = dict[str, Any]
@@ -63,17 +63,17 @@ def judge_pair(case: Case, results: dict[str, Any], pitch_px: int, seed: int) ->
 
 
 def judge_matches(case: Case) -> dict[str, dict[str, list[float]]]:
-    """Shares of tokens matched rightly: by our map, the UNet's alone, its block outputs, the nearest position, and the
-    truth."""
+    """Shares of tokens matched rightly: by our correspondence, by the UNet's alone, by its block outputs, by the
+    nearest position, and by the truth."""
     maps = {
-        "sampler": case.own_map,
-        "unet": case.unet_map,
-        "dift_block_output": block_output_map(case),
-        "oracle": case.true_map,
+        "sampler": case.own_correspondence,
+        "unet": case.unet_correspondence,
+        "dift_block_output": match_block_outputs(case),
+        "oracle": case.true_correspondence,
     }
     places = {name: found.positions().cpu().numpy() for name, found in maps.items()}
     scores = {name: score_places(case.rendered, found, maps[name].grid) for name, found in places.items()}
-    grid = case.own_map.grid
+    grid = case.own_correspondence.grid
     scores["nearest_position"] = score_matches(case.rendered, nearest_position(case.rendered, grid), grid)
     return {name: _shares(score) for name, score in scores.items()}
 

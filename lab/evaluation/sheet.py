@@ -31,7 +31,7 @@ def column_names(methods: Sequence[str]) -> list[str]:
 def draw_matches(case: Case) -> Bytes:
     """The reference's pixels at the places that the target's tokens matched, unfiltered, on grey."""
     size = case.pair.target.part.shape[0]
-    index = case.own_map.resized((size, size)).index.cpu().numpy()
+    index = case.own_correspondence.resized((size, size)).index.cpu().numpy()
     moved = case.pair.reference.image.reshape(-1, 3)[index].reshape(size, size, 3)
     drawn: Bytes = np.where((case.pair.target.part > 0)[..., None], moved, np.uint8(200))
     return drawn
@@ -42,7 +42,7 @@ def draw_correspondence(case: Case) -> list[Bytes]:
     target, reference = case.pair.target, case.pair.reference
     size = (target.part.shape[0], target.part.shape[1])
     colours = place_colours(reference.part)
-    maps = (case.own_map, case.true_map)
+    maps = (case.own_correspondence, case.true_correspondence)
     return [
         draw_places(reference.image, reference.part, colours),
         *(draw_places(target.image, target.part, matched_colours(found, colours, size)) for found in maps),
@@ -51,11 +51,15 @@ def draw_correspondence(case: Case) -> list[Bytes]:
 
 def draw_sheet(folder: Path, seeds: Sequence[int], methods: Sequence[str], out: Path) -> None:
     """Puts the rows that a run kept in `folder` under each other, under the names of the columns, into a PNG."""
-    rows = [np.asarray(Image.open(folder / f"{seed}.png")) for seed in seeds[:SHEET_PAIRS]]
-    columns = column_names(methods)
-    side = rows[0].shape[0]
-    header = Image.new("RGB", (rows[0].shape[1], HEADER_PX), "white")
+    stack_strips([folder / f"{seed}.png" for seed in seeds[:SHEET_PAIRS]], column_names(methods), out)
+
+
+def stack_strips(strips: Sequence[Path], columns: Sequence[str], out: Path) -> None:
+    """Puts pictures of one size, each with a cell for every column, under each other and the columns' names."""
+    rows = [np.asarray(Image.open(strip)) for strip in strips]
+    width = rows[0].shape[1]
+    header = Image.new("RGB", (width, HEADER_PX), "white")
     pen = ImageDraw.Draw(header)
     for place, name in enumerate(columns):
-        pen.text((place * side + 2, 3), name, fill="black", font=ImageFont.load_default(11))
+        pen.text((place * width // len(columns) + 2, 3), name, fill="black", font=ImageFont.load_default(11))
     Image.fromarray(np.concatenate([np.asarray(header), *rows])).save(out, "PNG")

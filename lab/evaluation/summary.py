@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.evaluation.run import Row
-from lab.metrics import FIGURES
+from lab.metrics.judge import FIGURES
 from lab.scenes import Category
 
 HELD_OUT = Category.FLOWER

@@ -18,6 +18,8 @@ PATTERNED = (Texture.STRIPES, Texture.DOTS, Texture.CHECKS, Texture.NOISE)
 
 @dataclass(frozen=True)
 class ColourScore:
+    """How near the colours of one result are to the truth's."""
+
     accuracy: Figure
     """Share of counted pixels with the right colour, mean over parts."""
     de2000: Figure

@@ -1,5 +1,8 @@
 """sRGB to CIE Lab and back, and the colour difference CIEDE2000.
 
+The constants are those of `core.images.color`. The arithmetic is apart: figures are judged in float64 on any list of
+colours, pictures are painted in the network's precision, on its device, without colours out of range.
+
 Sharma, Wu, Dalal, "The CIEDE2000 color-difference formula" (Color Research and Application 30, 2005); the numbers in
 comments are their equations.
 """
@@ -7,13 +10,13 @@ comments are their equations.
 import numpy as np
 from numpy.typing import NDArray
 
+from core.images.color import EDGE, TO_XYZ
+
 Reals = NDArray[np.float64]
 
-TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-)
-"""Linear sRGB to XYZ, white D65."""
-WHITE = TO_XYZ.sum(axis=1)
+MATRIX = np.array(TO_XYZ)
+WHITE = MATRIX.sum(axis=1)
+"""D65."""
 
 
 def srgb_to_lab(colours: NDArray[np.generic]) -> Reals:
@@ -21,8 +24,8 @@ def srgb_to_lab(colours: NDArray[np.generic]) -> Reals:
     scale = 255.0 if colours.dtype == np.uint8 else 1.0
     encoded = colours.astype(np.float64) / scale
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    ratio = linear @ TO_XYZ.T / WHITE
-    root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio * (29 / 6) ** 2 / 3 + 4 / 29)
+    ratio = linear @ MATRIX.T / WHITE
+    root = np.where(ratio > EDGE**3, np.cbrt(ratio), ratio * (1 / EDGE) ** 2 / 3 + 4 / 29)
     x, y, z = np.moveaxis(root, -1, 0)
     return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)], axis=-1)
 
@@ -32,8 +35,8 @@ def lab_to_srgb(colours: Reals) -> Reals:
     lightness, a, b = np.moveaxis(colours, -1, 0)
     y = (lightness + 16.0) / 116.0
     root = np.stack([y + a / 500.0, y, y - b / 200.0], axis=-1)
-    ratio = np.where(root > 6 / 29, root**3, (root - 4 / 29) * 3 * (6 / 29) ** 2)
-    linear = np.clip(ratio * WHITE @ np.linalg.inv(TO_XYZ).T, 0.0, 1.0)
+    ratio = np.where(root > EDGE, root**3, (root - 4 / 29) * 3 * EDGE**2)
+    linear = np.clip(ratio * WHITE @ np.linalg.inv(MATRIX).T, 0.0, 1.0)
     encoded: Reals = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.clip(encoded, 0.0, 1.0)
 

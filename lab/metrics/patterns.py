@@ -15,7 +15,7 @@ from lab.scenes.palette import Swatch
 from lab.scenes.textures import Appearance, Texture
 
 REGULAR = (Texture.STRIPES, Texture.DOTS, Texture.CHECKS)
-"""Textures that count as patterns and as markings: those that are told apart for sure."""
+"""Textures that count as patterns and as markings: those that the classifier distinguishes for sure."""
 SAME_COLOUR = 15.0
 """CIEDE2000 up to which a colour read is the one meant. On the truth nearly all are within 10."""
 READABLE_PX = 64
@@ -27,6 +27,8 @@ UNTEXTURED = {kind.group for kind in PARTS if not kind.textured}
 
 @dataclass(frozen=True)
 class TextureScore:
+    """How many parts of one result show the right pattern, and how many the wrong one."""
+
     texture_rate: Figure
     """Share of parts, patterned in the reference, that show its pattern in its colours."""
     markings_left: Figure

@@ -26,7 +26,7 @@ LEAST_CONTRAST = 5.0
 
 @dataclass(frozen=True)
 class TrueBorders:
-    """What the truth of a pair says about edges; the same for all its results. Arrays `[height, width]`."""
+    """The edges of a pair's truth; the same for all its results. Arrays `[height, width]`."""
 
     counted: Flags
     """Pixels at part borders that the truth shows."""
@@ -37,7 +37,7 @@ class TrueBorders:
 
 
 def score_structure(result: Bytes, borders: TrueBorders) -> Figure:
-    """Boundary F1, 0..1. Edges that the truth has too are never held against the result."""
+    """Boundary F1, 0..1. Edges that the truth has too never count as wrong."""
     scale = len(result) / CALIBRATED_AT_PX
     if not borders.counted.any():
         return NOTHING

@@ -28,7 +28,7 @@ PREPARATION = "preprocessor_config.json"
 
 
 class FeatureModelError(Exception):
-    """The feature model cannot be loaded or is none; the message says why."""
+    """The feature model cannot be loaded or is none; the message gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class FeatureModel:
         if not layers:
             raise FeatureModelError(f"{id} has no attention keys, so it is no vision transformer that is known here")
         self._last_keys = layers[-1]
+
+    @property
+    def described(self) -> dict[str, str | int]:
+        """By what a report tells which model it was."""
+        return {"id": self.id, "revision": self.revision, "side": self.side_px}
 
     @torch.no_grad()
     def __call__(self, picture: Float[Tensor, "3 height width"]) -> Descriptors:

@@ -14,7 +14,7 @@ VISIBLE_WITHIN = 0.06
 
 
 @dataclass(frozen=True)
-class Correspondence:
+class TrueCorrespondence:
     """Where in the reference every target pixel's counterpart lies; `[height, width]` of the target each."""
 
     row: NDArray[np.int32]
@@ -24,7 +24,7 @@ class Correspondence:
     then the nearest seen point of the same part, or -1 where the part is missing."""
 
 
-def correspond(target: Rendering, reference: Rendering) -> Correspondence:
+def true_correspondence(target: Rendering, reference: Rendering) -> TrueCorrespondence:
     """The map from target pixels to reference pixels, over parts that both show (also across categories)."""
     plane = target.part.shape
     row, column = np.full(plane, -1, np.int32), np.full(plane, -1, np.int32)
@@ -38,4 +38,4 @@ def correspond(target: Rendering, reference: Rendering) -> Correspondence:
         rows, columns = np.nonzero(there)
         row[here], column[here] = rows[nearest], columns[nearest]
         visible[here] = distance < VISIBLE_WITHIN
-    return Correspondence(row, column, visible)
+    return TrueCorrespondence(row, column, visible)

@@ -1,7 +1,7 @@
 """Outlines of parts, in part-local coordinates.
 
 Every part has canonical coordinates `(u, v)`: `u` runs along the part from -1 to 1, `v` across it,
-positive downwards in the unposed figure. An outline says which `(u, v)` belong to the part, so the
+positive downwards in the unposed figure. An outline decides which `(u, v)` belong to the part, so the
 canonical coordinates do not depend on the body plan, the pose or the mirror image.
 """
 

@@ -1,7 +1,7 @@
 """Random streams for scenes, separated by what the scenes are used for.
 
 A stream is a PCG64 generator seeded with SHA-256 of `(domain, seed, purpose)`, so that the same integer never gives the
-same scene in two domains, and a change in one purpose (say, the background) does not shift the draws of another.
+same scene in two domains, and a change in one purpose (such as the background) does not shift the draws of another.
 """
 
 import hashlib

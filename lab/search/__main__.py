@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--set", dest="kind", type=PairSet, default=PairSet.SAME)
     parser.add_argument("--methods", default=",".join(TRIALS), help="NAME,NAME; ours is the base of all others")
     parser.add_argument("--trials", type=int, help="at most so many of every method")
-    parser.add_argument("--params", default="{}", help="JSON: parameters to start from, in place of the defaults")
+    parser.add_argument(
+        "--params", default="{}", help="nested JSON: parameters to start from, in place of the defaults"
+    )
     parser.add_argument("--json", type=Path, default=Path("docs/evaluation/tuning.json"))
     parser.add_argument("--work", type=Path, default=Path("runs/search"), help="where trials are kept")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -42,14 +44,14 @@ def main() -> None:
     trials = {name: TRIALS[name][: options.trials] for name in options.methods.split(",")}
     base = TransferParams.model_validate_json(options.params)
     search = Search(options.pairs, options.seed, options.work, options.kind, base)
-    report = find_settings(load(ModelSettings()), search, trials, _tell)
+    report = find_settings(load(ModelSettings()), search, trials, _log_trial)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(report, indent=1) + "\n")
     options.json.with_suffix(".md").write_text(table_of_trials(report))
     log.info("search.finished", report=str(options.json), ours=report["chosen"].get(OURS))
 
 
-def _tell(method: str, number: int, outcome: Mapping[str, Any]) -> None:
+def _log_trial(method: str, number: int, outcome: Mapping[str, Any]) -> None:
     log.info(
         "search.trial",
         method=method,

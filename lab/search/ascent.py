@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints.load import LoadedModels
-from core.params.transfer import TransferParams
+from core.params.transfer import TransferParams, with_values
 from lab.evaluation import Plan, describe_run, evaluate, summarise
 from lab.evaluation.run import Row
 from lab.pairs import PairSet
@@ -67,7 +67,7 @@ def find_settings(
             on_trial(method, number, outcome)
         chosen[method] = best
         if method == OURS:
-            base = _changed(base, best)
+            base = with_values(base, best)
     plan = Plan(search.pairs, search.first_seed, tuple(trials), search.kind, search.base, Domain.TUNING)
     run = describe_run(plan, loaded) | {"pairs": search.pairs, "first_seed": search.first_seed}
     return {"run": run, "score": dict(SCORE_WEIGHTS), "chosen": chosen, "trials": outcomes}
@@ -77,7 +77,7 @@ def _try_settings(
     loaded: LoadedModels, search: Search, base: TransferParams, method: str, changes: dict[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], Sequence[Row]]:
     """The figures of one method with some changes, over all pairs and of each."""
-    params = _changed(base, changes) if method == OURS else base
+    params = with_values(base, changes) if method == OURS else base
     overrides = {} if method == OURS or not changes else {method: changes}
     plan = Plan(
         search.pairs, search.first_seed, (method,), search.kind, params, Domain.TUNING, overrides, matching=False
@@ -87,10 +87,6 @@ def _try_settings(
     rows = evaluate(loaded, plan, folder)
     figures: dict[str, dict[str, Any]] = summarise(describe_run(plan, loaded), rows)["methods"][method]
     return figures, rows
-
-
-def _changed(params: TransferParams, changes: Mapping[str, Any]) -> TransferParams:
-    return TransferParams.model_validate({**params.model_dump(), **changes})
 
 
 def _means(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:

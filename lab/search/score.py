@@ -17,7 +17,7 @@ SCORE_WEIGHTS: Mapping[str, float] = {
 }
 """Negative: lower is better, so that one minus the figure counts."""
 RESAMPLES = 500
-"""Of the bootstrap that tells how far chance moves a score."""
+"""Of the bootstrap that measures how far chance moves a score."""
 
 
 def score(figures: Mapping[str, Mapping[str, Any]]) -> float:

@@ -1,6 +1,7 @@
 """Training of the VAE on random crops, and the normalisation of its latents."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lab.train.progress import LossLog, learning_rate, load_state, save_state
 
 KL_WEIGHT = 1e-4
 """On the mean over latent values: enough to keep the latents bounded, too little to blur."""
+SAVE_EVERY_S = 120.0
 
 
 def to_signed(images: NDArray[np.uint8]) -> Tensor:
@@ -21,21 +23,24 @@ def to_signed(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def train_vae(
-    vae: AutoencoderKL,
-    images: NDArray[np.uint8],
-    folder: Path,
-    *,
-    steps: int,
-    batch: int,
-    crop: int,
-    seed: int,
-    peak_rate: float = 2e-3,
-    save_every_s: float = 120.0,
-) -> None:
+@dataclass(frozen=True)
+class VaeRecipe:
+    """How the VAE is trained."""
+
+    steps: int
+    batch: int = 12
+    crop: int = 32
+    """Side of the crops, in pixels."""
+    seed: int = 1
+    """Of crops and of the posterior's draws."""
+    peak_rate: float = 3e-3
+    """Learning rate at its peak."""
+
+
+def train_vae(vae: AutoencoderKL, images: NDArray[np.uint8], folder: Path, recipe: VaeRecipe) -> None:
     """Trains in place, resuming from `folder/vae.pt`; the batch of a step depends on `(seed, step)` only."""
     path = folder / "vae.pt"
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=peak_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=recipe.peak_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     state = load_state(path)
     step = 0
     if state is not None:
@@ -44,18 +49,18 @@ def train_vae(
         step = state["step"]
     log = LossLog(folder / "vae.csv", step, every=25)
     saved = time.monotonic()
-    while step < steps:
-        pictures = _crops(images, batch, crop, np.random.default_rng((seed, step)))
+    while step < recipe.steps:
+        pictures = _crops(images, recipe.batch, recipe.crop, np.random.default_rng((recipe.seed, step)))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak_rate, warmup=50)
-        loss, values = reconstruction_loss(vae, pictures, torch.Generator().manual_seed(seed + step))
+            group["lr"] = learning_rate(step, recipe.steps, recipe.peak_rate, warmup=50)
+        loss, values = reconstruction_loss(vae, pictures, torch.Generator().manual_seed(recipe.seed + step))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         step += 1
         log.add(step, values)
-        if step == steps or time.monotonic() - saved > save_every_s:
+        if step == recipe.steps or time.monotonic() - saved > SAVE_EVERY_S:
             save_state(path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
             saved = time.monotonic()
 

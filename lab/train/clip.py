@@ -1,11 +1,10 @@
-r"""`python -m lab.train.clip`: trains the small CLIP beside the mini checkpoint, which tells parts by their names.
+r"""`python -m lab.train.clip`: trains the small CLIP beside the mini checkpoint, which knows parts by their names.
 
-What OpenAI's CLIP is to SDXL, at the mini's size: two objectives on rendered scenes. Pictures and their captions are
-told apart from the others of a batch (Radford et al. 2021, arXiv 2103.00020); and every patch on a figure, read as the
-sampler reads it (`core.models.part_classifier`), is asked which part's sentence it belongs to, as regions are in
-RegionCLIP (Zhong et
-al. 2021, arXiv 2112.09106). Its vision tower begins as the correspondence model of `lab.train.vision`; from nothing
-it stands still for hundreds of steps.
+What OpenAI's CLIP is to SDXL, at the mini's size: two objectives on rendered scenes. Every picture is matched with its
+caption among those of a batch (Radford et al. 2021, arXiv 2103.00020); and every patch on a figure, read as the sampler
+reads it (`core.models.part_classifier`), is classified by the parts' sentences, as regions are in RegionCLIP (Zhong et
+al. 2021, arXiv 2112.09106). Its vision tower begins as the correspondence model of `lab.train.vision`; from random
+weights the loss stands still for hundreds of steps.
 
     python -m lab.train.clip --out runs/clip --set runs/mini/set --rate 3e-4 \
         --start-from models/mini/correspondence --until 01:30
@@ -33,7 +32,7 @@ LARGEST_SCALE = 100.0
 
 
 class Reader(nn.Module):
-    """The model and what it is asked."""
+    """The model and the objectives that train it."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import Module, ModuleDict, functional
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -101,7 +100,7 @@ class BatchSource:
         empty = rng.uniform(size=count) < EMPTY_TEXT_SHARE
         rows = torch.from_numpy(np.where(empty, len(self._scenes.images), chosen))
         ids = (self._ids[0][rows].long(), self._ids[1][rows].long())
-        return Batch(latents, ids, parts.flatten(1), rearrange(uv, "b y x c -> b (y x) c"), images.shape[1])
+        return Batch(latents, ids, parts.flatten(1), uv.flatten(1, 2), images.shape[1])
 
 
 def encode_text(networks: Networks, ids: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

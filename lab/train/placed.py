@@ -1,7 +1,7 @@
-"""Scenes for models that look at a picture in patches: which part, and which place in it, every patch lies on.
+"""Scenes for models that divide a picture into patches: which part, and which place in it, every patch lies on.
 
 Pictures are shown as the sampler shows them to its networks: mostly through a window that the figure fills
-(`core.matching.windows`), moved, turned, sized, stretched and mirrored a little at random.
+(`core.images.geometry`), moved, turned, sized, stretched and mirrored a little at random.
 """
 
 import json
@@ -12,19 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from core.matching.windows import AS_IT_IS, frame_around, look_through
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.images.geometry import AffineMap, extent, token_places
+from core.images.geometry import WHOLE, AffineMap, crop, crop_window, extent, token_places
 from lab.scenes import PART_ID
 from lab.train.dataset import SceneSet
 
 PATCH = 8
 PICTURE_SIZE = 128
 WIDTH, LAYERS, HEADS = 128, 9, 4
-"""Of the vision transformers that look at them."""
+"""Of the vision transformers that are trained on them."""
 BATCH_SEED = 7
 TOKENS = (PICTURE_SIZE // PATCH, PICTURE_SIZE // PATCH)
 MEAN, SPREAD = 0.5, 0.5
@@ -34,7 +33,7 @@ WHOLE_SHARE = 0.2
 TURN, ZOOM, SHIFT = 0.25, 0.1, 0.05
 """How windows vary (standard deviations): radians, logarithm of their size, and share of their side."""
 STRETCH = 0.08
-"""Standard deviation of what stretches and shears windows: the second look sees figures moved by an affine map."""
+"""Standard deviation of what stretches and shears windows: realigned references are moved by an affine map."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,16 @@ class PlacedScenes:
         """`count` scenes, every category equally often."""
         rng = np.random.default_rng((self._seed, step))
         chosen = _some(rng, self._groups, count)
-        frames = [self._frame(scene, rng) for scene in chosen]
-        pictures, places = self._seen(chosen, frames)
+        windows = [self._window(scene, rng) for scene in chosen]
+        pictures, places = self._cropped(chosen, windows)
         parts, uv = zip(*(self._labels(scene, place) for scene, place in zip(chosen, places, strict=True)), strict=True)
         captions = [self._scenes.captions[scene] for scene in chosen]
         return PlacedBatch((pictures - MEAN) / SPREAD, torch.stack(parts), torch.stack(uv), captions)
 
-    def _frame(self, scene: int, rng: np.random.Generator) -> AffineMap:
+    def _window(self, scene: int, rng: np.random.Generator) -> AffineMap:
         """A random window onto a scene."""
         mask = torch.from_numpy((self._scenes.parts[scene] > 0).astype(np.float32))
-        frame = AS_IT_IS if rng.uniform() < WHOLE_SHARE or not bool(mask.any()) else frame_around(mask)
+        window = WHOLE if rng.uniform() < WHOLE_SHARE or not bool(mask.any()) else crop_window(mask)
         angle, zoom = rng.normal(0.0, TURN), math.exp(rng.normal(0.0, ZOOM))
         turned = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         stretched = torch.eye(2) + torch.from_numpy(rng.normal(0.0, STRETCH, (2, 2))).float()
@@ -80,16 +79,16 @@ class PlacedScenes:
         linear = zoom * turned @ stretched @ flipped
         middle = torch.tensor([0.5, 0.5])
         shift = torch.from_numpy(rng.normal(0.0, SHIFT, 2)).float()
-        return frame.after(AffineMap(linear, middle - linear @ middle + shift))
+        return window.after(AffineMap(linear, middle - linear @ middle + shift))
 
-    def _seen(self, chosen: list[int], frames: list[AffineMap]) -> tuple[Tensor, Tensor]:
+    def _cropped(self, chosen: list[int], windows: list[AffineMap]) -> tuple[Tensor, Tensor]:
         """Pictures `[batch, 3, side, side]` 0..1 behind the windows, and the places `[batch, tokens, 2]` of patches."""
         images = (self._scenes.images[scene].astype(np.float32) / 255.0 for scene in chosen)
         pictures = [torch.from_numpy(image).permute(2, 0, 1) for image in images]
         size = (PICTURE_SIZE, PICTURE_SIZE)
-        seen = [look_through(of, canvas, size, beyond="border") for of, canvas in zip(frames, pictures, strict=True)]
+        seen = [crop(window, picture, size, beyond="border") for window, picture in zip(windows, pictures, strict=True)]
         tokens = token_places(TOKENS, seen[0]) / extent(TOKENS, seen[0])
-        return torch.stack(seen), torch.stack([frame(tokens) for frame in frames])
+        return torch.stack(seen), torch.stack([window(tokens) for window in windows])
 
     def _labels(self, scene: int, places: Tensor) -> tuple[Tensor, Tensor]:
         """Part ids and canonical coordinates at places; background beyond the picture."""

@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 from lab.scenes import Domain
 from lab.train.architecture import MINI, SMOKE, Size, build_vae
-from lab.train.autoencoder import normalise_latents, train_vae
+from lab.train.autoencoder import VaeRecipe, normalise_latents, train_vae
 from lab.train.curves import draw_curves
 from lab.train.dataset import SceneSet, render_set
 from lab.train.diffusion import BatchSource, Networks, build_networks
@@ -81,7 +81,7 @@ def finished_vae(folder: Path, scenes: SceneSet, size: Size, steps: int) -> Auto
     if not (done / "config.json").exists():
         torch.manual_seed(0)
         vae = build_vae(size).to(memory_format=torch.channels_last)
-        train_vae(vae, scenes.images, folder, steps=steps, batch=12, crop=32, seed=1, peak_rate=3e-3)
+        train_vae(vae, scenes.images, folder, VaeRecipe(steps))
         normalise_latents(vae, scenes.images[:512])
         vae.save_pretrained(done)
     frozen = AutoencoderKL.from_pretrained(done)

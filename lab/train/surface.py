@@ -1,7 +1,7 @@
-"""The auxiliary objective: a token's features say where on the figure it is.
+"""The auxiliary objective: a token's features encode where on the figure it is.
 
 Continuous surface embeddings (Neverova et al. 2020, arXiv 2011.12438): every place on every part has a learned vector,
-and a token is asked, by cosine, for its own place among all of them. The vectors are dropped after training. It acts
+and a token is classified, by cosine, as one of them: its own place. The vectors are dropped after training. It acts
 on the tokens that enter the decoder's last two self-attentions, with no projection head, because the sampler later
 compares exactly those tokens by cosine.
 """
@@ -63,7 +63,7 @@ def _mirrored(parts: Tensor, positions: Tensor) -> Tensor:
 
 
 def _places(pitch: float, held_out: Collection[str]) -> tuple[Tensor, Tensor]:
-    """Part ids `[places]` and positions `[places, 2]` in figure units of all places but those that are held out."""
+    """Part ids `[places]` and positions `[places, 2]` in figure units of all places but those on `held_out` parts."""
     parts, positions = [], []
     for index, kind in enumerate(PARTS):
         if index == 0 or kind.name in held_out:
@@ -105,12 +105,12 @@ class SurfaceEmbedding(nn.Module):
     def forward(self, tokens: Tensor, parts: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
         """Two numbers: the cross-entropy of the tokens' places among all places, and that between each token's place
         and its opposite alone: the other end of the part or of its counterpart, as the front wheel for the rear one.
-        The second asks which way round the figure is.
+        The second decides which way round the figure is.
 
         `tokens` `[pictures, tokens, channels]`, `parts` `[pictures, tokens]` part ids with 0 for the background, `uv`
         `[pictures, tokens, 2]`. As in the sampler, the mean over a picture's figure is taken off first.
         """
-        features, squared = self._asked(tokens, parts, uv)
+        features, squared = self._counted_features(tokens, parts, uv)
         if len(features) == 0:
             return tokens.sum() * 0.0, tokens.sum() * 0.0
         logits = features @ functional.normalize(self.vectors, dim=-1).T / TEMPERATURE
@@ -121,16 +121,16 @@ class SurfaceEmbedding(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, seen: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Gives every place the mean of what tokens, as `forward` takes them, already say there."""
+        """Gives every place the mean of the features that tokens, as `forward` takes them, already have there."""
         total = torch.zeros_like(self.vectors)
         for tokens, parts, uv in seen:
-            features, squared = self._asked(tokens, parts, uv)
+            features, squared = self._counted_features(tokens, parts, uv)
             total.index_add_(0, squared.argmin(dim=1), features)
         known = total.norm(dim=1) > 0.0
         self.vectors[known] = functional.normalize(total[known], dim=-1)
 
-    def _asked(self, tokens: Tensor, parts: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
-        """Features `[asked, channels]` of the tokens that count, and their squared distance to every place `[asked,
+    def _counted_features(self, tokens: Tensor, parts: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
+        """Features `[counted, channels]` of the tokens that count, and their squared distance to every place `[counted,
         places]`, infinite to those on other parts."""
         figure = parts > 0
         counted = figure & ~torch.isin(parts, self.unused)

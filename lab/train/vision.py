@@ -1,9 +1,9 @@
 """`python -m lab.train.vision`: trains the small correspondence model that lies beside the mini checkpoint.
 
 A vision transformer in DINOv2's layout (transformers' `Dinov2Model`) on rendered scenes: what DINOv2 is to SDXL, at
-the mini's size. Every token is asked for its place on the figure, as the UNet's are (`lab.train.surface`), and by a
-linear head for its part; both are dropped afterwards. It sees all categories, also the one that the UNet's loss never
-saw, as DINOv2 has seen what SDXL is asked for.
+the mini's size. Every token is classified by its place on the figure, as the UNet's are (`lab.train.surface`), and by a
+linear head by its part; both are dropped afterwards. It sees all categories, also the one that the UNet's loss never
+saw, as DINOv2 has seen what SDXL is used for.
 
     python -m lab.train.vision --out runs/vision --set runs/mini/set --until 01:30
     python -m lab.train.vision --out runs/vision --export models/mini/correspondence
@@ -25,8 +25,8 @@ from lab.train.surface import SurfaceEmbedding
 PITCH, REACH = 0.08, 0.06
 """Of places on a part, in figure units (`lab.train.surface`)."""
 END_WEIGHT = 3.0
-"""Of telling a figure's ends apart: what a token says of that is little beside what it says of its place, so that
-pictures may agree in places and yet be matched the wrong way round."""
+"""Of the loss for the figure's two ends: of a token's features few depend on the end, beside those that depend on its
+place, so that pictures may agree in places and yet be matched the wrong way round."""
 FUSION_WEIGHT = 6.0
 """Of its cosines beside those of the mini's UNet, as found on tuning pairs (ADR 31)."""
 FIRST_BATCHES = 60
@@ -34,7 +34,7 @@ FIRST_BATCHES = 60
 
 
 class Reader(nn.Module):
-    """The model with what asks it: which part a token is on, and where on the figure."""
+    """The model with its two heads: which part a token is on, and where on the figure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,8 @@ class Reader(nn.Module):
 
     @torch.no_grad()
     def begin_as(self, folder: Path, scenes: PlacedScenes) -> None:
-        """Takes the weights of a checkpoint of as many layers or fewer, and asks as it answers already."""
+        """Takes the weights of a checkpoint of as many layers or fewer, and for places the vectors that its features
+        already have there."""
         begin_as(self.model, Dinov2Model.from_pretrained(folder, dtype=torch.float32))
         batches = (scenes.draw(step, Length.batch) for step in range(FIRST_BATCHES))
         self.surface.begin_with((self._tokens(batch), batch.parts, batch.uv) for batch in batches)

@@ -1,6 +1,7 @@
 """The outermost layer of ours around every request: its id, the bounds on its body, one line in the log.
 
-FastAPI's own `max_body_size` answers in plain text whatever the app's handlers say, so the cap is here.
+FastAPI answers with plain text, past all handlers of the app, to a body over its own `max_body_size`, so the cap is
+here.
 """
 
 import re
@@ -13,16 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Problem, render
-from service.middleware.slow_clients import Pace
+from service.middleware.slow_clients import paced
+from service.settings import SlowestPace
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = structlog.get_logger()
 
 
-class Access:
-    """Gives each request an id (its X-Request-ID if that is sane), which every answer and log line carries."""
+class RequestLog:
+    """Gives each request an id (its X-Request-ID if that is sane), which every response and log line has."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, pace: Pace) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, pace: SlowestPace) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._pace = pace
@@ -45,30 +47,30 @@ class Access:
             await send(message)
 
         try:
-            await self._app(scope, self._capped(scope, self._pace.paced(receive)), send_marked)
+            await self._app(scope, self._capped(scope, paced(receive, self._pace)), send_marked)
         except Exception as error:
             late = status != 0
             if not late:
-                answer = render(Problem("internal_error"), path=scope["path"], request_id=request_id)
-                await answer(scope, receive, send_marked)
+                response = render(Problem("internal_error"), path=scope["path"], request_id=request_id)
+                await response(scope, receive, send_marked)
             log.error("http.error", exc_info=error)
-            if late:  # half an answer is out: let the server cut the connection
+            if late:  # half a response is out: let the server cut the connection
                 raise
         finally:
             ms = round((time.perf_counter() - started) * 1000, 1)
             log.info("http.request", method=scope["method"], path=scope["path"], status=status, ms=ms)
 
     def _capped(self, scope: Scope, receive: Receive) -> Receive:
-        """Reading past the cap raises what becomes a 413; a declared length is believed at once."""
+        """Reading past the cap raises what becomes a 413, and so does a declared length, before anything is read."""
         declared = Headers(scope=scope).get("content-length", "")
-        taken = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+        length = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
         detail = f"At most {self._max_body_bytes} bytes are allowed."
         refused = HTTPException(413, detail, headers={"Connection": "close"})  # nobody reads the rest
         read = 0
 
         async def receive_capped() -> Message:
             nonlocal read
-            if taken > self._max_body_bytes:
+            if length > self._max_body_bytes:
                 raise refused
             message = await receive()
             read += len(message.get("body", b""))

@@ -7,17 +7,19 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from jobs.inputs import PARTS
-from service import signed_urls as links
 from service.errors import PROBLEMS
 from service.openapi import examples
 from service.openapi.responses import headers, problems
-from service.schemas import batch as batches
-from service.schemas import batch_request as batch_forms
-from service.schemas import health
-from service.schemas import job as schemas
-from service.schemas import submission as forms
-from service.submissions import dry_run as trying
-from service.webhooks import payload as webhooks
+from service.schemas.asset import AssetForm, StoredAsset
+from service.schemas.batch import BatchItems, BatchPage, BatchResult
+from service.schemas.batch_request import BatchRequest
+from service.schemas.dry_run import DryRun
+from service.schemas.health import Alive, Readiness
+from service.schemas.job import MatchingPage, TransferPage
+from service.schemas.problem import ProblemDetails
+from service.schemas.submission import MatchingForm, MatchingRequest, TransferForm, TransferRequest
+from service.schemas.webhook import WebhookTest
+from service.signed_urls import PATH as SIGNED_URLS
 
 RATE_HEADERS = {
     "RateLimit-Policy": "With a key: requests that are allowed, `q`, in a window of `w` seconds.",
@@ -37,7 +39,7 @@ A submission with `webhook` has its events sent there as signed POST requests af
 The body is `{"type": "transfer.succeeded", "timestamp": …, "data": {…}}`; `data` is the record as it was then. Answer
 2xx within 15 seconds. Everything else is tried again, about ten times in fourteen hours; 410 ends the job's webhook. An
 event may come twice, under the same `webhook-id`, and after a failure out of order. `webhook.deliveries` of the record
-says how it went."""
+shows how it went."""
 TAGS = [
     {"name": "transfers", "description": "Repaint one picture with the appearance of another."},
     {"name": "matches", "description": "Find which part of one picture belongs to which part of another."},
@@ -47,34 +49,19 @@ TAGS = [
     {"name": "webhooks", "description": WEBHOOKS},
     {"name": "health", "description": "For load balancers and operators."},
 ]
-ASKED = (
-    forms.TransferForm,
-    forms.TransferRequest,
-    forms.MatchingForm,
-    forms.MatchingRequest,
-    forms.AssetForm,
-    batch_forms.BatchRequest,
-    webhooks.WebhookTest,
+REQUESTS = (TransferForm, TransferRequest, MatchingForm, MatchingRequest, AssetForm, BatchRequest, WebhookTest)
+RESPONSES = (
+    TransferPage,
+    MatchingPage,
+    StoredAsset,
+    DryRun,
+    BatchPage,
+    BatchItems,
+    BatchResult,
+    Readiness,
+    Alive,
+    ProblemDetails,
 )
-ANSWERS = (
-    schemas.TransferPage,
-    schemas.MatchingPage,
-    schemas.StoredAsset,
-    trying.DryRun,
-    batches.BatchPage,
-    batches.BatchItems,
-    batches.BatchResult,
-    health.Readiness,
-    health.Alive,
-    schemas.ProblemDetails,
-)
-
-
-def document() -> dict[str, Any]:
-    """What `openapi/openapi.json` holds. Connects to nothing."""
-    from service.app import bare_app  # here, because the app serves this document
-
-    return bare_app().openapi()
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -97,30 +84,32 @@ def describe(app: FastAPI) -> dict[str, Any]:
         form["encoding"] = {name: {"contentType": "image/png, image/jpeg, image/webp"} for name in pictures}
     for path, operations in found["paths"].items():
         for operation in operations.values():
-            # FastAPI promises its own 422 wherever a parameter exists; a path parameter cannot cause one.
-            operation["responses"] = _with_gate(path, operation)
-            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
-                del operation["responses"]["422"]
+            operation["responses"] = _responses(path, operation)
     return found
 
 
-def _with_gate(path: str, operation: dict[str, Any]) -> dict[str, Any]:
-    """The answers of an operation and, where a key may be asked for, those of the gate."""
-    if not path.startswith("/v1/") or path.startswith(links.PATH):
+def _responses(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """The responses of an operation; where a key may be required, with those of the authentication."""
+    # FastAPI promises its own 422 wherever a parameter exists; a path parameter cannot cause one.
+    if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+        del operation["responses"]["422"]
+    # FastAPI describes events by `itemSchema`, which OpenAPI 3.1 does not know.
+    operation["responses"].get("200", {}).get("content", {}).get("text/event-stream", {}).pop("itemSchema", None)
+    if not path.startswith("/v1/") or path.startswith(SIGNED_URLS):
         return dict(operation["responses"])
     operation["security"] = [{"key": []}]
-    gate = problems("key_missing", "key_refused", "scope_missing", "cross_site", "host_refused", "rate_limited")
-    answers = {str(status): answer for status, answer in gate.items()} | operation["responses"]
-    for status in answers:
+    auth = problems("key_missing", "key_refused", "scope_missing", "cross_site", "host_refused", "rate_limited")
+    responses = {str(status): response for status, response in auth.items()} | operation["responses"]
+    for status in responses:
         if status.startswith("2"):
-            answers[status].setdefault("headers", {}).update(headers(RATE_HEADERS)["headers"])
-    return dict(sorted(answers.items()))
+            responses[status].setdefault("headers", {}).update(headers(RATE_HEADERS)["headers"])
+    return dict(sorted(responses.items()))
 
 
 def _models() -> dict[str, Any]:
     """Straight from pydantic: FastAPI turns bounds into floats, and 2**63 - 1 is none."""
     _, found = models_json_schema(
-        [*((asked, "validation") for asked in ASKED), *((answer, "serialization") for answer in ANSWERS)],
+        [*((model, "validation") for model in REQUESTS), *((model, "serialization") for model in RESPONSES)],
         ref_template="#/components/schemas/{model}",
     )
     models: dict[str, Any] = found["$defs"]

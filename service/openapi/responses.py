@@ -1,4 +1,4 @@
-"""How the answers of a route are described in OpenAPI, where FastAPI cannot derive it."""
+"""How the responses of a route are described in OpenAPI, where FastAPI cannot derive it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,13 +30,13 @@ SUBMISSION_CODES = (
     "object_corrupt",
     "decoder_unavailable",
 )
-TRIAL_CODES = tuple(
+DRY_RUN_CODES = tuple(
     code
     for code in SUBMISSION_CODES
     if not code.startswith("idempotency_") and code not in ("too_many_jobs", "queue_full")
 )
 LOOK_CODES = ("job_not_found", "job_gone", "store_unavailable", "objects_unavailable")
-"""A job that is known to be there or not, shown with its links."""
+"""Problems of looking at one job, shown with its links."""
 RETRY_CODES = (
     "job_not_found",
     "invalid_transition",
@@ -79,7 +79,7 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def headers(described: dict[str, str]) -> dict[str, Any]:
-    """Of an answer: names and what they say."""
+    """The headers of a response: what each one means, by its name."""
     return {"headers": {name: {"schema": {"type": "string"}, "description": text} for name, text in described.items()}}
 
 
@@ -87,8 +87,8 @@ def binary(media_type: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
 
 
-def event_stream(description: str, event: str, model: str) -> dict[str, Any]:
-    """The schema is that of one event, and says what is in its `data`."""
+def event_stream(event: str, model: str) -> dict[str, Any]:
+    """A stream of events of this name. The schema is that of one event and of what is in its `data`."""
     data = {"type": "string", "contentMediaType": "application/json"}
     fields = {
         "event": {"const": event},
@@ -97,13 +97,13 @@ def event_stream(description: str, event: str, model: str) -> dict[str, Any]:
         "retry": {"type": "integer", "minimum": 0},
     }
     return {
-        "description": description,
+        "description": f"Events named `{event}`; the data of each is the whole record.",
         "content": {"text/event-stream": {"schema": {"type": "object", "properties": fields}}},
     }
 
 
 def accepted(model: type[Any]) -> dict[int | str, dict[str, Any]]:
-    """The good answers to a submission."""
+    """The good responses to a submission."""
     where = {"Location": "The job's address."}
     replayed = {"Idempotency-Replayed": "`true` when the key was used before."}
     waited = {"Preference-Applied": WAIT_HINT}
@@ -129,7 +129,7 @@ def json_body(model: str) -> dict[str, Any]:
 
 
 def looked_at() -> dict[int | str, dict[str, Any]]:
-    """All answers to a look at a job."""
+    """All responses to a look at a job."""
     known = {"ETag": "Changes with the record.", "Retry-After": RETRY_HINT, "Preference-Applied": WAIT_HINT}
     return {
         200: headers(known),
@@ -139,11 +139,11 @@ def looked_at() -> dict[int | str, dict[str, Any]]:
 
 
 def file(media_types: Sequence[str], description: str, *codes: str) -> dict[int | str, dict[str, Any]]:
-    """All answers to a request for a result."""
+    """All responses to a request for a result."""
     kinds = {each: {"schema": {"type": "string", "format": "binary"}} for each in media_types}
-    told = {"ETag": "SHA-256 of the bytes, in hex.", "Content-Disposition": "A name to save it under."}
+    known = {"ETag": "SHA-256 of the bytes, in hex.", "Content-Disposition": "A name to save it under."}
     return {
-        200: {"description": description, "content": kinds} | headers(told),
+        200: {"description": description, "content": kinds} | headers(known),
         304: {"description": "The file has the ETag of `If-None-Match`."},
         **problems(*RESULT_CODES, *codes),
     }

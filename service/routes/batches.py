@@ -1,34 +1,37 @@
 """Batches: many transfers, submitted, looked at, canceled and deleted as one."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from jobs.errors import BatchNotFound, JobGone, JobNotFound
 from jobs.schema import Status
 from jobs.stores.batches import BATCH_MAX
 from jobs.stores.batches import Batch as StoredBatch
 from service.dependencies import (
-    Called,
-    Caller,
+    BaseUrl,
+    CurrentTenant,
     Cursor,
+    Events,
     IdempotencyKey,
     IfNoneMatch,
-    LastEventId,
+    JobAdmission,
     Limit,
     OfStatus,
+    Stores,
+    Urls,
     is_id,
 )
-from service.job_responses import unless_known
 from service.openapi.responses import SUBMISSION_CODES, event_stream, headers, json_body, problems
-from service.polling import digest
+from service.polling import unless_known
 from service.schemas.batch import Batch, BatchItem, BatchItems, BatchPage, BatchResult
 from service.schemas.batch_request import BatchRequest
-from service.streaming import follow
+from service.schemas.job import Transfer
 from service.submissions.batch_admission import BatchAdmission
-from service.submissions.body import Admitting, submitted_batch
+from service.submissions.body import submitted_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 LOOK_CODES = ("batch_not_found", "batch_gone", "store_unavailable")
@@ -51,6 +54,14 @@ def _batch_id(id: Annotated[str, Path(description="The batch's `id`.")]) -> str:
 BatchId = Annotated[str, Depends(_batch_id)]
 
 
+def _batch(batch_id: BatchId, stores: Stores, tenant: CurrentTenant) -> StoredBatch:
+    """Raises BatchNotFound, also for another tenant's batch, BatchGone and StoreUnavailable."""
+    return stores.batches.get(batch_id, tenant=tenant)
+
+
+CurrentBatch = Annotated[StoredBatch, Depends(_batch)]
+
+
 @router.post(
     "",
     status_code=202,
@@ -68,8 +79,9 @@ BatchId = Annotated[str, Depends(_batch_id)]
 async def create_batch(
     form: Annotated[BatchRequest, Depends(submitted_batch)],
     response: Response,
-    caller: Called,
-    admission: Admitting,
+    tenant: CurrentTenant,
+    base_url: BaseUrl,
+    admission: JobAdmission,
     idempotency_key: IdempotencyKey = "",
 ) -> Batch:
     """One reference onto many targets, or pairs; up to 1,000. The pictures are assets. What `params.regions` name is in
@@ -78,13 +90,12 @@ async def create_batch(
     Everything is checked first; then all jobs are queued, or none when there is no room for all. Each is a transfer
     with an id of its own, under `/v1/transfers`; its `custom_id` and state are at `urls.items`.
     """
-    await caller.require_webhook(form.webhook)
-    batch, replayed = await BatchAdmission(admission).admit(form, caller.tenant, idempotency_key)
+    batch, replayed = await BatchAdmission(admission).admit(form, tenant, idempotency_key)
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    answer = Batch.of(batch, caller.settings.public_url)
-    response.headers["Location"] = answer.urls.self
-    return answer
+    shown = Batch.of(batch, base_url)
+    response.headers["Location"] = shown.urls.self
+    return shown
 
 
 @router.get(
@@ -94,10 +105,12 @@ async def create_batch(
     response_description="One page.",
     responses=problems("invalid_request", "store_unavailable"),
 )
-def list_batches(caller: Called, limit: Limit = 20, cursor: Cursor = None) -> BatchPage:
+def list_batches(
+    stores: Stores, tenant: CurrentTenant, base_url: BaseUrl, limit: Limit = 20, cursor: Cursor = None
+) -> BatchPage:
     """One page of batches. Go on with `cursor` while `next` is not null."""
-    page = caller.stores.batches.list_batches(tenant=caller.tenant, limit=limit, cursor=cursor)
-    return BatchPage(items=[Batch.of(each, caller.settings.public_url) for each in page.items], next=page.next)
+    page = stores.batches.list_batches(tenant=tenant, limit=limit, cursor=cursor)
+    return BatchPage(items=[Batch.of(each, base_url) for each in page.items], next=page.next)
 
 
 @router.get(
@@ -112,30 +125,33 @@ def list_batches(caller: Called, limit: Limit = 20, cursor: Cursor = None) -> Ba
         **problems(*LOOK_CODES),
     },
 )
-def get_batch(batch_id: BatchId, response: Response, caller: Called, if_none_match: IfNoneMatch = "") -> object:
+def get_batch(batch: CurrentBatch, response: Response, base_url: BaseUrl, if_none_match: IfNoneMatch = "") -> object:
     """To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds."""
-    return _answer(caller.stores.batches.get(batch_id, tenant=caller.tenant), response, caller, if_none_match)
+    shown = Batch.of(batch, base_url)
+    if batch.finished_at is None:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return unless_known(shown, response, if_none_match)
 
 
 @router.get(
     "/{id}/events",
     operation_id="follow_batch",
     summary="Follow a batch",
-    response_class=StreamingResponse,
-    responses={
-        200: event_stream("Events named `batch`; the data of each is the whole record.", "batch", "Batch"),
-        **problems(*LOOK_CODES),
-    },
+    response_class=EventSourceResponse,
+    responses={200: event_stream("batch", "Batch"), **problems(*LOOK_CODES)},
 )
-async def follow_batch(batch_id: BatchId, caller: Called, last_event_id: LastEventId = "") -> StreamingResponse:
+async def follow_batch(
+    first: CurrentBatch, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl, events: Events
+) -> AsyncIterator[ServerSentEvent]:
     """Sends the record at once and, at most once a second, whenever it has changed; a comment every few seconds
     otherwise. Closes when all jobs are over. A client that comes back with `Last-Event-ID` is not sent what it has
     seen."""
 
     def look() -> Batch:
-        return Batch.of(caller.stores.batches.get(batch_id, tenant=caller.tenant), caller.settings.public_url)
+        return Batch.of(stores.batches.get(first.id, tenant=tenant), base_url)
 
-    return await follow(look, "batch", last_event_id, caller, every_s=EVENTS_EVERY_S)
+    async for event in events.snapshots(Batch.of(first, base_url), look, "batch", every_s=EVENTS_EVERY_S):
+        yield event
 
 
 @router.get(
@@ -146,21 +162,20 @@ async def follow_batch(batch_id: BatchId, caller: Called, last_event_id: LastEve
     responses=problems("invalid_request", *LOOK_CODES),
 )
 def list_batch_items(
-    batch_id: BatchId,
-    caller: Called,
+    batch: CurrentBatch,
+    base_url: BaseUrl,
     status: OfStatus = None,
     limit: Annotated[int, Query(ge=1, le=BATCH_MAX, description="Most jobs on one page.")] = 100,
     cursor: Cursor = None,
 ) -> BatchItems:
     """In the order in which they were given. Go on with `cursor` while `next` is not null."""
-    batch = caller.stores.batches.get(batch_id, tenant=caller.tenant)
     start = int(cursor or 0)
     found = [
         (position, member)
         for position, member in enumerate(batch.members)
         if position >= start and status in (None, member.status)
     ]
-    items = [BatchItem.of(member, caller.settings.public_url) for _, member in found[:limit]]
+    items = [BatchItem.of(member, base_url) for _, member in found[:limit]]
     return BatchItems(items=items, next=str(found[limit][0]) if len(found) > limit else None)
 
 
@@ -177,14 +192,25 @@ def list_batch_items(
         **problems(*LOOK_CODES, "objects_unavailable"),
     },
 )
-def get_batch_results(batch_id: BatchId, caller: Called) -> StreamingResponse:
+def get_batch_results(
+    batch: CurrentBatch, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl, urls: Urls
+) -> StreamingResponse:
     """Jobs that are not over have no line yet: look again when `status` is `ended`. Each line is
     `{"custom_id": …, "transfer": …}` with the whole record and fresh links to its files."""
-    batch = caller.stores.batches.get(batch_id, tenant=caller.tenant)
+
+    def lines() -> Iterator[bytes]:
+        for member in batch.members:
+            if not Status(member.status).terminal:
+                continue
+            try:
+                record = stores.jobs.get(member.job_id, tenant=tenant)
+                transfer = Transfer.of(record, base_url, urls.file)
+            except (JobNotFound, JobGone):
+                transfer = None
+            yield BatchResult(custom_id=member.custom_id, transfer=transfer).model_dump_json().encode() + b"\n"
+
     name = f'attachment; filename="plumage-batch-{batch.id}.jsonl"'
-    return StreamingResponse(
-        _lines(batch, caller), media_type="application/jsonl", headers={"Content-Disposition": name}
-    )
+    return StreamingResponse(lines(), media_type="application/jsonl", headers={"Content-Disposition": name})
 
 
 @router.post(
@@ -194,16 +220,18 @@ def get_batch_results(batch_id: BatchId, caller: Called) -> StreamingResponse:
     response_model=Batch,
     response_description="All of its jobs are over.",
     responses={
-        202: {"model": Batch, "description": "Workers have been told; they stop at their next step."},
+        202: {"model": Batch, "description": "Canceling: workers stop at their next step."},
         **problems(*LOOK_CODES),
     },
 )
-def cancel_batch(batch_id: BatchId, response: Response, caller: Called) -> object:
+def cancel_batch(
+    batch_id: BatchId, response: Response, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl
+) -> object:
     """Safe to repeat. Its queued jobs are canceled at once, running ones go through `canceling`, and those that are
     over stay as they are."""
-    batch = caller.stores.batches.cancel(batch_id, tenant=caller.tenant)
+    batch = stores.batches.cancel(batch_id, tenant=tenant)
     response.status_code = 200 if batch.finished_at else 202
-    return Batch.of(batch, caller.settings.public_url)
+    return Batch.of(batch, base_url)
 
 
 @router.delete(
@@ -214,25 +242,7 @@ def cancel_batch(batch_id: BatchId, response: Response, caller: Called) -> objec
     response_description="The batch and its jobs are gone.",
     responses=problems(*LOOK_CODES, "invalid_transition"),
 )
-def delete_batch(batch_id: BatchId, caller: Called) -> None:
+def delete_batch(batch_id: BatchId, stores: Stores, tenant: CurrentTenant) -> None:
     """Removes the batch, its jobs and all of their pictures. Jobs that wait are taken out of the line; while one runs,
     cancel first. From then on all of these ids are a 410. The bytes in the object store follow within minutes."""
-    caller.stores.batches.delete(batch_id, tenant=caller.tenant)
-
-
-def _answer(batch: StoredBatch, response: Response, caller: Caller, if_none_match: str) -> Batch | Response:
-    answer = Batch.of(batch, caller.settings.public_url)
-    if batch.finished_at is None:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return unless_known(answer, digest(answer.model_dump_json()), response, if_none_match)
-
-
-def _lines(batch: StoredBatch, caller: Caller) -> Iterator[bytes]:
-    for member in batch.members:
-        if not Status(member.status).terminal:
-            continue
-        try:
-            transfer = caller.show(caller.stores.jobs.get(member.job_id, tenant=caller.tenant))
-        except (JobNotFound, JobGone):
-            transfer = None
-        yield BatchResult(custom_id=member.custom_id, transfer=transfer).model_dump_json().encode() + b"\n"
+    stores.batches.delete(batch_id, tenant=tenant)

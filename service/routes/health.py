@@ -8,7 +8,7 @@ from jobs.errors import JobsError
 from jobs.objects import ObjectStore
 from jobs.schema import WorkerReport, WorkerState
 from jobs.stores.job_store import JobStore
-from service.dependencies import Called
+from service.dependencies import Objects, Stores
 from service.errors import Problem
 from service.openapi.responses import problems
 from service.schemas.health import Alive, Check, Part, Readiness
@@ -31,10 +31,10 @@ async def check_live() -> Alive:
     response_description="They can.",
     responses=problems("not_ready"),
 )
-def check_ready(caller: Called) -> Readiness:
+def check_ready(stores: Stores, objects: Objects) -> Readiness:
     """200 when Redis answers, the object store can be written and at least one worker is warm. Otherwise a
-    problem whose `checks` say what is missing."""
-    checks = [*_redis_and_worker(caller.stores.jobs), _check("objects", lambda: _write_probe(caller.objects))]
+    problem whose `checks` name what is missing."""
+    checks = [*_redis_and_worker(stores.jobs), _check("objects", lambda: _write_probe(objects))]
     missing = [check for check in checks if not check.ok]
     if missing:
         detail = "; ".join(f"{check.name}: {check.detail}" for check in missing)

@@ -8,11 +8,11 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter
 
 from jobs.webhooks import Delivery, DeliveryStatus
-from service.dependencies import Called
+from service.dependencies import CurrentTenant, JobAdmission, Stopping, Stores
 from service.errors import Problem
 from service.openapi.responses import problems
 from service.polling import LOOK_EVERY_S
-from service.webhooks.payload import WebhookTest
+from service.schemas.webhook import WebhookTest
 
 WAIT_S = 25.0
 """Longer than one attempt takes."""
@@ -37,15 +37,16 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
         "webhooks_stalled",
     ),
 )
-async def test_webhook(asked: WebhookTest, caller: Called) -> Delivery:
+async def test_webhook(
+    test: WebhookTest, tenant: CurrentTenant, stores: Stores, admission: JobAdmission, stopping: Stopping
+) -> Delivery:
     """Sends one event of the type `test` to the URL, signed and delivered as all others are but tried once only, and
     waits for what becomes of it: up to half a minute."""
-    await run_sync(caller.require_deliverable, asked.url)
-    outbox = caller.stores.outbox
-    delivery_id = await run_sync(outbox.post_test, caller.tenant, asked.url)
+    await admission.require_deliverable(test.url, tenant)
+    delivery_id = await run_sync(stores.outbox.post_test, tenant, test.url)
     deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline and not caller.request.app.state.stopping:
-        delivery = await run_sync(partial(outbox.get, delivery_id, tenant=caller.tenant))
+    while time.monotonic() < deadline and not stopping():
+        delivery = await run_sync(partial(stores.outbox.get, delivery_id, tenant=tenant))
         if delivery.status is not DeliveryStatus.PENDING:
             return delivery
         await anyio.sleep(LOOK_EVERY_S)

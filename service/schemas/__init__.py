@@ -1,1 +1,1 @@
-"""What the API takes and gives, as pydantic models."""
+"""Requests and responses of the API, as pydantic models."""

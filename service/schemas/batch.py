@@ -1,4 +1,4 @@
-"""What is told of batches. Models of answers have no defaults: every field is always there."""
+"""Batches as clients see them: their counts, items and results."""
 
 from collections import Counter
 from datetime import datetime
@@ -7,10 +7,11 @@ from typing import Literal, Self
 from jobs.schema import Metadata, Status
 from jobs.stores.batches import Batch as StoredBatch
 from jobs.stores.batches import Member
-from service.schemas.job import Answer, Transfer
+from service.schemas.base import ResponseModel
+from service.schemas.job import Transfer
 
 
-class BatchUrls(Answer):
+class BatchUrls(ResponseModel):
     """Where to go from here: paths on this server, or full URLs when the operator has set a public address."""
 
     self: str
@@ -24,7 +25,7 @@ class BatchUrls(Answer):
     """POST here to cancel all jobs that are not over."""
 
 
-class Counts(Answer):
+class Counts(ResponseModel):
     """How many jobs of the batch are in each state."""
 
     queued: int
@@ -36,7 +37,7 @@ class Counts(Answer):
     expired: int
 
 
-class Batch(Answer):
+class Batch(ResponseModel):
     """One batch, as it is now."""
 
     id: str
@@ -52,8 +53,8 @@ class Batch(Answer):
     urls: BatchUrls
 
     @classmethod
-    def of(cls, batch: StoredBatch, public_url: str | None) -> Self:
-        self = f"{(public_url or '').rstrip('/')}/v1/batches/{batch.id}"
+    def of(cls, batch: StoredBatch, base_url: str) -> Self:
+        self = f"{base_url}/v1/batches/{batch.id}"
         count = Counter(member.status for member in batch.members)
         return cls(
             **batch.model_dump(include={"id", "created_at", "finished_at", "metadata"}),
@@ -64,7 +65,7 @@ class Batch(Answer):
         )
 
 
-class BatchItem(Answer):
+class BatchItem(ResponseModel):
     """One job of a batch."""
 
     custom_id: str
@@ -75,12 +76,12 @@ class BatchItem(Answer):
     """The transfer's record."""
 
     @classmethod
-    def of(cls, member: Member, public_url: str | None) -> Self:
-        url = f"{(public_url or '').rstrip('/')}/v1/transfers/{member.job_id}"
+    def of(cls, member: Member, base_url: str) -> Self:
+        url = f"{base_url}/v1/transfers/{member.job_id}"
         return cls(custom_id=member.custom_id, id=member.job_id, status=member.status, url=url)
 
 
-class BatchItems(Answer):
+class BatchItems(ResponseModel):
     """Part of the list of a batch's jobs, in the order in which they were given."""
 
     items: list[BatchItem]
@@ -88,7 +89,7 @@ class BatchItems(Answer):
     """`cursor` of the following page. Null: this was the last."""
 
 
-class BatchPage(Answer):
+class BatchPage(ResponseModel):
     """Part of the list of batches, newest first."""
 
     items: list[Batch]
@@ -96,7 +97,7 @@ class BatchPage(Answer):
     """`cursor` of the following page. Null: this was the last."""
 
 
-class BatchResult(Answer):
+class BatchResult(ResponseModel):
     """One line of a batch's results."""
 
     custom_id: str

@@ -1,4 +1,4 @@
-"""What comes in for a batch: terms for all of its jobs, and the pictures of each."""
+"""The request for a batch: fields for all of its jobs, and the pictures of each."""
 
 from typing import Annotated, ClassVar
 
@@ -9,7 +9,8 @@ from core.params.selection import PictureName
 from jobs.inputs import MASKS_MAX, PICTURES_MAX, by_part
 from jobs.schema import JobKind, Metadata, Prompt, Seed
 from jobs.stores.batches import BATCH_MAX
-from service.schemas.submission import NeverNull, Painted, Seeds, never_null, no_other_names, one_or_several
+from service.schemas.strict_json import NeverNull, never_null, no_other_names
+from service.schemas.submission import ImageFields, Seeds, one_or_several
 
 CustomId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -71,7 +72,7 @@ class BatchJob(BaseModel):
         return self.seeds or ([] if self.seed is None else [self.seed])
 
 
-class BatchRequest(Painted):
+class BatchRequest(ImageFields):
     """Many transfers: one reference onto many targets, or pairs. A field that is not listed here is refused."""
 
     kind: ClassVar[JobKind] = JobKind.TRANSFER

@@ -1,22 +1,22 @@
-"""What the probes answer."""
+"""The responses of the health checks."""
 
 from typing import Literal
 
-from service.schemas.job import Answer
+from service.schemas.base import ResponseModel
 
 Part = Literal["redis", "objects", "worker"]
 
 
-class Check(Answer):
+class Check(ResponseModel):
     name: Part
     ok: bool
     detail: str
 
 
-class Alive(Answer):
+class Alive(ResponseModel):
     status: Literal["alive"]
 
 
-class Readiness(Answer):
+class Readiness(ResponseModel):
     status: Literal["ready"]
     checks: list[Check]

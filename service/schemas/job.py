@@ -1,18 +1,16 @@
-"""What is told of a finished job. Models of answers have no defaults: every field is always there.
-
-What the API gives. Models of answers have no defaults: every field is always there.
-"""
+"""Jobs as clients see them: transfers and matchings, their results, links and pages."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from core.params.transfer import TransferParams
 from jobs.schema import (
     SEED_MAX,
     JobError,
+    JobKind,
     JobResult,
     ModelIdentity,
     Output,
@@ -22,24 +20,11 @@ from jobs.schema import (
     StoredFile,
     StoredVariant,
 )
-from jobs.stores.assets import Asset
 from jobs.webhooks import WebhookState
+from service.schemas.base import ResponseModel
 
 
-class Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-class UsedMask(Answer):
-    """What took part of one picture."""
-
-    coverage: float
-    """Share of the picture, 0 to 1; grey counts by its weight."""
-    url: str
-    """A grey PNG of the picture's size: white took part."""
-
-
-class File(Answer):
+class File(ResponseModel):
     """Something that a job has made."""
 
     url: str
@@ -51,8 +36,17 @@ class File(Answer):
     """In hex; also the ETag."""
 
 
-FileOf = Callable[[StoredFile], File]
-"""Knows how to make links."""
+SignFile = Callable[[StoredFile], File]
+"""Signs a link. Raises StoreUnavailable and ObjectsUnavailable when that cannot be done."""
+
+
+class UsedMask(ResponseModel):
+    """What took part of one picture."""
+
+    coverage: float
+    """Share of the picture, 0 to 1; grey counts by its weight."""
+    url: str
+    """A grey PNG of the picture's size: white took part."""
 
 
 class Variant(File):
@@ -64,7 +58,7 @@ class Variant(File):
     matches_picture: File
 
     @classmethod
-    def of(cls, stored: StoredVariant, file: FileOf) -> Self:
+    def of(cls, stored: StoredVariant, file: SignFile) -> Self:
         return cls(
             **file(stored.image).model_dump(),
             seed=stored.seed,
@@ -86,7 +80,7 @@ class Result(File):
     """The correspondence map as NumPy's .npz: `positions` [rows, columns, 2], for each token of the target the matched
     place in the reference as (x, y), fractions of its width and height; `similarity` [rows, columns], the cosine of the
     match; `inside` [rows, columns], whether the token lies inside the target's mask; `confidence` [rows, columns], how
-    far the match was believed, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
+    far the match is trusted, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
     places in that region's reference."""
     matches_picture: File
     """The same for people, PNG: both pictures side by side, what belongs together in one colour."""
@@ -97,7 +91,7 @@ class Result(File):
     """The picture of each seed, in their order. The first is the one above."""
 
     @classmethod
-    def of(cls, result: JobResult, file: FileOf, self_url: str) -> Self:
+    def of(cls, result: JobResult, file: SignFile, self_url: str) -> Self:
         masks = {
             name: UsedMask(coverage=mask.coverage, url=f"{self_url}/masks/{name}")
             for name, mask in result.masks.items()
@@ -115,7 +109,7 @@ class MatchingResult(File):
     """The correspondence map, which also lies at `urls.result`. NumPy's .npz: `positions` [rows, columns, 2], for each
     token of the target the matched place in the reference as (x, y), fractions of its width and height; `similarity`
     [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask;
-    `confidence` [rows, columns], how far the match was believed, 0 to 1; `region` [rows, columns], which region, from
+    `confidence` [rows, columns], how far the match is trusted, 0 to 1; `region` [rows, columns], which region, from
     0, has the token: its positions are places in that region's reference."""
 
     seed: int
@@ -126,7 +120,7 @@ class MatchingResult(File):
     """The map for people, PNG: both pictures side by side, what belongs together in one colour."""
 
     @classmethod
-    def of(cls, result: JobResult, file: FileOf) -> Self:
+    def of(cls, result: JobResult, file: SignFile) -> Self:
         return cls(
             **file(result.matches).model_dump(),
             **result.model_dump(include={"seed", "model", "timings"}),
@@ -146,7 +140,7 @@ class EffectiveOutput(Output):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-class Urls(Answer):
+class Urls(ResponseModel):
     """Where to go from here: paths on this server, or full URLs when the operator has set a public address."""
 
     self: str
@@ -172,7 +166,7 @@ class MatchingUrls(Urls):
     """The finished map for people."""
 
 
-class Job(Answer):
+class Job(ResponseModel):
     """One job, as it is now."""
 
     id: str
@@ -217,11 +211,11 @@ class Transfer(Job):
     """Null unless succeeded."""
 
     @classmethod
-    def of(cls, record: Record, public_url: str | None, file: FileOf) -> Self:
-        self = f"{(public_url or '').rstrip('/')}/v1/transfers/{record.id}"
+    def of(cls, record: Record, base_url: str, file: SignFile) -> Self:
+        self = f"{base_url}/v1/transfers/{record.id}"
         urls = {"matches": f"{self}/matches", "matches_picture": f"{self}/matches/picture"}
         return cls(
-            **_shown(record),
+            **_fields(record),
             seeds=list(record.spec.seeds),
             output=EffectiveOutput(**record.spec.output.model_dump()),
             urls=TransferUrls(**_urls(self), preview=f"{self}/preview", **urls),
@@ -237,17 +231,41 @@ class Matching(Job):
     """Null unless succeeded."""
 
     @classmethod
-    def of(cls, record: Record, public_url: str | None, file: FileOf) -> Self:
-        self = f"{(public_url or '').rstrip('/')}/v1/matches/{record.id}"
+    def of(cls, record: Record, base_url: str, file: SignFile) -> Self:
+        self = f"{base_url}/v1/matches/{record.id}"
         return cls(
-            **_shown(record),
+            **_fields(record),
             urls=MatchingUrls(**_urls(self), picture=f"{self}/picture"),
             result=MatchingResult.of(record.result, file) if record.result else None,
         )
 
 
-def _shown(record: Record) -> dict[str, Any]:
-    """What is told of every job."""
+def shown_job(record: Record, base_url: str, file: SignFile) -> Transfer | Matching:
+    """The record as clients see it, whichever kind it is. Raises what `file` raises."""
+    model = Matching if record.spec.kind is JobKind.MATCHES else Transfer
+    return model.of(record, base_url, file)
+
+
+class TransferPage(ResponseModel):
+    """Part of the list of transfers, newest first."""
+
+    items: list[Transfer]
+    """With a filter a page may hold fewer items than asked for, even none."""
+    next: str | None
+    """`cursor` of the following page. Null: this was the last."""
+
+
+class MatchingPage(ResponseModel):
+    """Part of the list of matching jobs, newest first."""
+
+    items: list[Matching]
+    """With a filter a page may hold fewer items than asked for, even none."""
+    next: str | None
+    """`cursor` of the following page. Null: this was the last."""
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """The fields that jobs of every kind have."""
     known = {
         "id",
         "status",
@@ -260,11 +278,11 @@ def _shown(record: Record) -> dict[str, Any]:
         "finished_at",
     }
     spec = record.spec
-    asked = spec.model_dump(include={"seed", "prompt", "negative_prompt", "metadata", "priority", "batch"})
+    given = spec.model_dump(include={"seed", "prompt", "negative_prompt", "metadata", "priority", "batch"})
     params = EffectiveParams(**spec.params.model_dump())
     return {
         **record.model_dump(include=known),
-        **asked,
+        **given,
         "params": params,
         "deadline": spec.deadline_s,
         "ttl": spec.ttl_s,
@@ -274,69 +292,3 @@ def _shown(record: Record) -> dict[str, Any]:
 
 def _urls(self: str) -> dict[str, str]:
     return {"self": self, "events": f"{self}/events", "cancel": f"{self}/cancel", "result": f"{self}/result"}
-
-
-class StoredAsset(Answer):
-    """A picture that jobs can name."""
-
-    id: str
-    """SHA-256 of the bytes that were uploaded, in hex."""
-    url: str
-    bytes: int
-    """Size of what is kept: a PNG in sRGB, upright, without metadata."""
-    width: int
-    height: int
-    has_alpha: bool
-    created_at: datetime
-    expires_at: datetime
-    """Uploading it again starts its time anew."""
-
-    @classmethod
-    def of(cls, asset: Asset, ends: datetime, public_url: str | None) -> Self:
-        url = f"{(public_url or '').rstrip('/')}/v1/assets/{asset.id}"
-        return cls(**asset.model_dump(exclude={"copy_id"}), url=url, expires_at=ends)
-
-
-class TransferPage(Answer):
-    """Part of the list of transfers, newest first."""
-
-    items: list[Transfer]
-    """With a filter a page may hold fewer items than asked for, even none."""
-    next: str | None
-    """`cursor` of the following page. Null: this was the last."""
-
-
-class MatchingPage(Answer):
-    """Part of the list of matching jobs, newest first."""
-
-    items: list[Matching]
-    """With a filter a page may hold fewer items than asked for, even none."""
-    next: str | None
-    """`cursor` of the following page. Null: this was the last."""
-
-
-class FieldError(Answer):
-    """One thing that is wrong with one field."""
-
-    pointer: str
-    """JSON pointer (RFC 6901) to the field, `/params/…` for one inside `params`, `/query/…` for the query."""
-    code: str
-    message: str
-
-
-class ProblemDetails(Answer):
-    """RFC 9457 problem details."""
-
-    type: str
-    """`urn:plumage:problem:` and the code."""
-    title: str
-    status: int
-    detail: str
-    instance: str
-    """Path of the request."""
-    code: str
-    """Stable, for programs."""
-    errors: list[FieldError]
-    """Field by field, where that makes sense."""
-    request_id: str
-    """Name this when asking for help; it is also the answer's X-Request-ID."""

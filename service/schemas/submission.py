@@ -1,15 +1,10 @@
-"""What a submission says besides its pictures, strictly read from a form or from JSON.
+"""Submissions: as a form with files, or as JSON that names its pictures. A field that is not listed is refused."""
 
-What comes in: a submission as a form with files, or as JSON that names its pictures.
-"""
-
-import json
 import re
-from typing import Annotated, Any, ClassVar, Self, TypeGuard
+from typing import Annotated, Any, ClassVar, Self
 
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
-from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 from starlette.datastructures import UploadFile as ReceivedFile
 
@@ -18,55 +13,19 @@ from core.params.transfer import TransferParams
 from jobs.inputs import MASK, MASKS_MAX, PART_PATTERN, PARTS, PICTURE, PICTURES_MAX, by_part
 from jobs.schema import SEEDS_MAX, JobKind, Metadata, Output, Priority, Prompt, Seconds, Seed
 from jobs.webhooks import Webhook
-from service.schemas.strict_json import read_object
+from service.schemas.strict_json import FormJson, NeverNull, never_null, no_other_names, strictly
+
+# --- the fields besides the pictures --------------------------------------------------------------------------------
 
 
-def _a_part(value: object, info: ValidationInfo) -> TypeGuard[str]:
-    """Whether this is JSON inside a form, and not inside JSON."""
-    return info.mode == "python" and isinstance(value, str)
-
-
-def _read_metadata(value: object, info: ValidationInfo) -> object:
-    return read_object(value) if _a_part(value, info) else value
-
-
-def _strictly(model: type[BaseModel]) -> BeforeValidator:
-    """Reads an object, in a form or in JSON, with no string where a number belongs."""
-
-    def read(value: object, info: ValidationInfo) -> object:
-        if _a_part(value, info):
-            return model.model_validate_json(json.dumps(read_object(value)), strict=True)
-        if info.mode == "json" and isinstance(value, dict):
-            # Behind a validator of our own it is no JSON any more for pydantic, and a list no tuple.
-            return model.model_validate_json(json.dumps(value), strict=True)
-        return value
-
-    return BeforeValidator(read)
-
-
-def never_null(schema: dict[str, Any]) -> None:
-    """A form and a query cannot carry null: absent is absent."""
-    schema.pop("default", None)
-    schema.update(schema.pop("anyOf")[0])
-
-
-def _not_null(value: object) -> object:
-    if value is None:
-        raise PydanticCustomError("null", "Leave it away instead.")
-    return value
-
-
-NeverNull = BeforeValidator(_not_null)
-
-
-class Terms(BaseModel):
-    """What a submission says besides its pictures."""
+class SubmissionFields(BaseModel):
+    """The fields of every submission besides its pictures."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     kind: ClassVar[JobKind]
 
     seed: Annotated[Seed | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
-    """Seed of all noise. Absent: a random one, which the answer tells."""
+    """Seed of all noise. Absent: a random one, which the record shows."""
 
     prompt: Prompt = ""
     """What the picture shows, if it helps."""
@@ -74,10 +33,12 @@ class Terms(BaseModel):
     negative_prompt: Prompt = ""
     """What to stay away from. Takes effect with classifier-free guidance only."""
 
-    params: Annotated[TransferParams, _strictly(TransferParams)] = Field(default_factory=TransferParams)
+    params: Annotated[TransferParams, strictly(TransferParams), AfterValidator(TransferParams.resolved)] = Field(
+        default_factory=TransferParams
+    )
     """How the job is computed: a JSON object. Absent fields take their defaults."""
 
-    metadata: Annotated[Metadata, BeforeValidator(_read_metadata)] = Field(default_factory=dict)
+    metadata: Annotated[Metadata, FormJson] = Field(default_factory=dict)
     """A JSON object of strings that comes back with the record; at most 16 of up to 512 characters."""
 
     deadline: Annotated[Seconds | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
@@ -89,9 +50,7 @@ class Terms(BaseModel):
     priority: Priority = 0
     """Among your own waiting jobs the highest goes first."""
 
-    webhook: Annotated[Webhook | None, _strictly(Webhook), NeverNull] = Field(
-        default=None, json_schema_extra=never_null
-    )
+    webhook: Annotated[Webhook | None, strictly(Webhook), NeverNull] = Field(default=None, json_schema_extra=never_null)
     """A JSON object: where to send what happens to the job, and which of it."""
 
     @property
@@ -118,21 +77,21 @@ Seeds = Annotated[
 
 
 def one_or_several(seeds: list[int] | None, info: ValidationInfo) -> list[int] | None:
-    """Of a model whose field `seed` comes before."""
+    """Validates `seeds` of a model whose field `seed` comes before."""
     if seeds is not None and info.data.get("seed") is not None:
         raise PydanticCustomError("seed_and_seeds", "Give `seed` or `seeds`.")
     return seeds
 
 
-class Painted(Terms):
-    """What only a transfer has."""
+class ImageFields(SubmissionFields):
+    """The fields of a submission that makes pictures: only a transfer does."""
 
     seeds: Annotated[Seeds | None, NeverNull, AfterValidator(one_or_several)] = Field(
         default=None, json_schema_extra=never_null
     )
     """In place of `seed`: one picture for each, made in the same run. A form repeats the part."""
 
-    output: Annotated[Output, _strictly(Output)] = Output()
+    output: Annotated[Output, strictly(Output)] = Output()
     """How the finished picture is written: a JSON object. Absent: PNG."""
 
     @property
@@ -140,34 +99,13 @@ class Painted(Terms):
         return self.seeds or super().asked_seeds
 
 
+# --- as a form with files -------------------------------------------------------------------------------------------
+
+
 def _a_file(value: object) -> object:
     if not isinstance(value, ReceivedFile):
         raise PydanticCustomError("file_expected", "A file is expected: a form part with a file name.")
     return value
-
-
-class NamedPicture(BaseModel):
-    """A picture that is somewhere else: exactly one of the two is given."""
-
-    model_config = ConfigDict(
-        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"minProperties": 1, "maxProperties": 1}
-    )
-
-    asset: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, NeverNull] = Field(
-        default=None, json_schema_extra=never_null
-    )
-    """`id` of an asset."""
-
-    url: Annotated[Annotated[str, Field(min_length=1, max_length=2048)] | None, NeverNull] = Field(
-        default=None, json_schema_extra=never_null
-    )
-    """Where the service fetches it, if its operator allows that: `https`, port 443, a public address, no redirect."""
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.asset is None) == (self.url is None):
-            raise PydanticCustomError("one_expected", "Name either an asset or a URL.")
-        return self
 
 
 Upload = Annotated[UploadFile, BeforeValidator(_a_file)]
@@ -195,7 +133,7 @@ def _named_parts(schema: dict[str, Any]) -> None:
     }
 
 
-class MatchingForm(Terms):
+class MatchingForm(SubmissionFields):
     """The parts of a submission. A part that is not listed here, or given twice, is refused. What regions name comes as
     `picture_NAME` and `mask_NAME`."""
 
@@ -224,18 +162,42 @@ class MatchingForm(Terms):
 
     @staticmethod
     def pointer(part: str) -> str:
+        """JSON pointer to the field of a part."""
         return f"/{part}"
 
 
-class TransferForm(Painted, MatchingForm):
+class TransferForm(ImageFields, MatchingForm):
     """The parts of a submission. A part that is not listed here, or given twice, is refused. What regions name comes as
     `picture_NAME` and `mask_NAME`."""
 
     kind: ClassVar[JobKind] = JobKind.TRANSFER
 
 
-no_other_names: JsonDict = {"additionalProperties": False}
-"""Of a mapping whose keys have a pattern, which for JSON Schema says nothing of other keys."""
+# --- as JSON that names its pictures --------------------------------------------------------------------------------
+
+
+class NamedPicture(BaseModel):
+    """A picture that is somewhere else: exactly one of the two is given."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"minProperties": 1, "maxProperties": 1}
+    )
+
+    asset: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, NeverNull] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """`id` of an asset."""
+
+    url: Annotated[Annotated[str, Field(min_length=1, max_length=2048)] | None, NeverNull] = Field(
+        default=None, json_schema_extra=never_null
+    )
+    """Where the service fetches it, if its operator allows that: `https`, port 443, a public address, no redirect."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.asset is None) == (self.url is None):
+            raise PydanticCustomError("one_expected", "Name either an asset or a URL.")
+        return self
 
 
 def pointer_in_json(part: str) -> str:
@@ -246,7 +208,7 @@ def pointer_in_json(part: str) -> str:
     return f"/{part}"
 
 
-class MatchingRequest(Terms):
+class MatchingRequest(SubmissionFields):
     """A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused."""
 
     kind: ClassVar[JobKind] = JobKind.MATCHES
@@ -285,22 +247,14 @@ class MatchingRequest(Terms):
 
     @staticmethod
     def pointer(part: str) -> str:
+        """JSON pointer to the field of a part."""
         return pointer_in_json(part)
 
 
-class TransferRequest(Painted, MatchingRequest):
+class TransferRequest(ImageFields, MatchingRequest):
     """A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused."""
 
     kind: ClassVar[JobKind] = JobKind.TRANSFER
 
 
 Submission = MatchingForm | MatchingRequest
-
-
-class AssetForm(BaseModel):
-    """A picture to keep."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    file: Upload
-    """JPEG, PNG or WebP, one frame."""

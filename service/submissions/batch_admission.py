@@ -1,14 +1,13 @@
-"""From a batch's request to its queued jobs: all of them or none."""
+"""From a batch's request to its queued jobs, all of them or none: the same steps as for one job."""
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from anyio.to_thread import run_sync
+
 from jobs.inputs import ExpectedInputs, InputKeys
-from jobs.objects import input_key
 from jobs.schema import JobSpec
 from jobs.stores.assets import Asset
 from jobs.stores.batches import Batch, PlannedJob
@@ -16,70 +15,50 @@ from jobs.stores.idempotency import IdempotencyKey
 from jobs.stores.job_store import new_job_id
 from service.errors import Problem, refuse
 from service.schemas.batch_request import BatchJob, BatchRequest
-from service.schemas.job import FieldError
-from service.submissions.admission import Admission, drawn_seed
-from service.submissions.capability import require_models
-from service.submissions.inputs import Given, pointer_to_item, require_room, transparency_refused
+from service.schemas.problem import FieldError
+from service.submissions.admission import Admission, drawn_seed, require_models
+from service.submissions.inputs import OpenedPicture, pointer_to_item, require_room, transparency_refused
+from service.submissions.reservation import Reservation, fingerprint, reservation
 from uploads.errors import InvalidImage
 
 COPIES_AT_ONCE = 8
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAdmission:
+    """Shared by all requests. Raises as Admission does, and a Problem for pictures names all that are refused."""
+
     admission: Admission
 
     async def admit(self, form: BatchRequest, tenant: str, idempotency_key: str = "") -> tuple[Batch, bool]:
-        """Queues all jobs of the batch, or finds the first answer to the same request; then the second value is true.
-
-        Raises Problem for pictures that are refused, and names all of them; and what the stores raise.
-        """
-        key = None
+        """Queues all jobs of the batch, or finds the first answer to the same request; then the second value is
+        true."""
+        await self.admission.require_webhook(form.webhook, tenant)
+        stores, objects, key = self.admission.stores, self.admission.objects, None
         if idempotency_key:
-            asked = {"kind": "batch", "fields": form.model_dump(mode="json")}
-            digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-            key = IdempotencyKey.of(idempotency_key, digest)
-        batches = self.admission.stores.batches
-
-        async def prepare() -> partial[list[PlannedJob]]:
-            return partial(self._stored, form)
-
-        def submit(jobs: list[PlannedJob], batch_id: str) -> Batch:
-            return batches.submit(jobs, batch_id=batch_id, tenant=tenant, metadata=form.metadata, key=key)
-
-        return await self.admission.admitted(prepare, batches.reserve, submit, tenant, key)
-
-    def _stored(self, form: BatchRequest, batch_id: str, tenant: str) -> list[PlannedJob]:
-        """Checks everything, then puts each picture once under the batch's id."""
-        require_models(self.admission.stores.jobs, form.params)
-        expected = ExpectedInputs.of(form.params)
-        given = self._assets(form, tenant)
-        masks = self._checked(form, expected, given)
-        used = {form.assets_of(item)[part] for item in form.items for part in expected.all_pictures}
-        keys = {each: input_key(tenant, batch_id, f"{each}.png") for each in used}
-
-        def put(each: str) -> None:
-            self.admission.objects.put(keys[each], given[each].read(), "image/png")
-
-        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            list(pool.map(put, sorted(used)))
-        mask_keys = {each: input_key(tenant, batch_id, f"{each}-mask.png") for each in masks}
-        for each, png in masks.items():
-            self.admission.objects.put(mask_keys[each], png, "image/png")
-
-        def keys_of(item: BatchJob) -> InputKeys:
-            stored = form.assets_of(item).items()
-            return InputKeys.of(
-                {part: (mask_keys if part in expected.all_masks else keys)[each] for part, each in stored}
+            key = IdempotencyKey.of(
+                idempotency_key, fingerprint({"kind": "batch", "fields": form.model_dump(mode="json")})
             )
+        async with reservation(stores, objects, stores.batches.reserve, tenant, key) as reserved:
+            if reserved.answer is not None:
+                return reserved.answer, True
+            async with self.admission.decodes:
+                opened = await run_sync(self._open, form, tenant)
+                masks = await run_sync(self._check, form, opened)
+                inputs = await reserved.store(partial(_put, form, opened, masks, reserved))
+                jobs = [
+                    PlannedJob(item.custom_id, new_job_id(), _spec(form, item, keys, reserved.id))
+                    for item, keys in zip(form.items, inputs, strict=True)
+                ]
+                ids = {"batch_id": reserved.id, "tenant": tenant}
+                submit = partial(stores.batches.submit, jobs, **ids, metadata=form.metadata, key=key)
+                return await reserved.submit(submit), False
 
-        return [
-            PlannedJob(item.custom_id, new_job_id(), _spec(form, item, keys_of(item), batch_id)) for item in form.items
-        ]
-
-    def _assets(self, form: BatchRequest, tenant: str) -> dict[str, Given]:
+    def _open(self, form: BatchRequest, tenant: str) -> dict[str, OpenedPicture]:
         """Every asset that is named, by its id."""
-        found: dict[str, Given] = {}
+        require_models(self.admission.stores.jobs, form.params)
+        found: dict[str, OpenedPicture] = {}
         missing: dict[str, Problem] = {}
         errors: list[FieldError] = []
         for position, item in enumerate(form.items):
@@ -95,51 +74,76 @@ class BatchAdmission:
         refuse(errors)
         return found
 
-    def _checked(self, form: BatchRequest, expected: ExpectedInputs, given: Mapping[str, Given]) -> dict[str, bytes]:
+    def _check(self, form: BatchRequest, opened: Mapping[str, OpenedPicture]) -> dict[str, bytes]:
         """The masks, ready for the workers, by the id of their asset. A mask goes with one size only."""
+        expected = ExpectedInputs.of(form.params)
         masks: dict[str, bytes] = {}
         errors: list[FieldError] = []
-        seen: dict[tuple[str, tuple[int, int]], InvalidImage | None] = {}
+        seen: dict[tuple[str, Size], InvalidImage | None] = {}
         for position, item in enumerate(form.items):
             pictures = form.assets_of(item)
-            sizes = {part: _size(given, pictures[part]) for part in expected.all_pictures}
+            sizes = {part: _size(opened, pictures[part]) for part in expected.all_pictures}
             sizes |= {mask: sizes[owner] for mask, owner in expected.all_masks.items() if mask in pictures}
-            errors += self._too_much(form, position, _known(given, pictures["target"]), sizes, expected)
+            if transparency_refused(form.output, _asset(opened, pictures["target"]).has_alpha):
+                pointer = pointer_to_item(position, "target")
+                errors.append(FieldError(pointer=pointer, code="output_transparency", message="It is transparent."))
+            errors += self._check_room(position, sizes, expected)
             for mask, owner in expected.all_masks.items():
                 mask_id = pictures.get(mask)
                 if mask_id is None:
                     continue
-                asked = (mask_id, sizes[owner])
-                if asked not in seen:
+                masked = (mask_id, sizes[owner])
+                if masked not in seen:
                     try:
-                        masks[mask_id] = self.admission.decoders.check_mask(given[mask_id].read(), size=asked[1]).png
-                        seen[asked] = None
+                        masks[mask_id] = self.admission.decoders.check_mask(opened[mask_id].read(), size=masked[1]).png
+                        seen[masked] = None
                     except InvalidImage as error:
-                        seen[asked] = error
-                if (wrong := seen[asked]) is not None:
+                        seen[masked] = error
+                if (wrong := seen[masked]) is not None:
                     pointer = pointer_to_item(position, mask)
                     errors.append(FieldError(pointer=pointer, code=wrong.code, message=str(wrong)))
         refuse(errors)
         return masks
 
-    def _too_much(
-        self,
-        form: BatchRequest,
-        position: int,
-        target: Asset,
-        sizes: Mapping[str, tuple[int, int]],
-        expected: ExpectedInputs,
-    ) -> list[FieldError]:
-        """What of one job no worker could take, or no file of the wanted kind hold."""
-        errors = []
-        if transparency_refused(form.output, target.has_alpha):
-            pointer = pointer_to_item(position, "target")
-            errors.append(FieldError(pointer=pointer, code="output_transparency", message="It is transparent."))
+    def _check_room(self, position: int, sizes: Mapping[str, Size], expected: ExpectedInputs) -> list[FieldError]:
+        """An error when no worker could take the pictures of one job together."""
         try:
             require_room(((*size, part in expected.all_masks) for part, size in sizes.items()), self.admission.decoders)
         except InvalidImage as error:
-            errors.append(FieldError(pointer=f"/items/{position}", code=error.code, message=str(error)))
-        return errors
+            return [FieldError(pointer=f"/items/{position}", code=error.code, message=str(error))]
+        return []
+
+
+def _put(
+    form: BatchRequest,
+    opened: Mapping[str, OpenedPicture],
+    masks: Mapping[str, bytes],
+    reserved: Reservation[Batch],
+) -> list[InputKeys]:
+    """Stores each picture and each mask once, under the batch's id. The inputs of each job."""
+    expected = ExpectedInputs.of(form.params)
+    used = {form.assets_of(item)[part] for item in form.items for part in expected.all_pictures}
+    keys = _put_copies(sorted(used), opened, reserved)
+    mask_keys = {each: reserved.put(f"{each}-mask.png", png) for each, png in masks.items()}
+    return [
+        InputKeys.of(
+            {
+                part: (mask_keys if part in expected.all_masks else keys)[each]
+                for part, each in form.assets_of(item).items()
+            }
+        )
+        for item in form.items
+    ]
+
+
+def _put_copies(
+    asset_ids: Iterable[str], opened: Mapping[str, OpenedPicture], reserved: Reservation[Batch]
+) -> dict[str, str]:
+    def put(asset_id: str) -> tuple[str, str]:
+        return asset_id, reserved.put(f"{asset_id}.png", opened[asset_id].read())
+
+    with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+        return dict(pool.map(put, asset_ids))
 
 
 def _spec(form: BatchRequest, item: BatchJob, inputs: InputKeys, batch_id: str) -> JobSpec:
@@ -162,12 +166,12 @@ def _spec(form: BatchRequest, item: BatchJob, inputs: InputKeys, batch_id: str) 
     )
 
 
-def _known(given: Mapping[str, Given], asset_id: str) -> Asset:
-    asset = given[asset_id].asset
+def _asset(opened: Mapping[str, OpenedPicture], asset_id: str) -> Asset:
+    asset = opened[asset_id].asset
     assert asset is not None
     return asset
 
 
-def _size(given: Mapping[str, Given], asset_id: str) -> tuple[int, int]:
-    asset = _known(given, asset_id)
+def _size(opened: Mapping[str, OpenedPicture], asset_id: str) -> Size:
+    asset = _asset(opened, asset_id)
     return asset.width, asset.height

@@ -1,12 +1,11 @@
-"""What all ways of submitting a job have in common: a form with files, or JSON that names its pictures."""
+"""Reads the body of a request: a form with files, or JSON that names its pictures. Routes depend on these functions."""
 
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from anyio import CapacityLimiter
-from fastapi import Depends, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
@@ -16,21 +15,13 @@ from starlette.datastructures import FormData, UploadFile
 
 from jobs.inputs import MASKS_MAX, PICTURES_MAX
 from jobs.schema import SEEDS_MAX
-from service.dependencies import Called
-from service.errors import Problem, json_pointer
+from service.errors import Problem, json_pointer, refuse
+from service.schemas.asset import AssetForm
 from service.schemas.batch_request import BatchRequest
-from service.schemas.job import FieldError
+from service.schemas.problem import FieldError
 from service.schemas.strict_json import read_object
-from service.schemas.submission import (
-    AssetForm,
-    MatchingForm,
-    MatchingRequest,
-    Submission,
-    TransferForm,
-    TransferRequest,
-)
-from service.submissions.admission import Admission
-from service.submissions.inputs import Sources, require_parts, require_parts_of_each
+from service.schemas.submission import MatchingForm, MatchingRequest, Submission, TransferForm, TransferRequest
+from service.submissions.inputs import require_parts, require_parts_of_each
 
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
@@ -47,34 +38,6 @@ BATCH_MAX_BYTES = 8 * 2**20
 M = TypeVar("M", bound=BaseModel)
 
 
-@asynccontextmanager
-async def read_form(request: Request, model: type[M]) -> AsyncIterator[M]:
-    """The parts of the form; its files are closed afterwards. Raises Problem and RequestValidationError."""
-    try:
-        form: FormData = await request.form(**FORM_LIMITS)
-    except FormParserError as error:
-        raise Problem("malformed_body", "The form cannot be parsed.") from error
-    try:
-        _refuse_repeated(form)
-        fields: dict[str, Any] = {name: value for name, value in form.multi_items() if not _empty(value)}
-        yield _validated(model, fields | {name: form.getlist(name) for name in REPEATED & set(fields)})
-    finally:
-        await form.close()
-
-
-async def read_json(request: Request, model: type[M], max_bytes: int = JSON_MAX_BYTES) -> M:
-    """JSON in the strict sense: no NaN, no key twice, no string where a number belongs."""
-    body = await request.body()
-    if len(body) > max_bytes:
-        raise Problem("body_too_large", f"JSON may have {max_bytes} bytes here.")
-    try:
-        return model.model_validate_json(json.dumps(read_object(body.decode())), strict=True)
-    except (PydanticCustomError, UnicodeDecodeError) as error:
-        raise Problem("malformed_body", "The body is no JSON object.") from error
-    except ValidationError as error:
-        raise _request_error(error) from error
-
-
 async def submitted_transfer(request: Request) -> AsyncIterator[Submission]:
     async with _submitted(request, TransferForm, TransferRequest) as found:
         yield found
@@ -88,7 +51,7 @@ async def submitted_matching(request: Request) -> AsyncIterator[Submission]:
 async def submitted_batch(request: Request) -> BatchRequest:
     if _content_type(request) != JSON:
         raise Problem("unsupported_media_type", f"Send {JSON}.")
-    found = await read_json(request, BatchRequest, BATCH_MAX_BYTES)
+    found = await _read_json(request, BatchRequest, BATCH_MAX_BYTES)
     require_parts_of_each(found)
     return found
 
@@ -96,8 +59,26 @@ async def submitted_batch(request: Request) -> BatchRequest:
 async def uploaded_asset(request: Request) -> AsyncIterator[AssetForm]:
     if _content_type(request) != MULTIPART:
         raise Problem("unsupported_media_type", f"Send {MULTIPART}.")
-    async with read_form(request, AssetForm) as found:
+    async with _read_form(request, AssetForm) as found:
         yield found
+
+
+@asynccontextmanager
+async def _submitted(
+    request: Request, form: type[MatchingForm], named: type[MatchingRequest]
+) -> AsyncIterator[Submission]:
+    """Refuses other content types, which would look like an empty form."""
+    content_type = _content_type(request)
+    if content_type == JSON:
+        found: Submission = await _read_json(request, named, JSON_MAX_BYTES)
+        require_parts(found)
+        yield found
+    elif content_type == MULTIPART:
+        async with _read_form(request, form) as parts:
+            require_parts(parts)
+            yield parts
+    else:
+        raise Problem("unsupported_media_type", f"Send {MULTIPART} or {JSON}.")
 
 
 def _content_type(request: Request) -> str:
@@ -109,32 +90,48 @@ def _content_type(request: Request) -> str:
 
 
 @asynccontextmanager
-async def _submitted(
-    request: Request, form: type[MatchingForm], named: type[MatchingRequest]
-) -> AsyncIterator[Submission]:
-    """Refuses other content types, which would look like an empty form."""
-    content_type = _content_type(request)
-    if content_type == JSON:
-        found: Submission = await read_json(request, named)
-        require_parts(found)
+async def _read_form(request: Request, model: type[M]) -> AsyncIterator[M]:
+    """The parts of the form; its files are closed afterwards. Raises Problem and RequestValidationError."""
+    try:
+        form: FormData = await request.form(**FORM_LIMITS)
+    except FormParserError as error:
+        raise Problem("malformed_body", "The form cannot be parsed.") from error
+    try:
+        _refuse_repeated(form)
+        fields: dict[str, Any] = {name: value for name, value in form.multi_items() if not _empty(value)}
+        fields |= {name: form.getlist(name) for name in REPEATED & set(fields)}
+        try:
+            found = model.model_validate(fields)
+        except ValidationError as error:
+            raise _request_error(error) from error
         yield found
-    elif content_type == MULTIPART:
-        async with read_form(request, form) as parts:
-            require_parts(parts)
-            yield parts
-    else:
-        raise Problem("unsupported_media_type", f"Send {MULTIPART} or {JSON}.")
+    finally:
+        await form.close()
+
+
+async def _read_json(request: Request, model: type[M], max_bytes: int) -> M:
+    """JSON in the strict sense: no NaN, no key twice, no string where a number belongs."""
+    body = await request.body()
+    if len(body) > max_bytes:
+        raise Problem("body_too_large", f"JSON may have {max_bytes} bytes here.")
+    try:
+        return model.model_validate_json(json.dumps(read_object(body.decode())), strict=True)
+    except (PydanticCustomError, UnicodeDecodeError) as error:
+        raise Problem("malformed_body", "The body is no JSON object.") from error
+    except ValidationError as error:
+        raise _request_error(error) from error
 
 
 def _refuse_repeated(form: FormData) -> None:
     names = [name for name, _ in form.multi_items()]
-    twice = [
-        FieldError(pointer=json_pointer([name]), code="duplicate_field", message="This field is given twice.")
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1 and name not in REPEATED
-    ]
-    if twice:
-        raise Problem("invalid_request", f"{twice[0].pointer}: {twice[0].message}", errors=twice)
+    refuse(
+        [
+            FieldError(pointer=json_pointer([name]), code="duplicate_field", message="This field is given twice.")
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1 and name not in REPEATED
+        ],
+        "invalid_request",
+    )
 
 
 def _empty(value: str | UploadFile) -> bool:
@@ -142,31 +139,5 @@ def _empty(value: str | UploadFile) -> bool:
     return value == "" or (isinstance(value, UploadFile) and not value.filename and not value.size)
 
 
-def _validated(model: type[M], fields: dict[str, Any]) -> M:
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        raise _request_error(error) from error
-
-
 def _request_error(error: ValidationError) -> RequestValidationError:
     return RequestValidationError([{**found, "loc": ("body", *found["loc"])} for found in error.errors()])
-
-
-def _admission(caller: Called) -> Admission:
-    state, settings = caller.request.app.state, caller.settings
-    decodes: CapacityLimiter = state.decode_limiter
-    sources = Sources(
-        caller.stores.assets,
-        caller.objects,
-        state.picture_outbound,
-        state.fetch_limiter,
-        settings.max_picture_bytes,
-        settings.url_timeout_s,
-    )
-    return Admission(caller.stores, caller.objects, state.decoders, sources, decodes)
-
-
-Admitting = Annotated[Admission, Depends(_admission)]
-SubmittedTransfer = Annotated[Submission, Depends(submitted_transfer)]
-SubmittedMatching = Annotated[Submission, Depends(submitted_matching)]

@@ -2,68 +2,42 @@
 
 from statistics import median
 
-from pydantic import ConfigDict
+from anyio.to_thread import run_sync
 
-from jobs.schema import JobKind, Output, Record, Status, WorkerState
+from jobs.schema import Record, Status
 from jobs.stores.job_store import JobStore
-from service.schemas.job import Answer, EffectiveOutput, EffectiveParams
-from service.schemas.submission import Painted, Submission
+from service.schemas.dry_run import DryRun, Estimate
+from service.schemas.job import EffectiveOutput, EffectiveParams
+from service.schemas.submission import ImageFields, Submission
+from service.submissions.admission import WARM, Admission
 
 LOOK_BACK = 20
-"""Of the tenant's latest jobs that succeeded, those that tell how long one takes."""
+"""Of the tenant's latest jobs that succeeded, those from which it is estimated how long one takes."""
 
 
-class Estimate(Answer):
-    """What is to be expected now. It promises nothing."""
-
-    queue_position: int
-    """1: would be next in line."""
-    start_s: float | None
-    """Seconds until a worker would take it. Null while no worker is warm, or as long as `run_s` is null."""
-    run_s: float | None
-    """Seconds that it would run: what your latest jobs of this kind took for a picture, whatever their parameters (the
-    median), times its pictures. Null when there are none."""
-
-
-class DryRun(Answer):
-    """A submission that would be accepted."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    params: EffectiveParams
-    output: EffectiveOutput | None
-    """Null where nothing is painted."""
-    width: int
-    """Of the target, and so of the result, in pixels."""
-    height: int
-    pictures: int
-    """How many it would make: one for each seed."""
-    estimate: Estimate
-
-    @classmethod
-    def of(cls, form: Submission, size: tuple[int, int], estimate: Estimate) -> "DryRun":
-        output: Output | None = form.output if isinstance(form, Painted) else None
-        return cls(
-            params=EffectiveParams(**form.params.model_dump()),
-            output=EffectiveOutput(**output.model_dump()) if output else None,
-            width=size[0],
-            height=size[1],
-            pictures=form.pictures_made,
-            estimate=estimate,
-        )
+async def dry_run(admission: Admission, form: Submission, tenant: str) -> DryRun:
+    """Raises what `Admission.admit` raises for a submission that is refused."""
+    width, height = await admission.check(form, tenant)
+    return DryRun(
+        params=EffectiveParams(**form.params.model_dump()),
+        output=EffectiveOutput(**form.output.model_dump()) if isinstance(form, ImageFields) else None,
+        width=width,
+        height=height,
+        pictures=form.pictures_made,
+        estimate=await run_sync(_estimate, admission.stores.jobs, form, tenant),
+    )
 
 
-def estimate(store: JobStore, tenant: str, kind: JobKind, priority: int, pictures: int) -> Estimate:
-    """Raises StoreUnavailable. Of a job that makes so many pictures; those in front of it are taken to be like the
-    latest ones."""
-    place = store.next_position(tenant=tenant, priority=priority)
-    page = store.list_jobs(tenant=tenant, kind=kind, status=Status.SUCCEEDED, limit=LOOK_BACK)
+def _estimate(store: JobStore, form: Submission, tenant: str) -> Estimate:
+    """Jobs in front are taken to be like the latest ones. Raises StoreUnavailable."""
+    position = store.next_position(tenant=tenant, priority=form.priority)
+    page = store.list_jobs(tenant=tenant, kind=form.kind, status=Status.SUCCEEDED, limit=LOOK_BACK)
     runs = [(run, len(record.spec.seeds)) for record in page.items if (run := _run_s(record)) is not None]
     of_job = median(run for run, _ in runs) if runs else None
-    run_s = round(pictures * median(run / made for run, made in runs), 1) if runs else None
-    warm = sum(worker.state in (WorkerState.READY, WorkerState.BUSY) for worker in store.workers())
-    start_s = None if of_job is None or not warm else round((place - 1) * of_job / warm, 1)
-    return Estimate(queue_position=place, start_s=start_s, run_s=run_s)
+    run_s = round(form.pictures_made * median(run / made for run, made in runs), 1) if runs else None
+    warm = sum(worker.state in WARM for worker in store.workers())
+    start_s = None if of_job is None or not warm else round((position - 1) * of_job / warm, 1)
+    return Estimate(queue_position=position, start_s=start_s, run_s=run_s)
 
 
 def _run_s(record: Record) -> float | None:

@@ -1,12 +1,5 @@
-"""Where the pictures of a submission come from: parts of a form, assets, or, where that is switched on, URLs.
+"""The pictures of a submission: which have to be there, where they come from, and whether they can be used."""
 
-The pictures of a submission by the names of their parts: are they those that its parameters name?
-
-Every picture of a submission, decoded and checked: one answer names all that are refused.
-"""
-
-import hashlib
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,105 +19,22 @@ from jobs.stores.assets import Asset, Assets
 from service.errors import Problem, refuse
 from service.outbound import Outbound, UrlError
 from service.schemas.batch_request import BatchRequest
-from service.schemas.job import FieldError
+from service.schemas.problem import FieldError
 from service.schemas.submission import MatchingForm, NamedPicture, Submission, pointer_in_json
 from uploads.decoder_pool import DecoderPool
 from uploads.errors import InvalidImage
 from uploads.images import CheckedPicture
 
-Source = UploadFile | NamedPicture
 FETCHES_AT_ONCE = 8
 """Of all requests to one process together; each may hold one picture in memory."""
-
-
-class Given(NamedTuple):
-    """A picture as it was given."""
-
-    read: Callable[[], bytes]
-    """One byte more than allowed at most. May raise Problem `asset_not_found`, ObjectsUnavailable and ObjectCorrupt."""
-    asset: Asset | None = None
-    """What is known of one that was checked when it was uploaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    assets: Assets
-    objects: ObjectStore
-    outbound: Outbound | None
-    """None: URLs are refused."""
-    fetches: CapacityLimiter
-    max_bytes: int
-    timeout_s: float
-    """For one picture."""
-
-    async def open(self, given: Mapping[str, Source], pointer: Callable[[str], str], tenant: str) -> dict[str, Given]:
-        """The picture of each part. URLs are fetched, all at once; nothing else is read yet.
-
-        Raises Problem `asset_not_found`, `urls_off` or one of a URL, with a pointer to the field, and StoreUnavailable.
-        """
-        opened: dict[str, Given] = {}
-        refused: dict[str, Problem] = {}
-
-        async def one(name: str, opening: Awaitable[Given]) -> None:
-            try:
-                opened[name] = await opening
-            except Problem as problem:
-                refused[name] = problem
-
-        try:
-            async with anyio.create_task_group() as tasks:
-                for name, source in given.items():
-                    tasks.start_soon(one, name, self._open(source, tenant))
-        except* Exception as group:
-            raise group.exceptions[0] from None  # as it would be raised without tasks
-        refuse(
-            [
-                FieldError(pointer=pointer(name), code=refused[name].code, message=refused[name].detail)
-                for name in given
-                if name in refused
-            ]
-        )
-        return opened
-
-    def of_asset(self, asset_id: str, tenant: str) -> Given:
-        """Raises Problem `asset_not_found`, and StoreUnavailable."""
-        try:
-            asset, _ = self.assets.get(asset_id, tenant=tenant)
-        except AssetNotFound as error:
-            raise Problem(error.code, str(error)) from error
-        return Given(partial(self._read, asset, tenant), asset)
-
-    async def _open(self, source: Source, tenant: str) -> Given:
-        if not isinstance(source, NamedPicture):
-            # One byte over the cap is enough to refuse a file without reading all of it.
-            return Given(partial(source.file.read, self.max_bytes + 1))
-        if source.asset is not None:
-            return await run_sync(self.of_asset, source.asset, tenant)
-        assert source.url is not None
-        data = await self._fetched(source.url)
-        return Given(lambda: data)
-
-    def _read(self, asset: Asset, tenant: str) -> bytes:
-        try:
-            return self.objects.get(asset_key(tenant, asset.id, asset.copy_id))
-        except ObjectNotFound as error:
-            raise Problem("asset_not_found") from error
-
-    async def _fetched(self, url: str) -> bytes:
-        if self.outbound is None:
-            raise Problem("urls_off")
-        try:
-            async with self.fetches:
-                reply = await self.outbound.send("GET", url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
-        except UrlError as error:
-            raise Problem(error.code, str(error)) from error
-        if reply.status != 200:
-            raise Problem("url_unreachable")
-        return reply.body
-
-
+LARGEST_PICTURES = 4
+"""A job may have as many pixels as so many pictures of the largest size; those of a mask, which is grey, count for a
+quarter. Target, reference and their masks alone never reach it."""
+Source = UploadFile | NamedPicture
 Pointer = Callable[[str], str]
 """JSON pointer to the field of a part."""
+
+# --- which parts have to be there -----------------------------------------------------------------------------------
 
 
 def require_parts(form: Submission) -> None:
@@ -166,39 +76,110 @@ def _needless(expected: ExpectedInputs, given: Iterable[str], pointer: Pointer) 
     ]
 
 
-def fingerprint(form: Submission) -> str:
-    """Equal for submissions that ask for the same, however the parts were ordered, named or encoded."""
-    pictures = {part: _name(source) for part, source in form.parts.items()}
-    fields = form.model_dump(mode="json", exclude={*PARTS, *form.parts, "pictures", "masks"})
-    asked = {"kind": form.kind, "pictures": pictures, "fields": fields}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+# --- where they come from -------------------------------------------------------------------------------------------
 
 
-def _name(source: Source) -> str | dict[str, str]:
-    """An upload is what it holds, anything else what it is called."""
-    if not isinstance(source, ReceivedFile):
-        return source.model_dump(exclude_none=True)
-    source.file.seek(0)
-    digest = hashlib.file_digest(source.file, "sha256").hexdigest()  # type: ignore[arg-type]
-    source.file.seek(0)
-    return digest
+class OpenedPicture(NamedTuple):
+    """A picture that can be read."""
+
+    read: Callable[[], bytes]
+    """One byte more than allowed at most. May raise Problem `asset_not_found`, ObjectsUnavailable and ObjectCorrupt."""
+    asset: Asset | None = None
+    """What is known of one that was checked when it was uploaded."""
 
 
-LARGEST_PICTURES = 4
-"""A job may have as many pixels as so many pictures of the largest size; those of a mask, which is grey, count for a
-quarter. Target, reference and their masks alone never reach it."""
+@dataclass(frozen=True, slots=True)
+class PictureSources:
+    """Parts of a form, assets and, where that is switched on, URLs."""
+
+    assets: Assets
+    objects: ObjectStore
+    outbound: Outbound | None
+    """None: URLs are refused."""
+    fetches: CapacityLimiter
+    max_bytes: int
+    timeout_s: float
+    """For one picture."""
+
+    async def open(self, given: Mapping[str, Source], pointer: Pointer, tenant: str) -> dict[str, OpenedPicture]:
+        """The picture of each part. URLs are fetched, all at once; nothing else is read yet.
+
+        Raises Problem `asset_not_found`, `urls_off` or one of a URL, with a pointer to the field, and StoreUnavailable.
+        """
+        opened: dict[str, OpenedPicture] = {}
+        refused: dict[str, Problem] = {}
+
+        async def one(name: str, opening: Awaitable[OpenedPicture]) -> None:
+            try:
+                opened[name] = await opening
+            except Problem as problem:
+                refused[name] = problem
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for name, source in given.items():
+                    tasks.start_soon(one, name, self._open(source, tenant))
+        except* Exception as group:
+            raise group.exceptions[0] from None  # as it would be raised without tasks
+        refuse(
+            [
+                FieldError(pointer=pointer(name), code=refused[name].code, message=refused[name].detail)
+                for name in given
+                if name in refused
+            ]
+        )
+        return opened
+
+    def of_asset(self, asset_id: str, tenant: str) -> OpenedPicture:
+        """Raises Problem `asset_not_found`, and StoreUnavailable."""
+        try:
+            asset, _ = self.assets.get(asset_id, tenant=tenant)
+        except AssetNotFound as error:
+            raise Problem(error.code, str(error)) from error
+        return OpenedPicture(partial(self._read, asset, tenant), asset)
+
+    async def _open(self, source: Source, tenant: str) -> OpenedPicture:
+        if not isinstance(source, NamedPicture):
+            # One byte over the cap is enough to refuse a file without reading all of it.
+            return OpenedPicture(partial(source.file.read, self.max_bytes + 1))
+        if source.asset is not None:
+            return await run_sync(self.of_asset, source.asset, tenant)
+        assert source.url is not None
+        data = await self._fetched(source.url)
+        return OpenedPicture(lambda: data)
+
+    def _read(self, asset: Asset, tenant: str) -> bytes:
+        try:
+            return self.objects.get(asset_key(tenant, asset.id, asset.copy_id))
+        except ObjectNotFound as error:
+            raise Problem("asset_not_found") from error
+
+    async def _fetched(self, url: str) -> bytes:
+        if self.outbound is None:
+            raise Problem("urls_off")
+        try:
+            async with self.fetches:
+                reply = await self.outbound.send("GET", url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
+        except UrlError as error:
+            raise Problem(error.code, str(error)) from error
+        if reply.status != 200:
+            raise Problem("url_unreachable")
+        return reply.body
+
+
+# --- whether they can be used ---------------------------------------------------------------------------------------
 
 
 def check_pictures(
-    given: Mapping[str, Given], expected: ExpectedInputs, decoders: DecoderPool, pointer: Pointer
+    opened: Mapping[str, OpenedPicture], expected: ExpectedInputs, decoders: DecoderPool, pointer: Pointer
 ) -> dict[str, CheckedPicture]:
-    """The given pictures by part. Raises one Problem that names every refused one."""
+    """The pictures by part, decoded and checked. Raises one Problem that names every refused one."""
     pictures: dict[str, CheckedPicture] = {}
     refused: list[FieldError] = []
 
     def check(part: str, judge: Callable[[bytes], CheckedPicture]) -> None:
         try:
-            pictures[part] = judge(given[part].read())
+            pictures[part] = judge(opened[part].read())
             sizes = ((one.width, one.height, other in expected.all_masks) for other, one in pictures.items())
             require_room(sizes, decoders)
         except InvalidImage as error:
@@ -206,10 +187,10 @@ def check_pictures(
             pictures.pop(part, None)
 
     for part in expected.all_pictures:
-        asset = given[part].asset
+        asset = opened[part].asset
         check(part, decoders.check_picture if asset is None else partial(_checked_before, asset))
     for part, owner in expected.all_masks.items():
-        if part in given and owner in pictures:
+        if part in opened and owner in pictures:
             size = (pictures[owner].width, pictures[owner].height)
             check(part, partial(decoders.check_mask, size=size))
     refuse(refused)
@@ -226,7 +207,7 @@ def require_room(sizes: Iterable[tuple[int, int, bool]], decoders: DecoderPool) 
 
 
 def transparency_refused(output: Output, has_alpha: bool) -> bool:
-    """Whether the picture would have to lose what nobody said how to replace."""
+    """Whether the target is transparent, the file cannot be, and no colour is given to put behind it."""
     return output.format == "jpeg" and output.background is None and has_alpha
 
 

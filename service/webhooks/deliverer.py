@@ -1,4 +1,4 @@
-"""Sends webhooks: takes events from the outbox, posts them, and says how it went.
+"""Sends webhooks: takes events from the outbox, posts them, and records how each attempt went.
 
 Any number of these may run, each with a bounded number of requests at a time; an event that dies with one of them is
 taken up by another when its lease ends. A receiver is given little: one connection, a few seconds, nothing but its
@@ -29,7 +29,7 @@ from jobs.stores.redis_stores import RedisStores
 from jobs.stores.webhook_secrets import WebhookSecrets
 from service.outbound import Outbound, UrlError, UrlRefused
 from service.settings import ServiceSettings
-from service.signed_urls import links_of
+from service.signed_urls import SignedUrls
 from service.webhooks.payload import body_of, headers_of, webhook_outbound
 
 LOOK_EVERY_S = 0.5
@@ -73,7 +73,7 @@ class Verdict:
     http_status: int | None = None
     error: str = ""
     wait_s: float = 0.0
-    """What the receiver has asked for."""
+    """The receiver's `Retry-After`."""
 
 
 class Deliverer:
@@ -97,7 +97,7 @@ class Deliverer:
         self._claim = partial(outbox.claim, lease_s=lease_s, **limits)
 
     async def run(self, stop: anyio.Event) -> None:
-        """Delivers until told to stop; then what has been begun is brought to its end."""
+        """Delivers until `stop` is set; then what has been begun is brought to its end."""
         async with anyio.create_task_group() as sending:
             while not stop.is_set():
                 await self._places.acquire()
@@ -107,7 +107,7 @@ class Deliverer:
                         await stop.wait()
 
     async def _begin(self, sending: TaskGroup) -> bool:
-        """Whether there was something to send."""
+        """Takes the next event and starts its delivery. False when nothing is due."""
         try:
             delivery = await run_sync(self._claim)
         except StoreUnavailable as error:
@@ -161,13 +161,13 @@ def judge(status: int, retry_after: str) -> Verdict:
         return Verdict("delivered", status)
     if status == 410:
         return Verdict("gone", status, "gone")
-    asked = retry_after.strip()
-    wait_s = float(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 10 else 0.0
+    seconds = retry_after.strip()
+    wait_s = float(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 10 else 0.0
     return Verdict("retry", status, f"http_{status}", wait_s)
 
 
 def deliverer() -> Deliverer:
-    """As the environment asks for it. Raises ValueError without a Redis URL, and pydantic's ValidationError."""
+    """As the environment configures it. Raises ValueError without a Redis URL, and pydantic's ValidationError."""
     configure_logs()
     jobs, service, settings = JobSettings(), ServiceSettings(), DeliverySettings()
     if jobs.redis_url is None:
@@ -175,7 +175,8 @@ def deliverer() -> Deliverer:
     stores = RedisStores.open(connect_redis(jobs.redis_url), jobs)
     # A store that cannot sign, or is not to, is not opened: what sends webhooks needs no way to it and no folder.
     signer = None if service.links_by_api or jobs.objects_url is None else ObjectStore.from_settings(jobs)
-    body = partial(body_of, public_url=service.public_url, file=links_of(service, stores.shared_secrets, signer).file)
+    urls = SignedUrls.from_settings(service, stores.shared_secrets, signer)
+    body = partial(body_of, base_url=service.base_url, file=urls.file)
     return Deliverer(stores.outbox, stores.webhook_secrets, settings, webhook_outbound(service.webhooks_private), body)
 
 

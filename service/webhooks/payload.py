@@ -1,4 +1,4 @@
-"""What a webhook receives: the event as JSON, and who says so, after https://www.standardwebhooks.com.
+"""What a webhook receives: the event as JSON, and a signature, as in https://www.standardwebhooks.com.
 
 Signed are the id, the moment of sending and the body, with every secret that the tenant has, so that a receiver can
 change from one to the next whenever it likes.
@@ -10,43 +10,27 @@ import hmac
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from jobs.schema import JobKind
 from jobs.stores.outbox import ClaimedDelivery
 from jobs.stores.webhook_secrets import WebhookSecret, WebhookSecrets
 from service.errors import Problem
-from service.outbound import Outbound, Unguarded, UrlRefused
-from service.schemas.job import FieldError, FileOf, Matching, Transfer
-
-URI: dict[str, Any] = {"format": "uri", "examples": ["https://app.example/plumage"]}
-
-
-class WebhookTest(BaseModel):
-    """Where to send an event that means nothing."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    url: Annotated[str, Field(min_length=1, max_length=2048, json_schema_extra=URI)]
+from service.outbound import Outbound, UnrestrictedOutbound, UrlRefused
+from service.schemas.job import SignFile, shown_job
+from service.schemas.problem import FieldError
 
 
-SHOWN: dict[JobKind, type[Transfer] | type[Matching]] = {JobKind.TRANSFER: Transfer, JobKind.MATCHES: Matching}
-
-
-def body_of(delivery: ClaimedDelivery, public_url: str | None, file: FileOf) -> bytes:
+def body_of(delivery: ClaimedDelivery, base_url: str, file: SignFile) -> bytes:
     """`type`, `timestamp` and `data`: the job as it was when it came to this state, with links that are made now.
 
     Raises StoreUnavailable and ObjectsUnavailable when a link cannot be made.
     """
-    data, kind = {}, delivery.event
+    data, event_type = {}, delivery.event
     if delivery.record is not None:
         record = delivery.record.model_copy(update={"deliveries": ()})
-        shown = SHOWN[record.spec.kind].of(record, public_url, file)
-        data, kind = shown.model_dump(mode="json"), f"{record.spec.kind}.{delivery.event}"
+        data = shown_job(record, base_url, file).model_dump(mode="json")
+        event_type = f"{record.spec.kind}.{delivery.event}"
     happened = datetime.fromtimestamp(delivery.created_ms / 1000, UTC)
-    event = {"type": kind, "timestamp": happened.isoformat().replace("+00:00", "Z"), "data": data}
+    event = {"type": event_type, "timestamp": happened.isoformat().replace("+00:00", "Z"), "data": data}
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -61,6 +45,11 @@ def headers_of(event_id: str, body: bytes, secrets: Sequence[WebhookSecret], sen
     }
 
 
+def webhook_outbound(private: bool) -> Outbound:
+    """How webhooks are sent; `private` allows every address and port, and plain http."""
+    return UnrestrictedOutbound() if private else Outbound()
+
+
 def require_deliverable(url: str, tenant: str, secrets: WebhookSecrets, outbound: Outbound) -> None:
     """Raises Problem when nothing could be sent to this URL, and StoreUnavailable."""
     if not secrets.of(tenant):
@@ -70,8 +59,3 @@ def require_deliverable(url: str, tenant: str, secrets: WebhookSecrets, outbound
     except UrlRefused as error:
         wrong = FieldError(pointer="/webhook/url", code=error.code, message=str(error))
         raise Problem(error.code, f"{wrong.pointer}: {wrong.message}", errors=[wrong]) from error
-
-
-def webhook_outbound(private: bool) -> Outbound:
-    """The way out for webhooks; `private` opens it to every address and port, and to plain http."""
-    return Unguarded() if private else Outbound()

@@ -116,26 +116,47 @@ def _name_what_is_there(body: dict[str, Any]) -> None:
 
 
 def _agreeing(params: dict[str, Any]) -> dict[str, Any]:
-    """Ranges of noise levels go down, a box has an inside, points are taken off something, pins need one map.
+    """Ranges of noise levels go down, a box has an inside, points are taken off something, landmarks need one map.
 
     A value that the schema refuses is left as it is: it is there to be refused.
     """
-    agreeing = {name: _downwards(value) for name, value in params.items()}
+    agreeing = dict(params)
+    for group in ("injection", "latent", "noise"):
+        if isinstance(values := agreeing.get(group), dict):
+            agreeing[group] = {name: _downwards(value) for name, value in values.items()}
+    if isinstance(masks := agreeing.get("masks"), dict):
+        agreeing["masks"] = _agreeing_masks(masks)
+    if isinstance(matching := agreeing.get("matching"), dict):
+        agreeing["matching"] = _agreeing_matching(matching, str(agreeing.get("preset")))
+    return agreeing
+
+
+def _agreeing_masks(masks: dict[str, Any]) -> dict[str, Any]:
+    agreeing = _agreeing_selections(masks)
+    if isinstance(regions := agreeing.get("regions"), list):
+        agreeing["regions"] = [_nameless(region) for region in regions]
+        if agreeing.get("mode") == "none":
+            del agreeing["regions"]
+    return agreeing
+
+
+def _agreeing_matching(matching: dict[str, Any], preset: str) -> dict[str, Any]:
+    agreeing = dict(matching)
+    if agreeing.pop("custom_map", None) or agreeing.get("source") == "custom":
+        agreeing["source"] = "auto"
+    if isinstance(parts := agreeing.get("parts"), list) and all(isinstance(part, str) for part in parts):
+        agreeing["parts"] = list(dict.fromkeys(parts)) if len(set(parts)) != 1 else []
+    if agreeing.get("landmarks") or agreeing.get("parts"):
+        source = agreeing.get("source", "per_layer" if preset.startswith("paper") else "auto")
+        agreeing["source"] = "unet" if source == "per_layer" else source
+    return agreeing
+
+
+def _agreeing_selections(given: dict[str, Any]) -> dict[str, Any]:
+    agreeing = dict(given)
     for name in ("target_selection", "reference_selection"):
         if isinstance(selection := agreeing.get(name), dict):
             agreeing[name] = {key: value for key, value in selection.items() if not _at_odds(key, value, selection)}
-    if agreeing.pop("match_map", None) or agreeing.get("match_source") == "given":
-        agreeing["match_source"] = "auto"
-    if (agreeing.get("pins") or agreeing.get("part_names")) and agreeing.get("match_source") == "layer":
-        agreeing["match_source"] = "one_shot"
-    if str(agreeing.get("preset")).startswith("paper"):
-        agreeing.setdefault("match_source", "one_shot")
-    if isinstance(names := agreeing.get("part_names"), list) and all(isinstance(name, str) for name in names):
-        agreeing["part_names"] = list(dict.fromkeys(names)) if len(set(names)) != 1 else []
-    if isinstance(regions := agreeing.get("regions"), list):
-        agreeing["regions"] = [_nameless(region) for region in regions]
-        if agreeing.get("mask_mode") == "none":
-            del agreeing["regions"]
     return agreeing
 
 
@@ -143,11 +164,8 @@ def _nameless(region: Any) -> Any:
     """A region that names nothing: what it names would have to come with it."""
     if not isinstance(region, dict):
         return region
-    kept = {name: value for name, value in region.items() if name not in ("target_mask", "reference", "reference_mask")}
-    for name in ("target_selection", "reference_selection"):
-        if isinstance(selection := kept.get(name), dict):
-            kept[name] = {key: value for key, value in selection.items() if not _at_odds(key, value, selection)}
-    return kept
+    named = ("target_mask", "reference", "reference_mask")
+    return _agreeing_selections({name: value for name, value in region.items() if name not in named})
 
 
 def _possible(output: dict[str, Any]) -> dict[str, Any]:

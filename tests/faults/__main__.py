@@ -19,7 +19,7 @@ from tests.faults.scenario import SCENARIOS, Scenario, Size, Unavailable, run_in
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--full", is_flag=True, help="The long form: hours, mostly of waiting.")
-@click.option("--list", "only_list", is_flag=True, help="Say which scenarios there are.")
+@click.option("--list", "only_list", is_flag=True, help="List the scenarios.")
 @click.option("--keep", is_flag=True, help="Keep the folders with logs and journals, also of what passed.")
 def main(names: tuple[str, ...], full: bool, only_list: bool, keep: bool) -> None:
     """One line of JSON for each scenario. Exit code 1 when a promise was broken."""

@@ -1,6 +1,6 @@
 """The promise behind every 202, checked from outside: by the records, the objects, and Redis' own journal.
 
-The append-only file holds every write that Redis ever did. So a job that ended twice is seen there, although its
+The append-only file contains every write that Redis ever did. So a job that ended twice is seen there, although its
 record shows one end only and the process that wrote the other one is dead.
 """
 
@@ -18,11 +18,11 @@ _ENDS = {status.encode() for status in Status if status.terminal}
 
 
 def check_promise(stack: Stack, acknowledged: Collection[str], deleted: Collection[str] = ()) -> Figures:
-    """Every acknowledged job has ended exactly once, its one result is what the record says, and after collection
+    """Every acknowledged job has ended exactly once, its one result is the one of its record, and after collection
     there is no object that belongs to none of them. Raises AssertionError.
 
-    The same holds for jobs whose acknowledgement was lost on the way: they are there, and nobody was told. `deleted`
-    are jobs that a client has removed since. The stack's Redis keeps its journal in the stack's data folder.
+    That includes jobs whose acknowledgement was lost on the way: they exist, although no client knows of them.
+    `deleted` are jobs that a client has removed since. The stack's Redis keeps its journal in the stack's data folder.
     """
     known = {record.id: record for record in stack.records()}
     missing = set(acknowledged) - known.keys() - set(deleted)
@@ -49,7 +49,7 @@ def check_promise(stack: Stack, acknowledged: Collection[str], deleted: Collecti
     assert not orphans, f"{len(orphans)} objects belong to nothing: {sorted(orphans)[:5]}"
     return {
         "acknowledged": len(set(acknowledged)),
-        "untold": len(known.keys() - set(acknowledged)),
+        "unacknowledged": len(known.keys() - set(acknowledged)),
         "succeeded": len(succeeded),
         "failed": sum(record.status is Status.FAILED for record in records),
         "interrupted": sum(record.attempt > 1 for record in records),
@@ -90,7 +90,7 @@ def journal(folder: Path) -> Iterator[list[bytes]]:
     """The commands in the append-only files of a server's folder; a last one that was cut off is left out."""
     for path in sorted(folder.rglob("*.aof")):
         data = path.read_bytes()
-        assert not data.startswith(b"REDIS"), f"{path} has been rewritten: what it held before cannot be checked"
+        assert not data.startswith(b"REDIS"), f"{path} has been rewritten: its earlier content cannot be checked"
         at = 0
         while at < len(data):
             try:

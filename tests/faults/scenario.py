@@ -1,4 +1,4 @@
-"""A scenario breaks something on purpose, checks the promise, and says in figures what happened."""
+"""A scenario breaks something on purpose, checks the promise, and returns figures of what happened."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SCENARIOS: list["Scenario"] = []
 
 
 class Unavailable(Exception):
-    """This machine lacks what the scenario needs; the message says what."""
+    """This machine lacks what the scenario needs; the message names it."""
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class Stack:
 def running_stack(
     server: EmbeddedRedis, data_dir: Path, *, log: Path | None = None, **settings: Any
 ) -> Iterator[Stack]:
-    """With shorter times than the default ones, unless `settings` say otherwise."""
+    """With shorter times than the default ones, unless `settings` set others."""
     quick = {"lease_s": 2.0, "reap_every_s": 0.2, "kill_grace_s": 2.0, **settings}
     stack = Stack(JobSettings(redis_url=server.url, data_dir=data_dir, **quick), log)
     try:

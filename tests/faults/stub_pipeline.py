@@ -1,14 +1,14 @@
 """Stands in for `core.pipeline`: sleeps instead of sampling, and fails on demand.
 
-The job's prompt says as JSON what a run does:
+The job's prompt gives as JSON what a run does:
     steps, pause_s    so many steps of that length
     kill_at           `kill -9` of its own process before this step
-    hang_at           native code that holds the whole interpreter, before this step
+    hang_at           native code that blocks the whole interpreter, before this step
     error             message of an exception instead of a result
     lose_device       path of a file: the run that creates it meets an error of CUDA that no process survives
     leak_mb           so much memory is kept after the run
     gate              path of a file: the run waits before its last step until the file exists
-    hold              path of a file: the run waits after its last step until the file exists
+    finish            path of a file: the run waits after its last step until the file exists
     log               path of a file: each run appends its process id when it starts
 """
 
@@ -32,6 +32,16 @@ LEAKED: list[bytes] = []
 class Masks:
     target: Tensor | None = None
     reference: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TransferInputs:
+    target: Tensor
+    reference: Tensor
+    masks: Any
+    named: Any
+    prompt: str
+    negative_prompt: str
 
 
 @dataclass(frozen=True)
@@ -76,18 +86,10 @@ def _asked(prompt: str) -> dict[str, Any]:
 
 
 def transfer_variants(
-    models: Any,
-    target: Tensor,
-    reference: Tensor,
-    params: Any,
-    *,
-    prompt: str,
-    seeds: Sequence[int],
-    on_step: Any,
-    **_: Any,
+    models: Any, inputs: TransferInputs, params: Any, *, seeds: Sequence[int], on_step: Any
 ) -> list[TransferResult]:
-    """The target itself for every seed, after as many steps as the prompt says."""
-    behaviour: dict[str, Any] = {"steps": 2, "pause_s": 0.01, **_asked(prompt)}
+    """The target itself for every seed, after as many steps as the prompt asks for."""
+    behaviour: dict[str, Any] = {"steps": 2, "pause_s": 0.01, **_asked(inputs.prompt)}
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as file:
             file.write(f"{os.getpid()}\n")
@@ -102,7 +104,7 @@ def transfer_variants(
             time.sleep(0.02)
         time.sleep(behaviour["pause_s"])
         on_step(step, steps, lambda: small)
-    while "hold" in behaviour and not Path(behaviour["hold"]).exists():
+    while "finish" in behaviour and not Path(behaviour["finish"]).exists():
         time.sleep(0.02)
     if "lose_device" in behaviour and not Path(behaviour["lose_device"]).exists():
         Path(behaviour["lose_device"]).touch()
@@ -110,15 +112,13 @@ def transfer_variants(
     LEAKED.append(b"x" * (behaviour.get("leak_mb", 0) * 2**20))
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
-    image = (target * 255).round().to(torch.uint8).permute(1, 2, 0)
+    image = (inputs.target * 255).round().to(torch.uint8).permute(1, 2, 0)
     return [TransferResult(image, seed, {"sample": 1.0}, _matches()) for seed in seeds]
 
 
-def match(
-    models: Any, target: Tensor, reference: Tensor, params: Any, *, prompt: str, seed: int, **_: Any
-) -> MatchResult:
+def match(models: Any, inputs: TransferInputs, params: Any, *, seed: int) -> MatchResult:
     """A tiny map; fails like `transfer`."""
-    behaviour = _asked(prompt)
+    behaviour = _asked(inputs.prompt)
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
     return MatchResult(seed, {"correspond": 1.0}, _matches())

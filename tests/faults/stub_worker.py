@@ -15,7 +15,8 @@ from worker.__main__ import main  # noqa: E402  (after the stand-in)
 
 
 def load_stub() -> SimpleNamespace:
-    return SimpleNamespace(models=None, id="stub", revision="0", device="cpu", dtype="float32", held=OPTIONAL_MODELS)
+    identity = {"id": "stub", "revision": "0", "device": "cpu", "dtype": "float32"}
+    return SimpleNamespace(models=None, optional_models=OPTIONAL_MODELS, **identity)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def chunk_kinds(png: bytes) -> set[bytes]:
 
 
 def send(stack: Stack, name: str, data: bytes) -> int:
-    """Submits the picture, checks the answer and what was stored, and says how long it took. Returns the status."""
+    """Submits the picture, checks the answer and what was stored, and prints how long it took. Returns the status."""
     began = time.perf_counter()
     response = stack.submit(target=data, reference=REFERENCE)
     seconds = time.perf_counter() - began

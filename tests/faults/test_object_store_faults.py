@@ -159,8 +159,8 @@ print(len(store.get("inputs/local/job/reference.png")))
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
 def test_a_full_disk_is_one_error_and_no_half_object(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
-    said = [line for line in done.stdout.splitlines() if "objects.failed" not in line]
-    assert said == ["objects_unavailable", "[] False", "50000"]
+    printed = [line for line in done.stdout.splitlines() if "objects.failed" not in line]
+    assert printed == ["objects_unavailable", "[] False", "50000"]
 
 
 def test_a_store_that_is_down_is_given_up_within_ones_patience(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_a_killed_worker_is_replaced_and_the_picture_is_the_same(stack: Stack) -
 
     def submit() -> str:
         job_id = new_job_id()
-        spec = make_spec(job_id=job_id).model_copy(update={"params": TransferParams(num_steps=100)})
+        spec = make_spec(job_id=job_id).model_copy(update={"params": TransferParams(num_inference_steps=100)})
         put_inputs(stack.objects, spec)
         stack.store.submit(spec, job_id=job_id)
         return job_id

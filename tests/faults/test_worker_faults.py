@@ -35,7 +35,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
 
 def assert_one_result(stack: Stack, record: Record) -> None:
-    """The committed picture is the only one, and it is what the record says."""
+    """The committed picture is the only one, and it is the one of the record."""
     assert record.status is Status.SUCCEEDED
     assert record.result is not None
     stack.collect()

@@ -40,7 +40,7 @@ def build(rng: np.random.Generator) -> list[PlacedPart]:
     outline = ridge([(-1.0, 1.0), (-tip - 0.02, -1.0), (tip + 0.02, -1.0), (1.0, 1.0)])
     top = point_on(wall, 0.0, -1.0)
     roof = put("gable", outline, (top[0], top[1] - height + 0.05), (plan.roof[0] * vary[0], height), lean, relief=0.25)
-    # Always over the rear window, and above the roof: it tells which way round a house is, as an animal's head does.
+    # Always over the rear window, and above the roof: it shows which way round a house is, as an animal's head does.
     edge = 2.0 * max(0.0, 0.5 - tip) / (1.0 - tip) - 1.0
     stack = (height * (0.75 - edge) + 0.2, 0.09)
     chimney = limb("chimney", box(0.02), point_on(roof, -0.5, 0.75), stack, -np.pi / 2 + lean, relief=0.3)

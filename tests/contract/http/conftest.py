@@ -20,7 +20,7 @@ from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore
 from jobs.stores.redis_stores import RedisStores
 from service.app import create_app
-from service.main import guard_for, server
+from service.main import authenticator_for, server
 from service.settings import ServiceSettings
 from tests.pictures import encoded, gradient
 
@@ -82,7 +82,7 @@ def serving(service: ServiceSettings, jobs: JobSettings, objects: ObjectStore | 
     assert jobs.redis_url is not None
     redis, objects = connect_redis(jobs.redis_url), objects or ObjectStore.from_settings(jobs)
     stores = RedisStores.open(redis, jobs)
-    app = create_app(service, stores, objects, guard_for("127.0.0.1", service, jobs, redis))
+    app = create_app(service, stores, objects, authenticator_for("127.0.0.1", service, jobs, redis))
     running = server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=running.run)
     thread.start()

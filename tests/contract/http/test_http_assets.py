@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from redis import Redis
 
+from core.params.transfer import overlay
 from jobs.garbage_collector import GarbageCollector
 from service.settings import ServiceSettings
 from tests.contract.http import player
@@ -128,7 +129,7 @@ def test_json_asks_for_the_same_as_a_form(stack: Stack, path: str) -> None:
     terms: dict[str, Any] = {
         "seed": 5.0,
         "prompt": "a peacock",
-        "params": {"num_steps": 7, "injection_layers": ["up_blocks.1"], "injection_range": [0.5, 0.1]},
+        "params": {"num_inference_steps": 7, "injection": {"layers": ["up_blocks.1"], "range": [0.5, 0.1]}},
         "metadata": {"a": "b"},
         "deadline": 60,
         "ttl": 600,
@@ -138,7 +139,7 @@ def test_json_asks_for_the_same_as_a_form(stack: Stack, path: str) -> None:
     assert answer.status_code == 202, answer.text
     record = answer.json()
     assert all(record[name] == value for name, value in terms.items() if name != "params")
-    assert record["params"] | terms["params"] == record["params"]
+    assert record["params"] == overlay(record["params"], terms["params"])
     inputs = player.claim(stack).record.spec.inputs
     assert inputs.target_mask is not None
     assert decoded(stack.objects.get(inputs.target)).tobytes() == decoded(TARGET).tobytes()
@@ -151,8 +152,8 @@ def test_what_json_cannot_say(stack: Stack) -> None:
         ({**NAMED, "seed": None}, "/seed", "null"),
         ({**NAMED, "seed": "5"}, "/seed", "int_type"),
         ({**NAMED, "target_mask": None}, "/target_mask", "null"),
-        ({**NAMED, "params": '{"num_steps": 5}'}, "/params", "model_type"),
-        ({**NAMED, "params": {"num_steps": "5"}}, "/params/num_steps", "int_type"),
+        ({**NAMED, "params": '{"num_inference_steps": 5}'}, "/params", "model_type"),
+        ({**NAMED, "params": {"num_inference_steps": "5"}}, "/params/num_inference_steps", "int_type"),
         ({**NAMED, "output": {"format": "png", "quality": 5}}, "/output", "quality_without_effect"),
         ({**NAMED, "colour": "blue"}, "/colour", "extra_forbidden"),
         ({**NAMED, "target": "a.png"}, "/target", "model_type"),

@@ -59,7 +59,7 @@ def lines(stack: Stack, batch: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_from_one_request_to_all_results(stack: Stack) -> None:
-    batch = submitted(stack, metadata={"order": "12"}, seed=7, prompt="a peacock", params={"num_steps": 9})
+    batch = submitted(stack, metadata={"order": "12"}, seed=7, prompt="a peacock", params={"num_inference_steps": 9})
     assert (batch["status"], batch["total"], batch["counts"]["queued"]) == ("running", 3, 3)
     assert (batch["metadata"], batch["finished_at"]) == ({"order": "12"}, None)
     members = items(stack, batch)
@@ -68,7 +68,7 @@ def test_from_one_request_to_all_results(stack: Stack) -> None:
 
     first = player.claim(stack)
     assert first.record.id == members[0]["id"], "in the order in which they were given"
-    assert (first.record.spec.seed, first.record.spec.params.num_steps) == (7, 9)
+    assert (first.record.spec.seed, first.record.spec.params.num_inference_steps) == (7, 9)
     assert decoded(stack.objects.get(first.record.spec.inputs.target)).tobytes() == decoded(TARGET).tobytes()
     assert stack.http.get(batch["urls"]["self"]).json()["counts"]["running"] == 1
     player.finish(stack, first)

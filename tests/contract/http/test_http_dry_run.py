@@ -21,16 +21,25 @@ def tried(stack: Stack, kind: str = "transfers", **fields: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["transfers", "matches"])
 def test_all_parameters_are_told_and_nothing_is_left_behind(stack: Stack, kind: str) -> None:
-    answer = tried(stack, kind, params='{"num_steps": 7}')
+    answer = tried(stack, kind, params='{"num_inference_steps": 7}')
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert found["params"] == TransferParams(num_steps=7).model_dump(mode="json")
+    assert found["params"] == TransferParams(num_inference_steps=7).model_dump(mode="json")
     assert (found["width"], found["height"]) == SIZE
     assert found["estimate"] == {"queue_position": 1, "start_s": None, "run_s": None}
     painted = {"format": "png", "quality": None, "background": None}
     assert found["output"] == (painted if kind == "transfers" else None)
     assert stack.inputs() == []
     assert stack.store.list_jobs(tenant="local").items == []
+
+
+def test_a_preset_is_shown_by_its_values(stack: Stack) -> None:
+    asked = '{"preset": "fast", "matching": {"ensemble_size": 3}}'
+    effective = TransferParams.model_validate_json(asked).resolved()
+    assert (effective.num_inference_steps, effective.matching.ensemble_size) == (10, 3)
+    assert tried(stack, params=asked).json()["params"] == effective.model_dump(mode="json")
+    assert stack.submitted(params=asked)["params"] == effective.model_dump(mode="json")
+    assert player.claim(stack).record.spec.params == effective
 
 
 def test_it_refuses_what_a_submission_refuses(stack: Stack) -> None:

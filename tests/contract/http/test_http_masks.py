@@ -11,8 +11,8 @@ from tests.contract.http.player import MODEL, claim, finish
 from tests.contract.http.problems import problem
 from tests.pictures import encoded, gradient
 
-BOX = json.dumps({"target_selection": {"box": [0.1, 0.1, 0.9, 0.9]}})
-TEXT = json.dumps({"reference_selection": {"text": "bird"}})
+BOX = json.dumps({"masks": {"target_selection": {"box": [0.1, 0.1, 0.9, 0.9]}}})
+TEXT = json.dumps({"masks": {"reference_selection": {"text": "bird"}}})
 
 
 def announce(stack: Stack, worker: str, *held: OptionalModel, state: WorkerState = WorkerState.READY) -> None:
@@ -54,9 +54,9 @@ def test_a_retry_asks_again(stack: Stack) -> None:
 
 
 def test_a_box_that_is_none_is_refused_with_its_place(stack: Stack) -> None:
-    params = json.dumps({"target_selection": {"box": [0.9, 0.1, 0.1, 0.9]}})
+    params = json.dumps({"masks": {"target_selection": {"box": [0.9, 0.1, 0.1, 0.9]}}})
     refused = problem(stack.submit(params=params), 422, "invalid_request")
-    assert refused["errors"][0]["pointer"] == "/params/target_selection"
+    assert refused["errors"][0]["pointer"] == "/params/masks/target_selection"
 
 
 def test_the_mask_used_is_in_the_record_and_can_be_fetched(stack: Stack) -> None:

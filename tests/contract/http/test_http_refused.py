@@ -111,15 +111,21 @@ def _params(value: Any) -> dict[str, Any]:
         ({"colour": "blue"}, "/colour", "extra_forbidden"),
         ({"a/b~c": "blue"}, "/a~1b~0c", "extra_forbidden"),
         (_params({"guidance_scale": 99}), "/params/guidance_scale", "less_than_equal"),
-        (_params({"num_steps": 1}), "/params/num_steps", "greater_than_equal"),
-        (_params({"num_steps": 2.5}), "/params/num_steps", "int_type"),
-        (_params({"num_steps": "30"}), "/params/num_steps", "int_type"),
-        (_params({"num_steps": True}), "/params/num_steps", "int_type"),
+        (_params({"num_inference_steps": 1}), "/params/num_inference_steps", "greater_than_equal"),
+        (_params({"num_inference_steps": 2.5}), "/params/num_inference_steps", "int_type"),
+        (_params({"num_inference_steps": "30"}), "/params/num_inference_steps", "int_type"),
+        (_params({"num_inference_steps": True}), "/params/num_inference_steps", "int_type"),
         (_params({"eta": None}), "/params/eta", "float_type"),
         (_params({"guidence_scale": 2}), "/params/guidence_scale", "extra_forbidden"),
-        (_params({"injection_layers": ["nowhere"]}), "/params/injection_layers/0", "string_pattern_mismatch"),
-        (_params({"injection_range": [0.1, 2]}), "/params/injection_range/1", "less_than_equal"),
-        (_params({"injection_range": [0.1, 0.5]}), "/params", "value_error"),
+        (_params({"injection": {"layers": ["nowhere"]}}), "/params/injection/layers/0", "string_pattern_mismatch"),
+        (_params({"injection": {"range": [0.1, 2]}}), "/params/injection/range/1", "less_than_equal"),
+        (_params({"injection": {"range": [0.1, 0.5]}}), "/params/injection/range", "value_error"),
+        (_params({"matching": {"ensemble_size": 0}}), "/params/matching/ensemble_size", "greater_than_equal"),
+        (_params({"matching": {"ensemble": 8}}), "/params/matching/ensemble", "extra_forbidden"),
+        (_params({"matching": 8}), "/params/matching", "model_type"),
+        (_params({"matching": None}), "/params/matching", "model_type"),
+        (_params({"matching.ensemble_size": 8}), "/params/matching.ensemble_size", "extra_forbidden"),
+        (_params({"preset": "paper", "matching": {"parts": ["a", "b"]}}), "/params/matching", "preset_mismatch"),
         (_params("{nonsense"), "/params", "json_invalid"),
         (_params("[1]"), "/params", "json_object_expected"),
         (_params("null"), "/params", "json_object_expected"),
@@ -143,10 +149,10 @@ def test_fields_that_cannot_be_used(stack: Stack, fields: dict[str, Any], pointe
 
 
 def test_every_wrong_field_is_named(stack: Stack) -> None:
-    fields = {"target": None, "seed": -1, "params": '{"eta": 9, "num_steps": 0}'}
+    fields = {"target": None, "seed": -1, "params": '{"eta": 9, "num_inference_steps": 0}'}
     body = problem(stack.submit(**fields), 422, "invalid_request")
     pointers = {error["pointer"] for error in body["errors"]}
-    assert pointers == {"/target", "/seed", "/params/eta", "/params/num_steps"}
+    assert pointers == {"/target", "/seed", "/params/eta", "/params/num_inference_steps"}
 
 
 @pytest.mark.parametrize("name", ["target", "params", "seed"])

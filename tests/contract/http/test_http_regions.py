@@ -13,14 +13,14 @@ from PIL import Image
 from core.images.canvas import from_pil
 from core.masks.regions import Named
 from core.params.transfer import TransferParams
-from core.pipeline import transfer
+from core.pipeline import TransferInputs, transfer
 from jobs.garbage_collector import GarbageCollector
 from jobs.settings import JobSettings
 from service.settings import ServiceSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
 from tests.contract.http.problems import problem
-from tests.contract.http.real_worker import make_bench
+from tests.contract.http.real_worker import make_context
 from tests.pictures import SIZE, decoded, encoded, gradient
 from worker.tasks import run_next
 
@@ -33,9 +33,9 @@ def half(left: bool, size: tuple[int, int] = SIZE) -> Image.Image:
 
 LEFT, RIGHT = encoded(half(True)), encoded(half(False))
 LEAF = encoded(gradient(size=(40, 40)).rotate(90))
-REGIONS = [{"target_mask": "left"}, {"target_mask": "right", "reference": "leaf", "strength": 0.8}]
-FAST = {"num_steps": 3, "strength": 1.0, "match_draws": 1}
-PARAMS = {**FAST, "regions": REGIONS}
+REGIONS = [{"target_mask": "left"}, {"target_mask": "right", "reference": "leaf", "scale": 0.8}]
+FAST = {"num_inference_steps": 3, "strength": 1.0, "matching": {"ensemble_size": 1}}
+PARAMS = {**FAST, "masks": {"regions": REGIONS}}
 PARTS: dict[str, Any] = {"params": json.dumps(PARAMS), "picture_leaf": LEAF, "mask_left": LEFT, "mask_right": RIGHT}
 NAMED = {"picture_leaf", "mask_left", "mask_right"}
 
@@ -55,6 +55,10 @@ def as_json(stack: Stack) -> dict[str, Any]:
     }
 
 
+def params_of(regions: list[dict[str, str]]) -> str:
+    return json.dumps({"masks": {"regions": regions}})
+
+
 def stored_parts(stack: Stack) -> dict[str, bytes]:
     """Pixels of the named inputs of the next job, by part."""
     inputs = player.claim(stack).record.spec.inputs
@@ -69,7 +73,7 @@ def test_parts_of_a_form_reach_the_worker_by_their_names(stack: Stack, kind: str
     files = [("target", TARGET), ("reference", REFERENCE), *((part, PARTS[part]) for part in NAMED)]
     sent = stack.http.post(f"/v1/{kind}", files=files, data={"params": PARTS["params"]})
     assert sent.status_code == 202, sent.text
-    shown = sent.json()["params"]["regions"]
+    shown = sent.json()["params"]["masks"]["regions"]
     assert [(region["target_mask"], region["reference"]) for region in shown] == [("left", None), ("right", "leaf")]
     assert stored_parts(stack) == EXPECTED
 
@@ -140,7 +144,7 @@ def test_json_is_refused_at_its_own_fields(stack: Stack) -> None:
 def test_a_dry_run_checks_them_and_stores_nothing(stack: Stack) -> None:
     tried = stack.http.post("/v1/dry_run/transfers", json=as_json(stack))
     assert tried.status_code == 200, tried.text
-    assert len(tried.json()["params"]["regions"]) == 2
+    assert len(tried.json()["params"]["masks"]["regions"]) == 2
     assert stack.inputs() == []
 
 
@@ -149,17 +153,18 @@ def test_all_pictures_of_a_job_have_a_bound_together(start_stack: StartStack) ->
     names = [f"n{number}" for number in range(3)]
     regions = [{"reference": name, "target_mask": name} for name in names]
     parts = {f"picture_{name}": REFERENCE for name in names} | {f"mask_{name}": LEFT for name in names}
-    refused = problem(stack.submit(params=json.dumps({"regions": regions}), **parts), 422, "image_too_many_pixels")
+    refused = problem(stack.submit(params=params_of(regions), **parts), 422, "image_too_many_pixels")
     assert refused["errors"][0]["pointer"] == "/picture_n2"
     regions = [{"reference": "n0", "target_mask": "n0"}, {"reference": "n0", "target_mask": "n1"}]
     fewer = {name: parts[name] for name in ("picture_n0", "mask_n0", "mask_n1")}
-    assert stack.submit(params=json.dumps({"regions": regions}), **fewer).status_code == 202
+    assert stack.submit(params=params_of(regions), **fewer).status_code == 202
     named = {
         "pictures": {name: keep(stack, REFERENCE) for name in names},
         "masks": {name: keep(stack, LEFT) for name in names},
     }
     body = {"reference": keep(stack, REFERENCE), "items": [{"custom_id": "a", "target": keep(stack, TARGET)}], **named}
-    body["params"] = {"regions": [{"reference": name, "target_mask": name} for name in names]}
+    regions = [{"reference": name, "target_mask": name} for name in names]
+    body["params"] = {"masks": {"regions": regions}}
     refused = problem(stack.http.post("/v1/batches", json=body), 422, "image_too_many_pixels")
     assert [error["pointer"] for error in refused["errors"]] == ["/items/0"]
 
@@ -169,7 +174,7 @@ def test_a_form_has_room_for_all_that_regions_can_name_and_no_more(stack: Stack)
     regions = [{"reference": name, "target_mask": name, "reference_mask": f"{name}r"} for name in names]
     parts = {f"picture_{name}": TARGET for name in names}
     parts |= {f"mask_{name}": LEFT for name in [*names, *(f"{name}r" for name in names)]}
-    sent = stack.submit(params=json.dumps({"regions": regions}), target_mask=LEFT, reference_mask=LEFT, **parts)
+    sent = stack.submit(params=params_of(regions), target_mask=LEFT, reference_mask=LEFT, **parts)
     assert sent.status_code == 202, sent.text
     assert len(stack.inputs()) == 28
     more = {f"picture_more{number}": TARGET for number in range(10)}
@@ -263,9 +268,9 @@ def test_a_batch_says_which_job_lacks_or_has_what(stack: Stack) -> None:
 
 
 def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stack, job_settings: JobSettings) -> None:
-    bench = make_bench(stack, job_settings)
+    context = make_context(stack, job_settings)
     job = stack.submitted(seed=5, **PARTS)
-    run_next(bench)
+    run_next(context)
     record = stack.http.get(job["urls"]["self"]).json()
     assert record["error"] is None
     painted = np.asarray(decoded(stack.http.get(record["result"]["url"]).content))
@@ -274,14 +279,9 @@ def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stac
         return from_pil(Image.open(io.BytesIO(data)))
 
     masks = {"left": tensor(LEFT)[0], "right": tensor(RIGHT)[0]}
-    alone = transfer(
-        bench.loaded.models,
-        tensor(TARGET),
-        tensor(REFERENCE),
-        TransferParams.model_validate_json(json.dumps(PARAMS)),
-        named=Named({"leaf": tensor(LEAF)}, masks),
-        seed=5,
-    )
+    named = Named({"leaf": tensor(PARTS["picture_leaf"])}, masks)
+    inputs = TransferInputs(tensor(TARGET), tensor(REFERENCE), named=named)
+    alone = transfer(context.loaded.models, inputs, TransferParams.model_validate_json(json.dumps(PARAMS)), seed=5)
     assert (painted == alone.image.numpy()).all()
     with np.load(io.BytesIO(stack.http.get(job["urls"]["matches"]).content)) as matches:
         assert set(np.unique(matches["region"])) >= {0, 1}

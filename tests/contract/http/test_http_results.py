@@ -10,7 +10,7 @@ from jobs.objects import ObjectStore
 from jobs.schema import StoredFile
 from service.errors import Problem
 from service.settings import ServiceSettings
-from service.signed_urls import Links
+from service.signed_urls import SignedUrls
 from tests.contract.http import player
 from tests.contract.http.conftest import Stack, StartStack
 from tests.contract.http.problems import problem
@@ -127,7 +127,7 @@ def test_a_link_that_was_changed_is_refused(stack: Stack) -> None:
 
 def test_a_link_says_when_it_ends_and_ends_then(objects: ObjectStore) -> None:
     now = [1_000_000.0]
-    links = Links(objects, lambda: b"s" * 32, public_url=None, ttl_s=100, clock=lambda: now[0])
+    links = SignedUrls(objects, lambda: b"s" * 32, base_url="", ttl_s=100, clock=lambda: now[0])
     stored = StoredFile(key="results/t/j/1/image.png", content_type="image/png", bytes=1, sha256="0" * 64)
     file = links.file(stored)
     assert 100 <= file.url_expires_at.timestamp() - now[0] <= 200
@@ -139,7 +139,7 @@ def test_a_link_says_when_it_ends_and_ends_then(objects: ObjectStore) -> None:
     now[0] += 0.1
     with pytest.raises(Problem, match="not any more"):
         links.key(token)
-    other = Links(objects, lambda: b"t" * 32, public_url=None, ttl_s=100, clock=lambda: 0.0)
+    other = SignedUrls(objects, lambda: b"t" * 32, base_url="", ttl_s=100, clock=lambda: 0.0)
     with pytest.raises(Problem):
         other.key(token)
 

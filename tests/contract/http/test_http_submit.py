@@ -42,13 +42,13 @@ def test_everything_given_comes_back(stack: Stack) -> None:
         seed=2**63 - 1,
         prompt="ein Pfau \N{PEACOCK}",
         negative_prompt="blurry",
-        params='{"guidance_scale": 2, "injection_layers": ["up_blocks.1"], "adain_range": [0.2, 0.1]}',
+        params='{"guidance_scale": 2, "injection": {"layers": ["up_blocks.1"]}, "latent": {"adain_range": [0.2, 0.1]}}',
     )
     assert record["seed"] == 2**63 - 1
     assert (record["prompt"], record["negative_prompt"]) == ("ein Pfau \N{PEACOCK}", "blurry")
     assert record["params"]["guidance_scale"] == 2.0
-    assert record["params"]["injection_layers"] == ["up_blocks.1"]
-    assert record["params"]["adain_range"] == [0.2, 0.1]
+    assert record["params"]["injection"]["layers"] == ["up_blocks.1"]
+    assert record["params"]["latent"]["adain_range"] == [0.2, 0.1]
 
 
 def test_the_worker_gets_the_job_and_clean_pictures(stack: Stack) -> None:

@@ -11,8 +11,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from service.app import bare_app
-from service.openapi.document import TAGS, document
+from service.app import bare_app, openapi_document
+from service.openapi.document import TAGS
 from tests.architecture.sources import ROOT
 from tests.contract.http.conftest import Stack
 from tests.contract.http.problems import problem
@@ -24,7 +24,7 @@ PAGES = {"/", "/docs", "/openapi.json", "/static/playground.js", "/static/docs.j
 def test_nothing_is_served_that_the_document_does_not_tell() -> None:
     app = bare_app()
     served = {(route.path, method) for route in app.state.endpoints for method in route.methods}
-    told = {(path, method.upper()) for path, operations in document()["paths"].items() for method in operations}
+    told = {(path, method.upper()) for path, operations in openapi_document()["paths"].items() for method in operations}
     assert {path for path, _ in served - told} == PAGES - {"/openapi.json"}
     assert told <= served
     own = {route.path for route in app.routes if hasattr(route, "path")}  # those of no router of ours
@@ -32,15 +32,17 @@ def test_nothing_is_served_that_the_document_does_not_tell() -> None:
 
 
 def test_there_is_one_version_of_the_api() -> None:
-    paths = document()["paths"]
+    paths = openapi_document()["paths"]
     assert {path.split("/")[1] for path in paths} == {"v1", "healthz"}
     stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert document()["info"]["version"] == stated
+    assert openapi_document()["info"]["version"] == stated
 
 
 def test_every_operation_has_one_tag_that_is_described() -> None:
     tags = {tag["name"] for tag in TAGS}
-    found = [operation["tags"] for operations in document()["paths"].values() for operation in operations.values()]
+    found = [
+        operation["tags"] for operations in openapi_document()["paths"].values() for operation in operations.values()
+    ]
     assert {len(each) for each in found} == {1}
     assert {each[0] for each in found} == tags
 
@@ -111,7 +113,7 @@ def test_every_request_is_one_line_in_the_log(stack: Stack) -> None:
 
 
 def test_the_document_is_served(stack: Stack) -> None:
-    assert stack.http.get("/openapi.json").json() == json.loads(json.dumps(document()))
+    assert stack.http.get("/openapi.json").json() == json.loads(json.dumps(openapi_document()))
 
 
 class _Links(HTMLParser):
@@ -145,7 +147,7 @@ def test_pages_need_no_other_host(stack: Stack, path: str) -> None:
 
 def test_the_form_of_the_page_has_the_fields_of_the_api(stack: Stack) -> None:
     names = set(re.findall(r'name="([a-z_]+)"', stack.http.get("/").text)) - {"viewport"}
-    form = document()["components"]["schemas"]["TransferForm"]
+    form = openapi_document()["components"]["schemas"]["TransferForm"]
     assert set(form["required"]) <= names <= set(form["properties"])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.openapi.document import document
+from service.app import openapi_document
 from service.settings import ServiceSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
@@ -29,7 +29,7 @@ PICTURES = [("target", ("a.png", TARGET)), ("reference", ("b.jpg", REFERENCE))]
 
 
 def operations() -> Iterator[tuple[str, str]]:
-    for path, found in document()["paths"].items():
+    for path, found in openapi_document()["paths"].items():
         if not path.startswith(OF_NOBODY):
             yield from ((method.upper(), path) for method in found)
 

@@ -13,10 +13,10 @@ from jobs.settings import JobSettings
 from tests.contract.http import player
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack
 from tests.contract.http.problems import problem
-from tests.contract.http.real_worker import make_bench
+from tests.contract.http.real_worker import make_context
 from worker.tasks import run_next
 
-FAST = json.dumps({"num_steps": 3, "strength": 1.0, "match_draws": 1})
+FAST = json.dumps({"num_inference_steps": 3, "strength": 1.0, "matching": {"ensemble_size": 1}})
 
 
 def send(stack: Stack, *seeds: object, path: str = "/v1/transfers", **more: Any) -> Any:
@@ -37,7 +37,7 @@ def named(stack: Stack, **more: Any) -> dict[str, Any]:
 def test_from_one_submission_to_a_picture_of_each_seed(stack: Stack, job_settings: JobSettings) -> None:
     job = send(stack, 5, 2, 11, params=FAST).json()
     assert (job["seed"], job["seeds"]) == (5, [5, 2, 11])
-    run_next(make_bench(stack, job_settings))
+    run_next(make_context(stack, job_settings))
     record = stack.http.get(job["urls"]["self"]).json()
     assert record["error"] is None
     result = record["result"]

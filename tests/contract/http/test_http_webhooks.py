@@ -17,10 +17,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from cli.stack.children import spawn, stop
 from jobs.schema import JobError
 from jobs.stores.api_keys import Scope
-from service.outbound import Outbound, Unguarded
+from service.outbound import Outbound, UnrestrictedOutbound
 from service.routes import webhooks as route
 from service.settings import ServiceSettings
-from service.signed_urls import links_of
+from service.signed_urls import SignedUrls
 from service.webhooks.deliverer import Deliverer, DeliverySettings
 from service.webhooks.payload import body_of
 from tests.contract.http.conftest import REFERENCE, TARGET, Stack, StartStack
@@ -52,8 +52,8 @@ def receiver() -> Iterator[Receiver]:
 @contextmanager
 def delivering(stack: Stack, settings: DeliverySettings, outbound: Outbound) -> Iterator[None]:
     stores = stack.stores
-    links = links_of(ServiceSettings(), stores.shared_secrets, stack.objects)
-    body = partial(body_of, public_url=None, file=links.file)
+    urls = SignedUrls.from_settings(ServiceSettings(), stores.shared_secrets, stack.objects)
+    body = partial(body_of, base_url="", file=urls.file)
     deliverer = Deliverer(stores.outbox, stores.webhook_secrets, settings, outbound, body)
     with start_blocking_portal() as portal:
         enough = portal.call(anyio.Event)
@@ -71,7 +71,7 @@ def deliver(stack: Stack) -> Iterator[Deliver]:
     with ExitStack() as exits:
 
         def start(settings: DeliverySettings = QUICK, outbound: Outbound | None = None) -> None:
-            exits.enter_context(delivering(stack, settings, outbound or Unguarded()))
+            exits.enter_context(delivering(stack, settings, outbound or UnrestrictedOutbound()))
 
         yield start
 
@@ -356,6 +356,6 @@ def test_a_tenant_signs_with_its_own_secrets(start_stack: StartStack, receiver: 
     stack.stores.webhook_secrets.create("local")
     problem(stack.submit(headers, webhook=hook(receiver)), 409, "webhook_secret_missing")
     own = stack.stores.webhook_secrets.create("acme").token
-    with delivering(stack, QUICK, Unguarded()):
+    with delivering(stack, QUICK, UnrestrictedOutbound()):
         assert stack.submit(headers, webhook=hook(receiver, "queued")).status_code == 202
         assert receiver.wait_for(1)[0].verified(own)["type"] == "transfer.queued"

@@ -1,6 +1,6 @@
 """Requests to addresses that users name: what is reached, and above all what is not.
 
-A hook hears every connection that this process opens, so "refused" means that nothing was sent anywhere.
+A hook sees every connection that this process opens, so "refused" means that nothing was sent anywhere.
 """
 
 import asyncio
@@ -315,7 +315,7 @@ def test_redirects_are_answers(host: str, site: Site, connections: list[str]) ->
 def test_what_fails_says_nothing_of_the_reason(site: Site) -> None:
     """A port that is closed, one that is open, a name that does not exist: all alike."""
     allowed = Outbound([ipaddress.IPv4Network("127.0.0.0/8")], [1])
-    said = set()
+    messages = set()
     for outbound, url in (
         (allowed, "https://127.0.0.3:1/"),
         (Outbound(ports=[site.port]), site.url("/", host=HERE)),
@@ -323,8 +323,8 @@ def test_what_fails_says_nothing_of_the_reason(site: Site) -> None:
     ):
         with pytest.raises(UrlUnreachable) as caught:
             send(outbound, url)
-        said.add(str(caught.value))
-    assert said == {"Nothing answers at this URL."}
+        messages.add(str(caught.value))
+    assert messages == {"Nothing answers at this URL."}
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00::1"])

@@ -11,7 +11,7 @@ from jobs.settings import JobSettings
 from jobs.stores.job_store import JobStore, new_job_id
 from tests.specs import make_spec
 from worker.lease import LeaseKeeper
-from worker.supervisor_pipe import Vitals, VitalsReader
+from worker.supervisor_pipe import PipeReader, SupervisorPipe
 
 LEASE_S = 1.0
 
@@ -29,8 +29,8 @@ def claim(store: JobStore) -> Claim:
     return claim
 
 
-def keep(store: JobStore, claim: Claim, vitals: Vitals | None = None, *, stall_s: float) -> LeaseKeeper:
-    return LeaseKeeper(store, claim, vitals or Vitals(), lease_s=LEASE_S, stall_s=stall_s)
+def keep(store: JobStore, claim: Claim, pipe: SupervisorPipe | None = None, *, stall_s: float) -> LeaseKeeper:
+    return LeaseKeeper(store, claim, pipe or SupervisorPipe(), lease_s=LEASE_S, stall_s=stall_s)
 
 
 def reap_for(store: JobStore, seconds: float, lease: LeaseKeeper | None = None) -> int:
@@ -70,12 +70,12 @@ def test_a_cancel_reaches_the_worker(store: JobStore, claim: Claim) -> None:
 
 def test_beats_stop_with_the_marks(store: JobStore, claim: Claim) -> None:
     read_end, write_end = os.pipe()
-    with VitalsReader(read_end) as vitals:
-        with keep(store, claim, Vitals(write_end), stall_s=0.3):
+    with PipeReader(read_end) as reader:
+        with keep(store, claim, SupervisorPipe(write_end), stall_s=0.3):
             time.sleep(0.1)
-            assert {vital.event for vital in vitals.read(0)} == {"beat"}
+            assert {message.event for message in reader.read(0)} == {"beat"}
             time.sleep(0.3 + LEASE_S)
-            vitals.read(0)
+            reader.read(0)
             time.sleep(LEASE_S)
-            assert vitals.read(0) == []
+            assert reader.read(0) == []
         os.close(write_end)

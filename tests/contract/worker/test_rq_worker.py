@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from jobs.stores.ticket_queue import TASK_NAME, TicketQueue
 from worker.rq_worker import make_worker, ticket_name
-from worker.shutdown import Drain
+from worker.shutdown import Shutdown
 
 TICKET = zlib.compress(json.dumps([TASK_NAME, None, [], {}]).encode())
 
@@ -32,7 +32,7 @@ class Bomb:
 def serve(url: str, task: Callable[[], None]) -> list[str]:
     """Works until the queue is empty; returns the names of the log events."""
     with capture_logs() as logs, Redis.from_url(url) as connection:
-        worker = make_worker(connection, "plumage", {TASK_NAME: task}, Drain(1.0))
+        worker = make_worker(connection, "plumage", {TASK_NAME: task}, Shutdown(1.0))
         worker.work(burst=True, logging_level="WARNING")
     return [event["event"] for event in logs]
 

@@ -157,11 +157,11 @@ def disk_of_objects_full(folder: Path, *, seconds: float) -> Figures:
         )
         api = exits.enter_context(serving(ServiceSettings(), stack.settings))
         stack.start_worker()
-        hold, runs = folder / "hold", folder / "runs"
-        job = stack.submit(steps=1, hold=str(hold), log=str(runs))
+        finish, runs = folder / "finish", folder / "runs"
+        job = stack.submit(steps=1, finish=str(finish), log=str(runs))
         until(lambda: stack.get(job).progress.step == 1, 60, "the last step is done")
         with _filled(disk):
-            hold.touch()
+            finish.touch()
             answer = api.submit()
             assert (answer.status_code, answer.json()["code"]) == (503, "objects_unavailable"), answer.text
             time.sleep(seconds)

@@ -51,8 +51,13 @@ def wrong_clocks(folder: Path, *, rounds: int, steps: int, controls: int) -> Fig
         assert all(figures["succeeded"] == len(jobs[stack]) for stack, figures in found.items())
         reaped, expected = _reaped(wrong), sum(map(_reaped, right))
         assert reaped <= expected, f"{reaped} jobs taken from living workers, {expected} where clocks are right"
-        told = {"clocks_apart_s": round(spread_s), "falsely_reaped": reaped}
-        return {"jobs": len(jobs[wrong]), **told, **({"by_right_clocks": expected} if right else {}), **found[wrong]}
+        measured = {"clocks_apart_s": round(spread_s), "falsely_reaped": reaped}
+        return {
+            "jobs": len(jobs[wrong]),
+            **measured,
+            **({"by_right_clocks": expected} if right else {}),
+            **found[wrong],
+        }
 
 
 @contextmanager
@@ -68,10 +73,10 @@ def _reaped(stack: Stack) -> int:
 
 def _spread_s(stack: Stack, ids: list[str]) -> float:
     """How far apart, in seconds, the clocks are by which two jobs were finished that had been submitted together. A
-    worker writes its log after the record, so the last pair may not be told yet."""
-    told = {event["job_id"]: datetime.fromisoformat(event["timestamp"]) for event in stack.events("job.finished")}
-    pairs = [pair for pair in zip(ids[::2], ids[1::2], strict=True) if told.keys() >= set(pair)]
-    return max((abs((told[one] - told[other]).total_seconds()) for one, other in pairs), default=0.0)
+    worker writes its log after the record, so the last pair may not be in the log yet."""
+    finished = {event["job_id"]: datetime.fromisoformat(event["timestamp"]) for event in stack.events("job.finished")}
+    pairs = [pair for pair in zip(ids[::2], ids[1::2], strict=True) if finished.keys() >= set(pair)]
+    return max((abs((finished[one] - finished[other]).total_seconds()) for one, other in pairs), default=0.0)
 
 
 def _clock(folder: Path, offset: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from tests.faults.stack import Stack, kill_group, running_stack, until, worker_o
 from tests.lossy import lossy_way
 
 DEFAULT_TIMES = {"lease_s": 5.0, "reap_every_s": 1.0, "kill_grace_s": 5.0}
-"""Those that a deployment has unless it says otherwise; see `JobSettings`."""
+"""Those that a deployment has unless it sets others; see `JobSettings`."""
 
 PATIENCE_S = 120.0
 TICKETS = "rq:queue:plumage"
@@ -138,13 +138,13 @@ def paused_past_the_lease(folder: Path, *, times: int) -> Figures:
 
 def _pause_and_resume(stack: Stack, folder: Path, number: int) -> str:
     folder.mkdir()
-    runs, hold = folder / "runs", folder / "hold"
-    job = stack.submit(steps=1, hold=str(hold), log=str(runs))
+    runs, finish = folder / "runs", folder / "finish"
+    job = stack.submit(steps=1, finish=str(finish), log=str(runs))
     until(lambda: stack.get(job).progress.step == 1, PATIENCE_S, "the last step is done")
     (paused,) = _pids(runs)
     os.kill(paused, signal.SIGSTOP)
     until(lambda: len(_pids(runs)) == 2, PATIENCE_S, "the next attempt runs")
-    hold.touch()
+    finish.touch()
     ended = stack.until_end(job)
     assert (ended.status, ended.attempt) == (Status.SUCCEEDED, 2)
     os.kill(paused, signal.SIGCONT)
@@ -159,7 +159,7 @@ def _pause_and_resume(stack: Stack, folder: Path, number: int) -> str:
     full=[{"times": 10}],
 )
 def killed_before_the_start(folder: Path, *, times: int) -> Figures:
-    """What Redis has done and the worker never hears of: the answer is lost on the way, then the worker is killed."""
+    """The answer to what Redis has done is lost on the way to the worker, which is then killed."""
     points = {"ticket": b"BLMOVE", "job": source_hash("claim")}
     seconds: dict[str, list[float]] = {point: [] for point in points}
     with (
@@ -180,7 +180,7 @@ def killed_before_the_start(folder: Path, *, times: int) -> Figures:
 
 
 def _kill_deaf(stack: Stack, redis: Redis, folder: Path, request: bytes) -> tuple[list[str], float]:
-    """Kills a worker that has not heard the answer to this request. Its job and another one, and how long that job
+    """Kills a worker that has not received the answer to this request. Its job and another one, and how long that job
     took to wait in line again."""
     folder.mkdir()
     runs, gate = folder / "runs", folder / "gate"

@@ -97,16 +97,16 @@ def redis_killed_under_load(folder: Path, *, times: int) -> Figures:
     full=[{"seconds": 30}],
 )
 def redis_away_at_the_finish(folder: Path, *, seconds: float) -> Figures:
-    hold, runs = folder / "hold", folder / "runs"
+    finish, runs = folder / "finish", folder / "runs"
     with ExitStack() as exits:
         server = exits.enter_context(start_redis(folder))
         stack = exits.enter_context(running_stack(server, folder, log=folder / "log"))
         stack.start_worker()
-        job = stack.submit(steps=1, hold=str(hold), log=str(runs))
+        job = stack.submit(steps=1, finish=str(finish), log=str(runs))
         until(lambda: stack.get(job).progress.step == 1, PATIENCE_S, "the last step is done")
         os.kill(server.pid, signal.SIGKILL)
         server.stop()
-        hold.touch()
+        finish.touch()
         time.sleep(seconds)
         exits.enter_context(start_redis(folder))
         returned = time.monotonic()

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,12 @@ from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, Device
 from checkpoints.load import load
 from checkpoints.manifest import folder_digest
 from checkpoints.settings import ModelSettings
-from core.params.transfer import TransferParams
-from core.pipeline import transfer
+from core.params.transfer import MatchingParams, TransferParams
+from core.pipeline import TransferInputs, transfer
 from tests.tiny import tiny_pipeline
 from worker.warm import warm_up
 
-FAST = TransferParams(num_steps=2, strength=1.0, match_draws=1)
+FAST = TransferParams(num_inference_steps=2, strength=1.0, matching=MatchingParams(ensemble_size=1))
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,10 @@ def test_a_plain_folder_loads_and_makes_the_same_picture_as_the_models_that_were
     loaded = load(settings(plain))
     assert (loaded.id, loaded.device, loaded.dtype) == ("plain", "cpu", "float32")
     assert loaded.revision == folder_digest(plain)
-    target, reference = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    first = transfer(loaded.models, target, reference, FAST, prompt="wing", seed=3)
-    again = transfer(load(settings(plain)).models, target, reference, FAST, prompt="wing", seed=3)
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    inputs = TransferInputs(pictures[0], pictures[1], prompt="wing")
+    first = transfer(loaded.models, inputs, FAST, seed=3)
+    again = transfer(load(settings(plain)).models, inputs, FAST, seed=3)
     assert torch.equal(first.image, again.image)
     assert not loaded.models.unet.training
     assert all(not parameter.requires_grad for parameter in loaded.models.unet.parameters())
@@ -65,7 +68,7 @@ def test_variant_files_in_shards_with_a_replacement_vae_run_a_transfer(tmp_path:
     assert loaded.id == "sdxl+sdxl-vae-fp16-fix"
     assert loaded.models.vae.config.scaling_factor == 0.25
     assert loaded.models.vae.dtype == loaded.models.unet.dtype == torch.bfloat16
-    result = transfer(loaded.models, torch.rand(3, 64, 64), torch.rand(3, 64, 64), FAST, seed=0)
+    result = transfer(loaded.models, TransferInputs(*torch.rand(2, 3, 64, 64)), FAST, seed=0)
     assert result.image.float().std() > 0
 
 
@@ -124,3 +127,8 @@ def test_devices_and_precisions_that_are_not_to_be_had_are_errors() -> None:
     with pytest.raises(DeviceUnavailable, match="float16"):
         choose_dtype("float16", torch.device("cpu"))
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+
+
+def test_nobody_is_advised_to_install_torchvision() -> None:
+    done = subprocess.run([sys.executable, "-c", "import checkpoints.load"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -1,4 +1,4 @@
-"""A LoRA is part of the weights that a worker holds."""
+"""A LoRA is part of the loaded weights."""
 
 from pathlib import Path
 

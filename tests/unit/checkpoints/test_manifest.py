@@ -77,7 +77,7 @@ def _removed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (_changed, "vae/diffusion_pytorch_model.safetensors has other bytes"),
         (_added, "unet/diffusion_pytorch_model.fp16.safetensors is not in the manifest"),
@@ -85,10 +85,10 @@ def _removed(folder: Path) -> None:
         (lambda folder: (folder / "manifest.json").write_text("{}"), "is no manifest"),
     ],
 )
-def test_a_folder_that_does_not_match_is_not_loaded(copied: Path, harm: object, said: str) -> None:
+def test_a_folder_that_does_not_match_is_not_loaded(copied: Path, harm: object, message: str) -> None:
     assert callable(harm)
     harm(copied)
-    with pytest.raises(CheckpointMismatch, match=f"PLUMAGE_MODEL.*{said}"):
+    with pytest.raises(CheckpointMismatch, match=f"PLUMAGE_MODEL.*{message}"):
         load(settings(copied))
 
 

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from cli.errors import BadInput, Failed
 from cli.main import main
-from cli.settings import explained
+from cli.settings import setting_errors
 from jobs.settings import JobSettings
 
 
@@ -22,7 +22,7 @@ def test_errors_are_one_line(error: Failed, code: int) -> None:
 
 
 def test_a_wrong_setting_is_named_as_its_variable() -> None:
-    with pytest.raises(BadInput, match=r"PLUMAGE_LEASE_S: .*greater"), explained():
+    with pytest.raises(BadInput, match=r"PLUMAGE_LEASE_S: .*greater"), setting_errors():
         JobSettings(lease_s=-1)
 
 

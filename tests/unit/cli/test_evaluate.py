@@ -27,14 +27,14 @@ def plumage(*arguments: object, model: Path) -> Result:
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 def test_the_command_writes_report_and_sheet_and_shows_the_table(weights: Path, tmp_path: Path) -> None:
     report, sheet, page = tmp_path / "new" / "report.json", tmp_path / "sheet.png", tmp_path / "page.html"
-    fast = ("--param", "num_steps=3", "--param", "match_draws=1", "--methods", "warp,truth")
+    fast = ("--param", "num_inference_steps=3", "--param", "matching.ensemble_size=1", "--methods", "warp,truth")
     done = plumage("--pairs", 1, "--seed", 4, "--json", report, "--sheet", sheet, "--html", page, *fast, model=weights)
     assert done.exit_code == 0, done.output
     assert "truth" in done.stdout
     found = json.loads(report.read_text())
     assert found["run"]["domain"] == "evaluation"
     assert found["run"]["first_seed"] == 4
-    assert found["run"]["params"]["num_steps"] == 3
+    assert found["run"]["params"]["num_inference_steps"] == 3
     assert list(found["methods"]) == ["warp", "truth"]
     with Image.open(sheet) as picture:
         assert picture.size == (8 * 64, 64 + 20)
@@ -54,22 +54,36 @@ def test_an_unknown_method_is_refused_with_the_ones_there_are(weights: Path, tmp
 
 def test_settings_of_a_search_are_used_under_those_of_the_command_line(weights: Path, tmp_path: Path) -> None:
     report, tuned = tmp_path / "report.json", tmp_path / "tuning.json"
-    chosen = {"ours": {"num_steps": 9, "match_draws": 1}, "adain": {"adain_range": [0.3, 0.0]}}
+    chosen = {
+        "ours": {"num_inference_steps": 9, "matching.ensemble_size": 1},
+        "adain": {"latent.adain_range": [0.3, 0.0]},
+    }
     tuned.write_text(json.dumps({"chosen": chosen}))
-    options = ("--pairs", 1, "--json", report, "--methods", "truth", "--param", "num_steps=3", "--tuned", tuned)
+    options = (
+        "--pairs",
+        1,
+        "--json",
+        report,
+        "--methods",
+        "truth",
+        "--param",
+        "num_inference_steps=3",
+        "--tuned",
+        tuned,
+    )
     done = plumage(*options, model=weights)
     assert done.exit_code == 0, done.output
     run = json.loads(report.read_text())["run"]
-    assert (run["params"]["num_steps"], run["params"]["match_draws"]) == (3, 1)
-    assert run["overrides"] == {"adain": {"adain_range": [0.3, 0.0]}}
-    tuned.write_text(json.dumps({"chosen": {"adain": {"adain_rage": 1}}}))
+    assert (run["params"]["num_inference_steps"], run["params"]["matching"]["ensemble_size"]) == (3, 1)
+    assert run["overrides"] == {"adain": {"latent.adain_range": [0.3, 0.0]}}
+    tuned.write_text(json.dumps({"chosen": {"adain": {"latent.adain_rage": 1}}}))
     refused = plumage("--json", report, "--tuned", tuned, model=weights)
     assert refused.exit_code == 2
     assert "adain_rage" in refused.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "reason"),
     [
         (("--photographs", "."), "go together"),
         (("--feature-model", "x"), "go together"),
@@ -77,10 +91,10 @@ def test_settings_of_a_search_are_used_under_those_of_the_command_line(weights: 
         (("--html", "page.pdf"), ".html"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(weights: Path, options: tuple[object, ...], says: str) -> None:
+def test_options_that_do_not_fit_are_refused(weights: Path, options: tuple[object, ...], reason: str) -> None:
     refused = plumage(*options, model=weights)
     assert refused.exit_code == 2
-    assert says in refused.stderr
+    assert reason in refused.stderr
 
 
 def test_photographs_are_measured_with_the_model_that_the_user_names(weights: Path, tmp_path: Path) -> None:

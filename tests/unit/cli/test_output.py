@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import BadInput, Failed
-from cli.io import check_writable, replace_file
+from cli.output import check_writable, replace_file
 
 
 def test_the_folder_is_made(tmp_path: Path) -> None:

@@ -45,4 +45,5 @@ def make_scene(
     """One region, by the masks of target and reference."""
     region = make_region(*masks, reference=reference)
     canvas = blank_canvas(region.target_mask)
-    return Scene(models, canvas, target, (region,), predict, models.native_resolution)
+    size = (target.shape[2], target.shape[3])
+    return Scene(models, canvas, target, size, (region,), predict, models.native_resolution)

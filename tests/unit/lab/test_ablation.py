@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from checkpoints.load import LoadedModels
-from core.params.transfer import InjectionMode, MatchSource, TransferParams
+from core.params.transfer import InjectionMode, MatchingParams, MatchSource, TransferParams, nested
 from lab.ablation import GROUPS, SHOWN, Row, ablate, ablation_table, rows_for
 from lab.evaluation import Plan
 from lab.scenes import Domain
 from tests.tiny import tiny_models
 from tests.tiny_vision import tiny_vision
 
-FAST = TransferParams(num_steps=2, match_draws=1)
+FAST = TransferParams(num_inference_steps=2, matching=MatchingParams(ensemble_size=1))
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +25,14 @@ def loaded() -> LoadedModels:
 
 def test_every_source_level_and_mask_mode_has_a_row() -> None:
     changed = [dict(row.changes) for rows in GROUPS.values() for row in rows.values()]
-    sources = {changes["match_source"] for changes in changed if "match_source" in changes}
-    assert sources | {"auto", "given"} == set(get_args(MatchSource))  # auto chooses; the truth is given
-    assert {changes["injection_mode"] for changes in changed if "injection_mode" in changes} == set(
+    sources = {changes["matching.source"] for changes in changed if "matching.source" in changes}
+    assert sources | {"auto", "custom"} == set(get_args(MatchSource))  # auto chooses; the truth is a map of its own
+    assert {changes["injection.mode"] for changes in changed if "injection.mode" in changes} == set(
         get_args(InjectionMode)
     )
     for row in (row for rows in GROUPS.values() for row in rows.values()):
         words = {name: value for name, value in row.changes.items() if value not in ("box", "text", "parts")}
-        TransferParams.model_validate(words)
+        TransferParams.model_validate(nested(words))
 
 
 def test_rows_are_left_out_without_their_model(loaded: LoadedModels) -> None:
@@ -45,11 +45,11 @@ def test_rows_are_left_out_without_their_model(loaded: LoadedModels) -> None:
 def test_an_ablation_goes_on_where_it_stopped_and_shows_a_table(
     loaded: LoadedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {"source": {"default": Row(), "true": Row(true_matches=True)}, "masks": {"nothing said": Row(masked=False)}}
+    few = {"source": {"default": Row(), "true": Row(true_matches=True)}, "masks": {"no masks": Row(masked=False)}}
     monkeypatch.setattr("lab.ablation.GROUPS", few)
     plan = Plan(1, 6, ("ours",), params=FAST, domain=Domain.TUNING)
     report = ablate(loaded, plan, tmp_path)
-    assert list(report["rows"]) == ["source: default", "source: true", "masks: nothing said"]
+    assert list(report["rows"]) == ["source: default", "source: true", "masks: no masks"]
     for figures in report["rows"].values():
         assert set(figures) == {*SHOWN, "seconds"}
         assert figures["seconds"]["median"] > 0.0

@@ -1,4 +1,4 @@
-"""Methods on tiny networks: what arithmetic says of them, whatever the weights."""
+"""Methods on tiny networks: what arithmetic demands of them, whatever the weights."""
 
 from dataclasses import replace
 
@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from core.injection import Injection
+from core.injection import Injected
 from core.models.noise import make_steps
-from core.params.transfer import TransferParams
-from core.pipeline import transfer
+from core.params.transfer import MatchingParams, TransferParams, with_values
+from core.pipeline import TransferInputs, transfer
 from core.sampling.sampler import plan_steps
 from lab.baselines import METHODS, Case
-from lab.baselines.case import true_token_map
+from lab.baselines.case import correspondence_at_tokens
 from lab.baselines.guided import guided_filter
 from lab.baselines.pictures import warped
 from lab.baselines.settings import NOTHING_EDITED, SETTINGS
-from lab.matching import score_matches
 from lab.metrics.background import score_background
 from lab.metrics.colour import score_colour
 from lab.metrics.colour_space import lab_to_srgb, srgb_to_lab
+from lab.metrics.matches import score_matches
 from lab.pairs import Pair, make_pair, sample_pair
 from lab.scenes import Category, Domain, sample_scene
 from tests.tiny import tiny_models
 
 SIDE = 64
-PARAMS = TransferParams(num_steps=4, strength=0.7, match_draws=1)
+PARAMS = TransferParams(num_inference_steps=4, strength=0.7, matching=MatchingParams(ensemble_size=1))
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +50,19 @@ def test_every_method_gives_a_picture_and_leaves_the_background(case: Case, name
 
 
 def test_ours_is_what_the_service_computes(case: Case) -> None:
-    served = transfer(case.models, case.target, case.reference, PARAMS, masks=case.masks, seed=case.seed)
+    inputs = TransferInputs(case.inputs.target, case.inputs.reference, case.masks)
+    served = transfer(case.models, inputs, PARAMS, seed=case.seed)
     assert np.array_equal(METHODS["ours"](case), served.image.numpy())
-    paper = PARAMS.model_copy(update={"match_source": "layer"})
-    served = transfer(case.models, case.target, case.reference, paper, masks=case.masks, seed=case.seed)
+    paper = with_values(PARAMS, {"matching.source": "per_layer"})
+    served = transfer(case.models, inputs, paper, seed=case.seed)
     assert np.array_equal(METHODS["ours"](Case(case.models, case.pair, paper, case.seed)), served.image.numpy())
 
 
 def test_without_any_edit_the_sampler_reconstructs_the_target(case: Case) -> None:
-    plain = case.repaint(PARAMS.model_copy(update=NOTHING_EDITED), case.own_map)
+    plain = case.repaint(with_values(PARAMS, NOTHING_EDITED), case.own_correspondence)
     vae = case.models.vae
     with torch.no_grad():
-        latent = vae.encode(case.target[None] * 2 - 1).latent_dist.mode()
+        latent = vae.encode(case.inputs.target[None] * 2 - 1).latent_dist.mode()
         decoded = (vae.decode(latent).sample[0] / 2 + 0.5).clamp(0, 1)
     assert np.abs(plain.astype(int) - case.finish(decoded)).max() <= 1
 
@@ -69,31 +70,30 @@ def test_without_any_edit_the_sampler_reconstructs_the_target(case: Case) -> Non
 def test_published_ranges_fall_on_the_published_steps(case: Case) -> None:
     """Cross-Image Attention: swapped at 11..67 of its 68 steps, the structure's keys at 11, 16, ..., 36, AdaIN at
     20..67."""
-    params = TransferParams.model_validate(
-        {**PARAMS.model_dump(), "num_steps": 100, "strength": 0.68, **SETTINGS["cross_image_attention"]}
-    )
-    steps = make_steps(case.models.alphas_cumprod, num_steps=100, strength=0.68)
+    published = {"num_inference_steps": 100, "strength": 0.68, **SETTINGS["cross_image_attention"]}
+    params = with_values(PARAMS, published)
+    steps = make_steps(case.models.alphas_cumprod, num_inference_steps=100, strength=0.68)
     plan = plan_steps(steps, params, inject=True)
-    assert [i for i, p in enumerate(plan) if p.injection is not Injection.NONE] == list(range(11, 68))
-    assert [i for i, p in enumerate(plan) if p.injection is Injection.STRUCTURE] == [11, 16, 21, 26, 31, 36]
+    assert [i for i, p in enumerate(plan) if p.injected is not Injected.NOTHING] == list(range(11, 68))
+    assert [i for i, p in enumerate(plan) if p.injected is Injected.STRUCTURE] == [11, 16, 21, 26, 31, 36]
     assert [i for i, p in enumerate(plan) if p.adain] == list(range(20, 68))
 
 
 def test_overrides_change_the_method_they_name(case: Case) -> None:
     """Moments that are never taken over: the method becomes the reconstruction, and another stays as it was."""
-    changed = Case(case.models, case.pair, PARAMS, case.seed, overrides={"adain": {"adain_range": (0.0, 0.0)}})
-    plain = case.repaint(PARAMS.model_copy(update=NOTHING_EDITED), case.own_map)
+    changed = Case(case.models, case.pair, PARAMS, case.seed, overrides={"adain": {"latent.adain_range": (0.0, 0.0)}})
+    plain = case.repaint(with_values(PARAMS, NOTHING_EDITED), case.own_correspondence)
     assert np.array_equal(METHODS["adain"](changed), plain)
     assert not np.array_equal(METHODS["adain"](case), plain)
     assert np.array_equal(METHODS["kv_injection"](changed), METHODS["kv_injection"](case))
 
 
-def test_the_true_map_is_the_truth_at_tokens(same: Pair) -> None:
-    token_map = true_token_map(same.correspondence, (16, 16))
+def test_the_true_correspondence_is_the_truth_at_tokens(same: Pair) -> None:
+    true = correspondence_at_tokens(same.correspondence, (16, 16))
     inside = (same.target.part[2::4, 2::4] > 0).ravel()
-    assert np.array_equal(token_map.index.numpy()[inside], np.arange(256)[inside])
+    assert np.array_equal(true.index.numpy()[inside], np.arange(256)[inside])
     other = sample_pair(Domain.TUNING, 0, 128)
-    found = true_token_map(other.correspondence, (32, 32))
+    found = correspondence_at_tokens(other.correspondence, (32, 32))
     assert score_matches(other, found.index.numpy(), (32, 32)).pck_05 == 1.0
     assert int(found.index.min()) >= 0
 
@@ -101,7 +101,7 @@ def test_the_true_map_is_the_truth_at_tokens(same: Pair) -> None:
 def test_warping_by_the_identity_gives_the_reference_where_it_follows_the_guide(same: Pair) -> None:
     """With the true map of one pose, warped paint lies right; only the filter's smoothing remains."""
     case = Case(tiny_models(), same, PARAMS, seed=0)
-    result = warped(case, true_token_map(same.correspondence, (16, 16)))
+    result = warped(case, correspondence_at_tokens(same.correspondence, (16, 16)))
     before = score_colour(same.target.image, same, 4.0).de2000.value
     assert score_colour(result, same, 4.0).de2000.value < 0.4 * before
 

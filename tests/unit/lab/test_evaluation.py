@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from checkpoints.load import LoadedModels
-from core.matching.correspondence import TokenMap
-from core.params.transfer import TransferParams
+from core.matching.correspondence import Correspondence
+from core.params.transfer import MatchingParams, TransferParams
 from lab.evaluation import (
     Plan,
     ResultsOfAnotherRun,
@@ -26,13 +26,13 @@ from lab.evaluation.places import CORNERS, NOWHERE, draw_places, matched_colours
 from lab.evaluation.plan import token_pitch_px
 from lab.evaluation.sheet import HEADER_PX, column_names
 from lab.evaluation.summary import HELD_OUT, mean_with_interval
-from lab.metrics import FIGURES
+from lab.metrics.judge import FIGURES
 from lab.pairs import PairSet
 from lab.scenes import PARTS, Domain, render, sample_scene
 from lab.train.surface import HELD_OUT as UNSEEN_PARTS
 from tests.tiny import tiny_models
 
-PARAMS = TransferParams(num_steps=3, match_draws=1)
+PARAMS = TransferParams(num_inference_steps=3, matching=MatchingParams(ensemble_size=1))
 METHODS = ("adain", "identity", "truth")
 
 
@@ -135,7 +135,7 @@ def test_places_have_the_colours_that_matched_tokens_take() -> None:
     colours = place_colours(part)
     assert np.array_equal(colours[2, 2], CORNERS[0, 0])
     assert np.array_equal(colours[5, 5], CORNERS[1, 1])
-    swapped = TokenMap((2, 2), torch.tensor([3, 2, 1, 0]), torch.ones(4))
+    swapped = Correspondence((2, 2), torch.tensor([3, 2, 1, 0]), torch.ones(4))
     matched = matched_colours(swapped, colours, (8, 8))
     assert np.array_equal(matched[0, 0], colours[4, 4])
     drawn = draw_places(np.zeros((8, 8, 3), np.uint8), part, colours)

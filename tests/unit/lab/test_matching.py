@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lab.matching import at_tokens, figure_side, nearest_position, score_matches
+from lab.metrics.matches import at_tokens, figure_side, nearest_position, score_matches
 from lab.pairs import Pair, PairSet, make_pair, sample_pair
 from lab.scenes import Category, Domain, sample_scene
 
@@ -50,7 +50,7 @@ def test_nearest_position_is_the_identity_on_a_self_pair(self_pair: Pair) -> Non
     assert np.array_equal(nearest_position(self_pair, GRID)[inside], np.flatnonzero(inside))
 
 
-def test_sets_relate_their_poses_as_they_say() -> None:
+def test_sets_relate_their_poses_as_they_are_named() -> None:
     for seed in range(12):
         aligned, unaligned = (
             sample_pair(Domain.TUNING, seed, 32, kind) for kind in (PairSet.ALIGNED, PairSet.UNALIGNED)

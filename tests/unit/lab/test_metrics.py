@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lab.metrics import FIGURES, Judge
 from lab.metrics.background import score_background
 from lab.metrics.colour import score_colour
+from lab.metrics.judge import FIGURES, Judge
 from lab.metrics.regions import blurred_inside, counted_parts, distance_to, part_borders
 from lab.metrics.structure import find_edges, score_structure, true_borders
 from lab.pairs import Pair, PairSet, make_pair, sample_pair

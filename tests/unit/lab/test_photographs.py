@@ -10,12 +10,13 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from checkpoints.load import LoadedModels
-from core.params.transfer import TransferParams
+from core.params.transfer import MatchingParams, TransferParams
 from lab.photographs import (
     METHODS_WITHOUT_TRUTH,
     BadFolder,
     FeatureModel,
     FeatureModelError,
+    PhotographPlan,
     evaluate_photographs,
     load_feature_model,
     photographs_page,
@@ -25,7 +26,7 @@ from lab.photographs import (
 from lab.photographs.figures import dino_i, gram, self_similarity
 from tests.tiny import tiny_models
 
-PARAMS = TransferParams(num_steps=2, match_draws=1)
+PARAMS = TransferParams(num_inference_steps=2, matching=MatchingParams(ensemble_size=1))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,8 @@ def test_what_is_no_folder_of_pairs_is_refused_with_the_file_named(photographs: 
         read_pairs(photographs)
 
 
-def test_a_picture_is_prepared_as_the_models_own_processor_says(vit: Path, features: FeatureModel) -> None:
-    """24 x 24 pixels, mean and deviation of the file; then the model itself says the same."""
+def test_a_picture_is_prepared_as_by_the_models_own_processor(vit: Path, features: FeatureModel) -> None:
+    """24 x 24 pixels, mean and deviation of the file; then the model itself gives the same."""
     picture = torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(1))
     mean, std = (torch.tensor(value)[:, None, None] for value in ([0.4, 0.5, 0.6], [0.2, 0.2, 0.2]))
     with torch.no_grad():
@@ -104,7 +105,7 @@ def test_a_picture_is_prepared_as_the_models_own_processor_says(vit: Path, featu
     assert wide.keys.shape == (30, 16)
 
 
-def test_distances_to_oneself_are_nothing_and_masks_are_heard(features: FeatureModel) -> None:
+def test_distances_to_oneself_are_nothing_and_masks_count(features: FeatureModel) -> None:
     generator = torch.Generator().manual_seed(2)
     picture, other = torch.rand(2, 3, 24, 24, generator=generator)
     other[:, :, :12] = picture[:, :, :12]
@@ -141,13 +142,13 @@ def test_methods_are_compared_on_photographs(photographs: Path, features: Featur
     loaded = LoadedModels(tiny_models(), id="tiny", revision="0", device="cpu", dtype="float32")
     assert not {"truth", "oracle"} & set(METHODS_WITHOUT_TRUTH)
     pairs, folder = read_pairs(photographs), tmp_path / "kept"
-    methods = ("ours", "reinhard", "warp", "identity")
-    report = evaluate_photographs(loaded, features, pairs, methods, PARAMS, 0, folder)
+    plan = PhotographPlan(("ours", "reinhard", "warp", "identity"), PARAMS, seed=0)
+    report = evaluate_photographs(loaded, features, pairs, plan, folder)
     assert report["methods"]["identity"]["self_similarity"]["mean"] == 0.0
     assert report["methods"]["ours"]["self_similarity"]["mean"] > 0.0
     assert "reinhard" in photographs_table(report)
     page = photographs_page(report, folder)
     assert page.count("data:image/jpeg;base64,") == 2
     written = (folder / "a.json").stat().st_mtime_ns
-    assert evaluate_photographs(loaded, features, pairs, methods, PARAMS, 0, folder) == report
+    assert evaluate_photographs(loaded, features, pairs, plan, folder) == report
     assert (folder / "a.json").stat().st_mtime_ns == written

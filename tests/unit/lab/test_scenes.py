@@ -11,12 +11,12 @@ from lab.scenes import (
     Category,
     Domain,
     Scene,
-    correspond,
     describe,
     render,
     sample_scene,
     stream,
     training_caption,
+    true_correspondence,
 )
 from lab.scenes.parts import PARTS
 from lab.train.tokens import caption_words
@@ -56,7 +56,7 @@ def test_pose_and_mirror_keep_the_canonical_coordinates() -> None:
     """A self-pair under another pose corresponds everywhere, and the map carries part and coordinates over."""
     scene, moved = _plain_and_moved()
     here, there = render(scene, 128), render(moved, 128)
-    true = correspond(here, there)
+    true = true_correspondence(here, there)
     figure = here.part > 0
     assert true.visible[figure].mean() > 0.98
     assert np.array_equal(there.part[true.row[true.visible], true.column[true.visible]], here.part[true.visible])
@@ -68,7 +68,7 @@ def test_warping_by_the_true_correspondence_gives_the_truth(category: Category) 
     target, reference = (sample_scene(Domain.TUNING, seed, category) for seed in (21, 22))
     here, there = render(target, 256), render(reference, 256)
     truth = render(target.wearing(reference), 256).image
-    true = correspond(here, there)
+    true = true_correspondence(here, there)
     seen = true.visible & _inside_parts(here.part)
     warped = there.image[true.row[seen], true.column[seen]]
     expected, before = truth[seen], here.image[seen]
@@ -77,8 +77,8 @@ def test_warping_by_the_true_correspondence_gives_the_truth(category: Category) 
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_the_chimney_tells_which_way_round_a_house_is(mirror: bool) -> None:
-    """Its two windows look alike, so without it nobody could say which of them is the front one."""
+def test_the_chimney_shows_which_way_round_a_house_is(mirror: bool) -> None:
+    """Its two windows look alike, so without it nobody could know which of them is the front one."""
     for seed in range(12):
         scene = sample_scene(Domain.TUNING, seed, Category.HOUSE)
         part = render(replace(scene, pose=replace(scene.pose, rotation=0.0, mirror=mirror)), 64).part
@@ -96,7 +96,7 @@ def test_the_truth_keeps_geometry_and_background() -> None:
 
 def test_parts_with_one_name_correspond_across_categories() -> None:
     fish, bird = (render(sample_scene(Domain.TUNING, 4, kind), 96) for kind in (Category.FISH, Category.BIRD))
-    true = correspond(fish, bird)
+    true = true_correspondence(fish, bird)
     head = fish.part == PART_ID["head"]
     assert true.visible[head].mean() > 0.3
     assert not true.visible[fish.part == PART_ID["dorsal fin"]].any()

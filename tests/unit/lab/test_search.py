@@ -8,26 +8,43 @@ import numpy as np
 import pytest
 
 from checkpoints.load import LoadedModels
-from core.params.transfer import TransferParams
+from core.params.transfer import InjectionParams, LatentParams, MatchingParams, TransferParams, with_values
 from lab.baselines.settings import SETTINGS
 from lab.search import TRIALS, Search, find_settings, score
 from lab.search.report import table_of_trials
 from lab.search.score import standard_error
 from tests.tiny import tiny_models
 
+RECORDED = Path(__file__).parents[3] / "docs" / "evaluation"
 FIGURES = {name: {"mean": 0.5} for name in ("colour_accuracy", "structure_rate", "texture_rate", "markings_left")}
-FAST = TransferParams(num_steps=2, match_draws=1, clean_latent_strength=0.0, injection_layers=())
+FAST = TransferParams(
+    num_inference_steps=2,
+    matching=MatchingParams(ensemble_size=1),
+    injection=InjectionParams(layers=()),
+    latent=LatentParams(warp_strength=0.0),
+)
 
 
 def test_every_method_of_the_sampler_is_tried_equally_often_with_valid_settings() -> None:
     assert set(TRIALS) == {"ours", *SETTINGS}
     assert len({len(trials) for trials in TRIALS.values()}) == 1
     for method, trials in TRIALS.items():
-        best = {**TransferParams().model_dump(), **SETTINGS.get(method, {})}
+        best = with_values(TransferParams(), SETTINGS.get(method, {}))
         for trial in trials:
-            assert not {"num_steps", "strength"} & set(trial)
-            changed = TransferParams.model_validate({**best, **trial}) != TransferParams.model_validate(best)
+            assert not {"num_inference_steps", "strength"} & set(trial)
+            changed = with_values(best, trial) != best
             assert changed or method == "ours", trial
+
+
+@pytest.mark.parametrize("name", ["tuning.json", "tuning-ours.json"])
+def test_recorded_searches_are_of_parameters_that_there_are(name: str) -> None:
+    report = json.loads((RECORDED / name).read_text())
+    ours = with_values(TransferParams(), report["chosen"].pop("ours"))
+    assert set(report["chosen"]) <= set(SETTINGS)
+    for changes in report["chosen"].values():
+        with_values(ours, changes)
+    for trial in (trial for trials in report["trials"].values() for trial in trials):
+        with_values(ours, trial["change"])
 
 
 def test_the_score_is_a_weighted_mean_of_what_was_judged() -> None:
@@ -60,8 +77,8 @@ def test_a_change_that_helps_stays_and_a_second_search_computes_nothing(tmp_path
     loaded = LoadedModels(tiny_models(), id="tiny", revision="0", device="cpu", dtype="float32")
     search = Search(1, 6, tmp_path, base=FAST)
     trials = {
-        "adain": ({"adain_range": (0.7, 0.0)},),
-        "ours": ({"match_smoothness": 3.0}, {"clean_latent_strength": 1.0, "clean_latent_range": (0.7, 0.0)}),
+        "adain": ({"latent.adain_range": (0.7, 0.0)},),
+        "ours": ({"matching.neighbor_weight": 3.0}, {"latent.warp_strength": 1.0, "latent.warp_range": (0.7, 0.0)}),
     }
     report = find_settings(loaded, search, trials)
     outcomes = report["trials"]["ours"]

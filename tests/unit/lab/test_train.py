@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from core.models.dino import place_features
 from diffusers import StableDiffusionXLPipeline
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from torch import Tensor
 from transformers import Dinov2Model
 
 from checkpoints.optional import load_correspondence, load_part_finder
+from core.models.features import place_features
 from lab.scenes import PART_ID, PARTS, Domain
 from lab.train.architecture import MINI, SMOKE, build_unet, build_vae
 from lab.train.autoencoder import normalise_latents, to_signed
@@ -139,9 +139,9 @@ def test_the_words_alone_decide_on_the_merges(words: list[str]) -> None:
 
 
 @pytest.fixture
-def told_surface() -> tuple[SurfaceEmbedding, Tensor, Tensor, Tensor]:
-    """A surface whose vectors spell out part and place; of some of its places the tokens that say them, the parts and
-    the canonical coordinates."""
+def known_surface() -> tuple[SurfaceEmbedding, Tensor, Tensor, Tensor]:
+    """A surface whose vectors spell out part and place; of some of its places the tokens that encode them, the parts
+    and the canonical coordinates."""
     surface = SurfaceEmbedding(len(PARTS) + 2)
     with torch.no_grad():
         surface.vectors.copy_(torch.cat([torch.eye(len(PARTS))[surface.part], 2.0 * surface.position], dim=1))
@@ -152,28 +152,28 @@ def told_surface() -> tuple[SurfaceEmbedding, Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def test_the_surface_loss_asks_for_part_and_place_of_what_is_not_held_out(
-    told_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
+def test_the_surface_loss_is_of_part_and_place_of_what_is_not_held_out(
+    known_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
 ) -> None:
     torch.manual_seed(0)
-    surface, told, parts, uv = told_surface
-    good, turned = surface(told, parts, uv)[0], surface(told, parts, -uv)[0]
-    blind = surface(torch.randn(told.shape), parts, uv)[0]
+    surface, known, parts, uv = known_surface
+    good, turned = surface(known, parts, uv)[0], surface(known, parts, -uv)[0]
+    blind = surface(torch.randn(known.shape), parts, uv)[0]
     assert float(good) < float(turned)
     assert float(good) < float(blind) / 2
     flowers = torch.full_like(parts, PART_ID["petals"])
-    assert [float(loss) for loss in surface(told, flowers, uv)] == [0.0, 0.0]
+    assert [float(loss) for loss in surface(known, flowers, uv)] == [0.0, 0.0]
     background = torch.zeros_like(parts)
     assert float(
-        surface(torch.cat([told, told * 9], 1), torch.cat([parts, background], 1), uv.repeat(1, 2, 1))[0]
-    ) == float(good), "the background has no say"
+        surface(torch.cat([known, known * 9], 1), torch.cat([parts, background], 1), uv.repeat(1, 2, 1))[0]
+    ) == float(good), "the background has no weight"
 
 
 @torch.no_grad()
-def test_the_ends_of_a_figure_are_told_apart(
-    told_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
+def test_the_ends_of_a_figure_are_distinguished(
+    known_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
 ) -> None:
-    surface, told, parts, uv = told_surface
+    surface, known, parts, uv = known_surface
     places = torch.arange(len(surface.part))
     leg = surface.part == PART_ID["near foreleg"]
     counterpart = surface.opposite[leg]
@@ -183,25 +183,25 @@ def test_the_ends_of_a_figure_are_told_apart(
     wheel, door = (surface.part == PART_ID[name] for name in ("front wheel", "door"))
     assert set(surface.part[surface.opposite[wheel]].tolist()) == {PART_ID["rear wheel"]}
     assert set(surface.part[surface.opposite[door]].tolist()) == {PART_ID["door"]}
-    right = surface(told, parts, uv)[1]
-    wrong = surface(told, parts, uv * torch.tensor([-1.0, 1.0]))[1]
-    same = surface(torch.ones_like(told), parts, uv)[1]
+    right = surface(known, parts, uv)[1]
+    wrong = surface(known, parts, uv * torch.tensor([-1.0, 1.0]))[1]
+    same = surface(torch.ones_like(known), parts, uv)[1]
     assert float(right) < float(same) < float(wrong)
 
 
 @torch.no_grad()
-def test_places_begin_with_what_tokens_say_already(
-    told_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
+def test_places_begin_with_the_features_that_tokens_have(
+    known_surface: tuple[SurfaceEmbedding, Tensor, Tensor, Tensor],
 ) -> None:
-    _, tokens, parts, uv = told_surface
+    _, tokens, parts, uv = known_surface
     fresh = SurfaceEmbedding(tokens.shape[2])
     before = fresh.vectors.clone()
     fresh.begin_with([(tokens, parts, uv)])
     asked = torch.zeros(len(before), dtype=torch.bool)
     asked[::7] = True
     assert torch.equal(fresh.vectors[~asked], before[~asked]), "what nobody saw stays"
-    said = torch.nn.functional.normalize(tokens[0] - tokens[0].mean(0), dim=-1)
-    torch.testing.assert_close(fresh.vectors[asked], said)
+    expected = torch.nn.functional.normalize(tokens[0] - tokens[0].mean(0), dim=-1)
+    torch.testing.assert_close(fresh.vectors[asked], expected)
 
 
 @torch.no_grad()
@@ -283,7 +283,7 @@ def trained_whole_and_broken(
 def test_the_correspondence_model_trains_resumes_and_loads(smoke_run: Path, tmp_path: Path) -> None:
     folders = trained_whole_and_broken(tmp_path, open_set(smoke_run / "set"), train_vision, export_vision)
     whole, broken = (load_correspondence(folder, None, torch.device("cpu")) for folder in folders)
-    assert (whole.side_px, whole.patch_px) == (128, 8)
+    assert (whole.side_px, whole.network.config.patch_size) == (128, 8)
     picture = torch.rand(1, 3, 128, 128)
     features = place_features(whole, picture, (32, 32))
     assert features.shape == (1, 1024, 128)

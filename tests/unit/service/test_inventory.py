@@ -1,7 +1,6 @@
 """What the API answers at all: nothing forgotten, nothing hidden, one version."""
 
-from service.app import bare_app
-from service.openapi.document import document
+from service.app import bare_app, openapi_document
 
 PAGES = {"/", "/docs", "/static/playground.js", "/static/docs.js", "/static/style.css"}
 
@@ -12,7 +11,7 @@ def served() -> set[tuple[str, str]]:
 
 
 def test_every_route_is_in_the_document_or_a_page() -> None:
-    documented = {(method, path) for path, operations in document()["paths"].items() for method in operations}
+    documented = {(method, path) for path, operations in openapi_document()["paths"].items() for method in operations}
     assert {(method, path) for method, path in served() if path not in PAGES} == documented
 
 

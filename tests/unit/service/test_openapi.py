@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.params.transfer import TransferParams
+from core.params.transfer import ParameterGroup, TransferParams
 from jobs.schema import Status
+from service.app import openapi_document
 from service.errors import PROBLEMS
-from service.openapi.document import ASKED, document
+from service.openapi.document import REQUESTS
 from service.schemas.batch_request import BatchRequest
 from service.schemas.job import Transfer
 from service.schemas.submission import TransferRequest
 from service.submissions.inputs import require_parts, require_parts_of_each
 
-GIVEN = {asked.__name__ for asked in ASKED} | {"TransferParams", "Selection", "Region", "Output", "Webhook"}
+GIVEN = {model.__name__ for model in REQUESTS} | {"Selection", "Region", "Output", "Webhook"}
 GIVEN |= {"NamedPicture", "AssetPicture", "BatchJob"}
+GIVEN |= {model.__name__ for model in ParameterGroup.__subclasses__()}
 COMMITTED = Path(__file__).parents[3] / "openapi" / "openapi.json"
 
 
 def _operations() -> Iterator[dict[str, Any]]:
-    for operations in document()["paths"].values():
+    for operations in openapi_document()["paths"].values():
         yield from operations.values()
 
 
@@ -38,15 +40,15 @@ def _references(found: object) -> Iterator[str]:
 
 
 def test_the_committed_document_is_that_of_the_app() -> None:
-    expected = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    expected = json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n"
     assert COMMITTED.read_text("utf-8") == expected, "run `plumage openapi` and commit the result"
 
 
 def test_it_does_not_depend_on_the_environment(monkeypatch: Any) -> None:
-    before = document()
+    before = openapi_document()
     monkeypatch.setenv("PLUMAGE_PUBLIC_URL", "https://plumage.example")
     monkeypatch.setenv("PLUMAGE_MAX_PICTURE_PIXELS", "1000")
-    assert document() == before
+    assert openapi_document() == before
 
 
 def test_every_operation_is_named_and_described() -> None:
@@ -67,19 +69,19 @@ def test_every_error_is_a_problem() -> None:
 
 
 def test_no_reference_dangles_and_no_schema_is_unused() -> None:
-    found = document()
+    found = openapi_document()
     used = {reference.rpartition("/")[2] for reference in _references(found)}
     assert used == set(found["components"]["schemas"])
 
 
 def test_answers_have_no_optional_fields() -> None:
-    for name, schema in document()["components"]["schemas"].items():
+    for name, schema in openapi_document()["components"]["schemas"].items():
         if name not in GIVEN and "properties" in schema:
             assert set(schema.get("required", [])) == set(schema["properties"]), name
 
 
 def test_parameters_appear_with_their_bounds() -> None:
-    schemas = document()["components"]["schemas"]
+    schemas = openapi_document()["components"]["schemas"]
     declared = TransferParams.model_json_schema(ref_template="#/components/schemas/{model}")
     assert schemas["TransferParams"]["properties"] == declared["properties"]
     assert schemas["TransferParams"]["additionalProperties"] is False
@@ -88,12 +90,12 @@ def test_parameters_appear_with_their_bounds() -> None:
 
 
 def test_examples_are_answers() -> None:
-    for example in document()["components"]["schemas"]["Transfer"]["examples"]:
+    for example in openapi_document()["components"]["schemas"]["Transfer"]["examples"]:
         assert Transfer.model_validate(example).model_dump(mode="json") == example
 
 
 def test_examples_of_submissions_have_what_they_name() -> None:
-    schemas = document()["components"]["schemas"]
+    schemas = openapi_document()["components"]["schemas"]
     for example in schemas["TransferRequest"]["examples"]:
         require_parts(TransferRequest.model_validate_json(json.dumps(example), strict=True))
     for example in schemas["BatchRequest"]["examples"]:
@@ -102,13 +104,13 @@ def test_examples_of_submissions_have_what_they_name() -> None:
 
 def test_a_form_takes_what_regions_name() -> None:
     for name in ("TransferForm", "MatchingForm"):
-        patterns = document()["components"]["schemas"][name]["patternProperties"]
+        patterns = openapi_document()["components"]["schemas"][name]["patternProperties"]
         for part in ("picture_leaf", "mask_left"):
             assert sum(re.search(pattern, part) is not None for pattern in patterns) == 1
         assert not any(re.search(pattern, part) for pattern in patterns for part in ("picture_", "mask_Left", "flie"))
 
 
 def test_states_and_codes_are_those_of_the_code() -> None:
-    schemas = document()["components"]["schemas"]
+    schemas = openapi_document()["components"]["schemas"]
     assert schemas["Status"]["enum"] == [status.value for status in Status]
     assert schemas["ProblemDetails"]["properties"]["code"]["enum"] == sorted(PROBLEMS)

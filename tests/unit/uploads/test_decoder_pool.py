@@ -254,19 +254,19 @@ def test_a_child_does_a_few_pictures_and_is_replaced() -> None:
         assert decoders.check_picture(SOUND).width == SIZE[0]
 
 
-def test_what_a_child_answers_is_not_believed() -> None:
+def test_what_a_child_responds_is_not_believed() -> None:
     sound = check_picture(SOUND, LIMITS)
-    said = {"width": sound.width, "height": sound.height, "has_alpha": False}
-    assert parse_response(said, sound.png) == CheckedPicture(sound.png, sound.width, sound.height, False)
+    described = {"width": sound.width, "height": sound.height, "has_alpha": False}
+    assert parse_response(described, sound.png) == CheckedPicture(sound.png, sound.width, sound.height, False)
     text = sound.png[:33] + chunk(b"tEXt", b"Comment\0hidden") + sound.png[33:]
-    for answer, png in (
-        (said, text),
-        (said, sound.png + b"tail"),
-        (said, sound.png[:-12]),
-        (said | {"width": 1}, sound.png),
-        (said, b"\xff\xd8\xff"),
+    for response, png in (
+        (described, text),
+        (described, sound.png + b"tail"),
+        (described, sound.png[:-12]),
+        (described | {"width": 1}, sound.png),
+        (described, b"\xff\xd8\xff"),
         ({"code": "internal_error", "message": "no picture's code"}, b""),
         ({}, b""),
     ):
         with pytest.raises((ValueError, KeyError)):
-            parse_response(answer, png)
+            parse_response(response, png)

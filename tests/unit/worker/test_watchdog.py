@@ -8,7 +8,7 @@ import pytest
 from jobs.schema import Claim, Progress, Record, Status
 from jobs.settings import JobSettings
 from tests.specs import make_spec
-from worker.supervisor_pipe import Vital, Vitals, VitalsReader
+from worker.supervisor_pipe import PipeMessage, PipeReader, SupervisorPipe
 from worker.watchdog import Overdue, Watchdog
 
 SETTINGS = JobSettings(lease_s=5, kill_grace_s=5, job_timeout_s=600, commit_patience_s=300)
@@ -37,19 +37,19 @@ def make_claim(prompt: str = "") -> Claim:
 @pytest.fixture
 def watchdog() -> Watchdog:
     watchdog = Watchdog(SETTINGS)
-    watchdog.hear(Vital(event="busy", claim=make_claim()), 1000.0)
+    watchdog.receive(PipeMessage(event="busy", claim=make_claim()), 1000.0)
     return watchdog
 
 
 def beat_until(watchdog: Watchdog, now: float) -> None:
-    watchdog.hear(Vital(event="beat"), now)
+    watchdog.receive(PipeMessage(event="beat"), now)
 
 
 def test_an_idle_worker_may_be_silent() -> None:
     watchdog = Watchdog(SETTINGS)
     assert watchdog.overdue(1e9) is None
-    watchdog.hear(Vital(event="busy", claim=make_claim()), 0.0)
-    watchdog.hear(Vital(event="idle"), 1.0)
+    watchdog.receive(PipeMessage(event="busy", claim=make_claim()), 0.0)
+    watchdog.receive(PipeMessage(event="idle"), 1.0)
     assert watchdog.claim is None
     assert watchdog.overdue(1e9) is None
 
@@ -68,41 +68,41 @@ def test_a_run_has_a_limit_however_lively(watchdog: Watchdog) -> None:
 
 
 def test_a_finished_result_has_time_of_its_own(watchdog: Watchdog) -> None:
-    watchdog.hear(Vital(event="delivering"), 1600.0)
+    watchdog.receive(PipeMessage(event="storing"), 1600.0)
     beat_until(watchdog, 1905.0)
     assert watchdog.overdue(1905.0) is None
-    assert watchdog.overdue(1905.1) is Overdue.DELIVERY
+    assert watchdog.overdue(1905.1) is Overdue.STORING
 
 
 def test_the_next_job_starts_afresh(watchdog: Watchdog) -> None:
-    watchdog.hear(Vital(event="delivering"), 1500.0)
-    watchdog.hear(Vital(event="idle"), 1501.0)
-    watchdog.hear(Vital(event="busy", claim=make_claim()), 3000.0)
+    watchdog.receive(PipeMessage(event="storing"), 1500.0)
+    watchdog.receive(PipeMessage(event="idle"), 1501.0)
+    watchdog.receive(PipeMessage(event="busy", claim=make_claim()), 3000.0)
     beat_until(watchdog, 3601.0)
     assert watchdog.overdue(3601.0) is None
 
 
-def test_vitals_go_through_the_pipe_whole() -> None:
+def test_messages_go_through_the_pipe_whole() -> None:
     """Also a claim that is longer than the pipe's atomic write, and lines that arrive in pieces."""
     read_end, write_end = os.pipe()
     claim = make_claim("ü" * 2000)
-    said = Vitals(write_end)
-    with VitalsReader(read_end) as vitals:
-        said.busy(claim)
+    pipe = SupervisorPipe(write_end)
+    with PipeReader(read_end) as reader:
+        pipe.busy(claim)
         os.write(write_end, b'{"event": "be')
-        heard = vitals.read(1.0)
-        assert [vital.event for vital in heard] == ["busy"]
-        assert heard[0].claim == claim
+        received = reader.read(1.0)
+        assert [message.event for message in received] == ["busy"]
+        assert received[0].claim == claim
         os.write(write_end, b'at"}\n')
-        said.idle()
-        assert [vital.event for vital in vitals.read(1.0)] == ["beat", "idle"]
+        pipe.idle()
+        assert [message.event for message in reader.read(1.0)] == ["beat", "idle"]
         os.close(write_end)
-        assert vitals.read(0.0) == []
-        assert vitals.read(0.0) == []
+        assert reader.read(0.0) == []
+        assert reader.read(0.0) == []
 
 
-def test_a_dead_listener_is_no_fault_of_the_worker() -> None:
+def test_a_dead_supervisor_is_no_fault_of_the_worker() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    Vitals(write_end).beat()
+    SupervisorPipe(write_end).beat()
     os.close(write_end)

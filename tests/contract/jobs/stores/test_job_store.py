@@ -388,9 +388,9 @@ def test_queue_positions_are_the_order_of_service(store: JobStore) -> None:
     jobs = [submit(store, tenant=tenant) for tenant in "aaabbacaab"]
     claim(store)
     waiting = [job for job in jobs if status(store, job) is Status.QUEUED]
-    told = {job.id: store.get(job.id, tenant=job.tenant).queue_position for job in waiting}
-    assert sorted(told.values()) == list(range(1, len(waiting) + 1))  # type: ignore[type-var]
-    assert [told[claim(store).record.id] for _ in waiting] == list(range(1, len(waiting) + 1))
+    positions = {job.id: store.get(job.id, tenant=job.tenant).queue_position for job in waiting}
+    assert sorted(positions.values()) == list(range(1, len(waiting) + 1))  # type: ignore[type-var]
+    assert [positions[claim(store).record.id] for _ in waiting] == list(range(1, len(waiting) + 1))
 
 
 # --- admission and listing ------------------------------------------------------------------------------------------

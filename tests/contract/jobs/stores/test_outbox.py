@@ -1,4 +1,4 @@
-"""The outbox: every state that a webhook wants to hear of, once, whoever dies, and fairly."""
+"""The outbox: every event that a webhook asks for, once, whoever dies, and fairly."""
 
 import time
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def delivered(outbox: Outbox) -> Iterator[ClaimedDelivery]:
         yield delivery
 
 
-def test_every_state_is_told_of_in_order(store: JobStore, outbox: Outbox) -> None:
+def test_every_state_is_sent_in_order(store: JobStore, outbox: Outbox) -> None:
     job_id = submit(store)
     claim = run(store)
     store.commit(claim, make_result())
@@ -65,7 +65,7 @@ def test_every_state_is_told_of_in_order(store: JobStore, outbox: Outbox) -> Non
     assert all(delivery.url == URL and delivery.tenant == "local" for delivery in found)
 
 
-def test_only_what_was_asked_for_is_told(store: JobStore, outbox: Outbox) -> None:
+def test_only_what_was_asked_for_is_sent(store: JobStore, outbox: Outbox) -> None:
     submit(store, "failed")
     store.fail(run(store), FAILED)
     (delivery,) = delivered(outbox)
@@ -74,13 +74,13 @@ def test_only_what_was_asked_for_is_told(store: JobStore, outbox: Outbox) -> Non
     assert delivery.record.error == FAILED
 
 
-def test_a_job_without_a_webhook_tells_nobody(store: JobStore, outbox: Outbox) -> None:
+def test_a_job_without_a_webhook_sends_nothing(store: JobStore, outbox: Outbox) -> None:
     job_id = new_job_id()
     store.submit(make_spec(job_id=job_id), job_id=job_id)
     assert take(outbox) is None
 
 
-def test_ends_without_a_worker_are_told_too(store: JobStore, outbox: Outbox) -> None:
+def test_ends_without_a_worker_are_sent_too(store: JobStore, outbox: Outbox) -> None:
     canceled, late = submit(store, "canceled"), submit(store, "expired", deadline_s=1)
     store.request_cancel(canceled, tenant="local")
     store.request_cancel(canceled, tenant="local")
@@ -98,7 +98,7 @@ def test_a_lost_worker_shows_as_queued_and_running_again(store: JobStore, outbox
     assert events == ["queued", "running", "queued", "running", "succeeded"]
 
 
-def test_submitting_the_same_id_again_tells_nothing_new(store: JobStore, outbox: Outbox) -> None:
+def test_submitting_the_same_id_again_sends_nothing_new(store: JobStore, outbox: Outbox) -> None:
     job_id = new_job_id()
     spec = make_spec(job_id=job_id).model_copy(update={"webhook": Webhook(url=URL, events=ALL)})
     for _ in range(3):
@@ -143,7 +143,7 @@ def test_a_refused_event_waits_and_does_not_hold_up_the_next(store: JobStore, ou
     assert (again.id, again.attempt) == (first.id, 2)
 
 
-def test_the_record_says_what_became_of_its_events(store: JobStore, outbox: Outbox) -> None:
+def test_the_record_shows_what_became_of_its_events(store: JobStore, outbox: Outbox) -> None:
     job_id = submit(store)
     run(store)
     outbox.settle(taken(outbox), "delivered", http_status=204)
@@ -181,11 +181,11 @@ def test_tenants_take_turns(store: JobStore, outbox: Outbox) -> None:
 def test_one_tenant_cannot_take_all_places(store: JobStore, outbox: Outbox) -> None:
     for _ in range(4):
         submit(store, "queued", tenant="many")
-    held = [taken(outbox, at_once=2) for _ in range(2)]
+    claimed = [taken(outbox, at_once=2) for _ in range(2)]
     assert take(outbox, at_once=2) is None
     submit(store, "queued", tenant="few")
     assert taken(outbox, at_once=2).tenant == "few"
-    outbox.settle(held[0], "delivered", http_status=200)
+    outbox.settle(claimed[0], "delivered", http_status=200)
     assert taken(outbox, at_once=2).tenant == "many"
 
 

@@ -24,14 +24,14 @@ from jobs.stores.redis_stores import RedisStores
 from jobs.stores.shared_secrets import SharedSecrets
 from jobs.stores.ticket_queue import TASK_NAME
 from jobs.webhooks import Webhook
-from service.middleware.auth import Rates
+from service.middleware.auth import RateLimiter
 from tests.roles import RULES, Role, acl_options, as_role
 from tests.specs import make_result, make_spec
 from worker.rq_worker import make_worker
-from worker.shutdown import Drain
+from worker.shutdown import Shutdown
 
 REFUSED = "can't access|can't run|No permissions|ACL failure"
-"""What a script's caller is told; the words differ between versions."""
+"""What a script's caller is answered; the words differ between versions."""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_worker_sees_no_keys(server: EmbeddedRedis) -> None:
         with pytest.raises(ResponseError, match=REFUSED):
             SharedSecrets(worker, settings).get("links")
         keys.revoke(key.id)
-        assert Rates(api, "plumage", "2/minute").count(key.id).remaining == 1
+        assert RateLimiter(api, "plumage", "2/minute").count(key.id).remaining == 1
 
 
 @pytest.mark.usefixtures("everything")
@@ -215,12 +215,12 @@ def test_tickets_reach_a_worker(server: EmbeddedRedis, everything: Redis, tmp_pa
         api.jobs.submit(make_spec(job_id=job), job_id=job)
     served: list[int] = []
     with Redis.from_url(as_role(server.url, "worker")) as connection:
-        worker = make_worker(connection, "plumage", {TASK_NAME: lambda: served.append(1)}, Drain(1.0))
+        worker = make_worker(connection, "plumage", {TASK_NAME: lambda: served.append(1)}, Shutdown(1.0))
         worker.work(burst=True, logging_level="WARNING")
     assert len(served) == 3
     assert everything.llen("rq:queue:plumage") == 0
     refused = [entry["object"] for entry in everything.acl_log()]
-    assert set(refused) <= {"client"}, refused  # redis-py tells its name, and does without
+    assert set(refused) <= {"client"}, refused  # redis-py sends its name, and does without
 
 
 def test_nobody_comes_in_without_a_name() -> None:

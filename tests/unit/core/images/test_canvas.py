@@ -1,9 +1,16 @@
+"""Sizes, alpha and masks; colours continued beyond a mask."""
+
 import pytest
 import torch
 
 from core.errors import EmptyMaskError, ShapeError
-from core.images.canvas import MATTE, compose, feather, fit_canvas, stretch_canvas, working_size
+from core.images.canvas import MATTE, compose, extrapolate, feather, fit_canvas, pull_push, stretch_canvas, working_size
 from core.images.geometry import resize
+
+SIDE = 32
+MASK = torch.zeros(SIDE, SIDE)
+MASK[8:24, 10:22] = 1.0
+RED, GREEN = torch.tensor([0.9, 0.1, 0.1])[:, None, None], torch.tensor([0.1, 0.9, 0.1])[:, None, None]
 
 
 @pytest.mark.parametrize(
@@ -112,3 +119,39 @@ def test_resizing_never_leaves_the_range_of_colours() -> None:
     grown = resize(hard, (64, 64))
     assert grown.min() >= 0.0
     assert grown.max() <= 1.0
+
+
+def test_what_surrounds_a_figure_and_what_mixes_with_it_is_gone() -> None:
+    picture = torch.where(MASK > 0.0, RED, GREEN)
+    picture[:, 8, 10:22] = 0.5  # the outermost pixels show both
+    torch.testing.assert_close(extrapolate(picture, MASK), RED.expand(3, SIDE, SIDE))
+
+
+def test_well_inside_nothing_changes_and_every_colour_comes_from_there() -> None:
+    picture = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
+    inside = picture[:, 9:23, 11:21]
+    continued = extrapolate(picture, MASK)
+    assert torch.equal(continued[:, 9:23, 11:21], inside)
+    assert bool((continued.amax((1, 2)) <= inside.amax((1, 2))).all())
+    assert bool((continued.amin((1, 2)) >= inside.amin((1, 2))).all())
+
+
+def test_the_nearest_colours_are_continued() -> None:
+    halves = torch.where(torch.arange(SIDE) < SIDE // 2, RED, GREEN).expand(3, SIDE, SIDE)
+    continued = extrapolate(torch.where(MASK > 0.0, halves, 0.0), MASK)
+    torch.testing.assert_close(continued[:, 8:24, 9], RED[:, :, 0].expand(3, 16), rtol=0.0, atol=0.05)
+    torch.testing.assert_close(continued[:, 8:24, 22], GREEN[:, :, 0].expand(3, 16), rtol=0.0, atol=0.05)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(SIDE, SIDE), torch.eye(SIDE), torch.zeros(SIDE, SIDE)])
+def test_without_an_outline_or_an_inside_the_picture_stays(mask: torch.Tensor) -> None:
+    picture = torch.rand(3, SIDE, SIDE)
+    assert torch.equal(extrapolate(picture, mask), picture)
+
+
+@pytest.mark.parametrize("size", [(1, 7), (13, 1), (31, 18)])
+def test_any_size_is_continued_from_one_pixel(size: tuple[int, int]) -> None:
+    known = torch.zeros(1, 1, *size, dtype=torch.bool)
+    known[..., 0, 0] = True
+    values = torch.rand(1, 2, *size)
+    torch.testing.assert_close(pull_push(values, known), values[..., :1, :1].expand_as(values))

@@ -1,27 +1,37 @@
-"""Several references in one run: who gets which tokens, and that each region is what it would be alone."""
+"""From everything that is given of a picture to one mask; and several references in one run: each region is what it
+would be alone."""
+
+from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
-from core.injection import FeatureInjection, InjectedRegion, Injection
-from core.masks.regions import Canvases, CanvasRegion, ChosenRegion, Masks, Named, all_of, inside, place_regions
-from core.matching.correspondence import TokenMap, describe
+from core.masks.regions import Canvases, Masks, Named, SelectedRegion, inside, place_regions, select_mask, union
 from core.models.models import Models
-from core.params.transfer import TransferParams
-from core.pipeline import transfer
+from core.params.selection import Selection
+from core.params.transfer import MaskParams, TransferParams, nested, with_values
+from core.pipeline import TransferInputs, transfer
+from tests.tiny import tiny_models
+from tests.tiny_segmenters import tiny_segmenter, tiny_text_segmenter
 
 Pictures = tuple[torch.Tensor, torch.Tensor]
+PICTURE = torch.rand(3, 40, 56, generator=torch.Generator().manual_seed(2))
+BOX = Selection(box=(0.2, 0.2, 0.8, 0.8))
 SIZE = (60, 88)
 LEFT = torch.zeros(SIZE)
 LEFT[10:50, 6:40] = 1.0
 RIGHT = torch.zeros(SIZE)
 RIGHT[10:50, 46:80] = 1.0
-FAST = {"num_steps": 3, "strength": 1.0, "match_draws": 1}
+FAST = {"num_inference_steps": 3, "strength": 1.0, "matching.ensemble_size": 1}
+HARD = TransferParams.model_validate(nested({**FAST, "output.feather_px": 0.0}))
 
 
-def params(*regions: dict[str, object], **knobs: object) -> TransferParams:
-    return TransferParams.model_validate({**FAST, "regions": regions, **knobs})
+def params(*regions: dict[str, object], **values: object) -> TransferParams:
+    """`values` by names with two underscores for the dot."""
+    dotted = {name.replace("__", "."): value for name, value in values.items()}
+    return TransferParams.model_validate(nested({**FAST, "masks.regions": regions, **dotted}))
 
 
 def changed_pixels(result: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -29,49 +39,116 @@ def changed_pixels(result: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (result != original).any(-1)
 
 
-@pytest.mark.parametrize("strengths", [(1.0, 1.0), (0.25, 0.5)])
-def test_every_region_takes_its_own_references_tokens(strengths: tuple[float, float]) -> None:
-    """Token by token, against a slow reading."""
-    generator = torch.Generator().manual_seed(0)
-    output, first, second, structure = torch.randn(4, 1, 16, 5, generator=generator)
-    masks = torch.zeros(3, 4, 4)
-    masks[0, :2], masks[1, 2:, :3], masks[2, :, 1:] = 1.0, 1.0, 1.0
-    everywhere = torch.ones(4, 4)
-    injection = FeatureInjection(
-        [
-            InjectedRegion(masks[0], everywhere, strength=strengths[0]),
-            InjectedRegion(masks[1], masks[2], strength=strengths[1]),
-        ]
+@pytest.fixture(scope="module")
+def segmenting() -> Models:
+    return replace(tiny_models(), segmenter=tiny_segmenter(), text_segmenter=tiny_text_segmenter())
+
+
+def half() -> torch.Tensor:
+    mask = torch.zeros(40, 56)
+    mask[:, :28] = 1.0
+    return mask
+
+
+def test_nothing_given_is_no_mask_and_no_mask_is_needed(segmenting: Models) -> None:
+    assert select_mask(segmenting, PICTURE, None, Selection(), mode="given", role="target") is None
+    assert select_mask(segmenting, PICTURE, None, Selection(invert=True), mode="given", role="target") is None
+    assert select_mask(segmenting, PICTURE, half(), BOX, mode="none", role="target") is None
+
+
+def test_an_uploaded_mask_is_taken_as_it_is_or_inverted(segmenting: Models) -> None:
+    grey = half() * 0.25
+    assert select_mask(segmenting, PICTURE, grey, Selection(), mode="given", role="target") is grey
+    inverted = select_mask(segmenting, PICTURE, grey, Selection(invert=True), mode="given", role="target")
+    assert inverted is not None
+    assert torch.equal(inverted, 1.0 - grey)
+
+
+def test_what_is_selected_in_several_ways_is_selected_in_all(segmenting: Models) -> None:
+    assert segmenting.segmenter is not None
+    found = segmenting.segmenter.outline(PICTURE, box=BOX.box)
+    mask = select_mask(segmenting, PICTURE, half(), BOX, mode="given", role="target")
+    assert mask is not None
+    assert torch.equal(mask, half() * found)
+
+
+def test_a_mask_that_selects_nothing_is_refused_and_whose_it_is_named(segmenting: Models) -> None:
+    with pytest.raises(EmptyMaskError, match="reference"):
+        select_mask(segmenting, PICTURE, torch.ones(40, 56), Selection(invert=True), mode="given", role="reference")
+    with pytest.raises(ShapeError, match="56 x 40"):
+        select_mask(segmenting, PICTURE, torch.ones(4, 4), BOX, mode="given", role="target")
+
+
+@pytest.mark.parametrize(
+    ("selection", "setting"),
+    [
+        (BOX, "PLUMAGE_SEGMENTER"),
+        (Selection(points=((0.5, 0.5),)), "PLUMAGE_SEGMENTER"),
+        (Selection(text="bird"), "PLUMAGE_TEXT_SEGMENTER"),
+    ],
+)
+def test_a_missing_model_is_named_by_its_setting(selection: Selection, setting: str) -> None:
+    asked = TransferParams(masks=MaskParams(reference_selection=selection))
+    with pytest.raises(ModelMissingError, match=f"set {setting} "):
+        transfer(tiny_models(), TransferInputs(PICTURE, PICTURE), asked, seed=0)
+    assert len(asked.needed_models) == 1
+    assert with_values(asked, {"masks.mode": "none"}).needed_models == frozenset()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"box": (0.5, 0.1, 0.5, 0.9)},
+        {"box": (0.1, 0.9, 0.5, 0.2)},
+        {"box": (0.0, 0.0, 1.0, 1.5)},
+        {"points": ((0.5, -0.1),)},
+        {"points_off": ((0.5, 0.5),)},
+        {"text": "  "},
+        {"texts": "bird"},
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_field_named(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(given))):
+        TransferParams.model_validate({"masks": {"target_selection": given}})
+
+
+def test_the_masks_used_are_part_of_the_result(segmenting: Models) -> None:
+    asked = with_values(HARD, {"masks.target_selection": {"points": ((0.5, 0.5),)}})
+    inputs = TransferInputs(PICTURE, PICTURE.flip(-1), Masks(reference=half()))
+    result = transfer(segmenting, inputs, asked, seed=1)
+    assert result.masks.target is not None
+    assert result.masks.reference is not None
+    outside = result.masks.target == 0.0
+    original = (PICTURE * 255).round().to(torch.uint8).permute(1, 2, 0)
+    assert torch.equal(result.image[outside], original[outside])
+    assert torch.equal(result.masks.reference, half())
+
+
+def test_grey_lets_through_that_share_of_the_repainted_picture(segmenting: Models) -> None:
+    """Exactly: a mask of one half everywhere gives the mean of the target and of the result without a mask."""
+    reference = PICTURE.flip(-1) * 0.5
+    full, grey = (
+        transfer(segmenting, TransferInputs(PICTURE, reference, masks), HARD, seed=1).image.float()
+        for masks in (Masks(), Masks(torch.full((40, 56), 0.5)))
     )
-    injection.mode = Injection.MATCHED
-    edited = injection("layer", torch.stack([output, first, second, structure], dim=1).flatten(0, 1))
-    expected = output[0].clone()
-    for p in range(16):
-        if not masks[:2, p // 4, p % 4].any():
-            continue
-        region = int(masks[1, p // 4, p % 4])
-        reference = (first, second)[region][0]
-        allowed = [q for q in range(16) if region == 0 or masks[2, q // 4, q % 4]]
-        cosine = torch.nn.functional.cosine_similarity(output[0, p][None], reference)
-        best = max(allowed, key=lambda q: float(cosine[q]))
-        expected[p] = torch.lerp(output[0, p], reference[best], strengths[region])
-    torch.testing.assert_close(edited[0], expected, rtol=0, atol=1e-6)
-    assert torch.equal(edited[1:], torch.stack([first[0], second[0], structure[0]]))
+    expected = (full + PICTURE.permute(1, 2, 0) * 255.0) / 2.0
+    assert (grey - expected).abs().max() <= 1.0
+    assert (full - grey).abs().max() > 5.0
 
 
 def test_one_region_that_is_everything_is_a_plain_transfer(models: Models, pictures: Pictures) -> None:
-    plain = transfer(models, *pictures, params(), seed=4)
+    plain = transfer(models, TransferInputs(*pictures), params(), seed=4)
     for region, named in (
         ({}, Named()),
-        ({"reference": "other", "strength": 1.0}, Named({"other": pictures[1]})),
+        ({"reference": "other", "scale": 1.0}, Named({"other": pictures[1]})),
     ):
-        same = transfer(models, pictures[0], pictures[1], params(region), named=named, seed=4)
+        same = transfer(models, TransferInputs(*pictures, named=named), params(region), seed=4)
         assert torch.equal(same.image, plain.image)
         assert torch.equal(same.matches.positions, plain.matches.positions)
 
 
-@pytest.mark.parametrize("mode", ["feature", "kv", "cross_image", "soft_statistics", "block_output"])
-@pytest.mark.parametrize("source", ["auto", "layer"])
+@pytest.mark.parametrize("mode", ["feature", "kv", "cross_image", "ctrl_x", "block_output"])
+@pytest.mark.parametrize("source", ["auto", "per_layer"])
 def test_two_regions_change_what_they_cover_and_nothing_else(
     models: Models, pictures: Pictures, mode: str, source: str
 ) -> None:
@@ -79,12 +156,12 @@ def test_two_regions_change_what_they_cover_and_nothing_else(
     asked = params(
         {"target_mask": "left"},
         {"target_mask": "right", "reference": "other"},
-        injection_mode=mode,
-        match_source=source,
+        injection__mode=mode,
+        matching__source=source,
         guidance_scale=2.0,
     )
     named = Named({"other": pictures[1].flip(0)}, {"left": LEFT, "right": RIGHT})
-    result = transfer(models, target, pictures[1], asked, named=named, seed=0)
+    result = transfer(models, TransferInputs(target, pictures[1], named=named), asked, seed=0)
     changed = changed_pixels(result.image, target)
     both = LEFT + RIGHT
     assert not changed[both == 0].any()
@@ -95,17 +172,20 @@ def test_two_regions_change_what_they_cover_and_nothing_else(
     assert set(result.matches.region.unique().tolist()) == {0, 1}
 
 
-def test_a_region_of_no_strength_stays_as_without_it(models64: Models, pictures: Pictures) -> None:
+def test_a_region_of_scale_0_stays_as_without_it(models64: Models, pictures: Pictures) -> None:
     """Its pixels are the target's own, rebuilt, whatever its reference."""
-    plain = {"clean_latent_strength": 0.6, "reanchor_level": 0.0}
-    asked = params({"target_mask": "left", "strength": 0.0}, {"target_mask": "right", "strength": 0.0}, **plain)
+    asked = params(
+        {"target_mask": "left", "scale": 0.0},
+        {"target_mask": "right", "scale": 0.0},
+        latent__warp_strength=0.6,
+        latent__reanchor_level=0.0,
+    )
     named = Named({}, {"left": LEFT, "right": RIGHT})
-    result = transfer(models64, *pictures, asked, named=named, seed=0)
+    result = transfer(models64, TransferInputs(*pictures, named=named), asked, seed=0)
     rebuilt = transfer(
         models64,
-        *pictures,
-        params(injection_layers=(), clean_latent_strength=0.0, reanchor_level=0.0),
-        masks=Masks(target=LEFT + RIGHT),
+        TransferInputs(*pictures, Masks(target=LEFT + RIGHT)),
+        params(injection__layers=(), latent__warp_strength=0.0, latent__reanchor_level=0.0),
         seed=0,
     )
     assert (result.image.int() - rebuilt.image.int()).abs().max() <= 1
@@ -116,49 +196,50 @@ def test_where_regions_overlap_the_later_one_lies_on_top() -> None:
     other = torch.rand(3, *SIZE)
     soft = torch.zeros(SIZE)
     soft[20:40, 20:60] = 0.7
-    chosen = [ChosenRegion(other, LEFT, None), ChosenRegion(other, soft, None)]
-    canvases = place_regions(target, chosen, SIZE)
-    first, second = (region.target_mask for region in canvases.regions)
+    selected = [SelectedRegion(other, LEFT, None), SelectedRegion(other, soft, None)]
+    canvases = place_regions(target, selected, SIZE)
+    first, second = canvases.target_masks
     assert torch.equal(second, (soft > 0).float())
     assert torch.equal(first, LEFT * (soft == 0))
     assert torch.equal(canvases.target.mask, ((LEFT + soft) > 0).float())
-    assert canvases.target_mask is not None
-    torch.testing.assert_close(canvases.target_mask, 1.0 - (1.0 - LEFT) * (1.0 - soft))
-    turned = place_regions(target, chosen[::-1], SIZE)
-    assert torch.equal(turned.regions[1].target_mask, LEFT)
+    everything = union(selected)
+    assert everything is not None
+    torch.testing.assert_close(everything, 1.0 - (1.0 - LEFT) * (1.0 - soft))
+    turned = place_regions(target, selected[::-1], SIZE)
+    assert torch.equal(turned.target_masks[1], LEFT)
 
 
 def test_a_region_that_later_ones_cover_is_refused_by_its_number() -> None:
     target = torch.rand(3, *SIZE)
     with pytest.raises(EmptyMaskError, match="region 1"):
-        place_regions(target, [ChosenRegion(target, LEFT, None), ChosenRegion(target, None, None)], SIZE)
+        place_regions(target, [SelectedRegion(target, LEFT, None), SelectedRegion(target, None, None)], SIZE)
 
 
 def test_everything_is_open_where_a_region_is_everything() -> None:
     picture = torch.rand(3, *SIZE)
-    assert all_of([ChosenRegion(picture, LEFT, None), ChosenRegion(picture, None, None)]) is None
+    assert union([SelectedRegion(picture, LEFT, None), SelectedRegion(picture, None, None)]) is None
 
 
 @pytest.mark.parametrize("region", [{"reference": "gone"}, {"target_mask": "gone"}, {"reference_mask": "gone"}])
 def test_names_that_nothing_has_are_errors(models: Models, pictures: Pictures, region: dict[str, object]) -> None:
     with pytest.raises(PictureMissingError, match="'gone'"):
-        transfer(models, *pictures, params(region), seed=0)
+        transfer(models, TransferInputs(*pictures), params(region), seed=0)
 
 
 def test_masks_of_another_size_name_the_region(models: Models, pictures: Pictures) -> None:
     named = Named({}, {"small": torch.ones(4, 4)})
     with pytest.raises(ShapeError, match="region 2"):
-        transfer(models, *pictures, params({}, {"target_mask": "small"}), named=named, seed=0)
+        transfer(models, TransferInputs(*pictures, named=named), params({}, {"target_mask": "small"}), seed=0)
 
 
 def test_a_regions_words_need_their_model(models: Models, pictures: Pictures) -> None:
     asked = params({"target_selection": {"text": "wing"}}, {"reference_selection": {"box": [0, 0, 0.5, 0.5]}})
     assert asked.needed_models == {"segmenter", "text_segmenter"}
     with pytest.raises(ModelMissingError, match="PLUMAGE_TEXT_SEGMENTER"):
-        transfer(models, *pictures, asked, seed=0)
+        transfer(models, TransferInputs(*pictures), asked, seed=0)
 
 
-def test_names_are_told_to_whoever_carries_the_pictures() -> None:
+def test_names_are_known_to_whoever_carries_the_pictures() -> None:
     asked = params(
         {"target_mask": "a", "reference": "leaf", "reference_mask": "b"}, {"target_mask": "a", "reference_mask": "c"}
     )
@@ -166,34 +247,19 @@ def test_names_are_told_to_whoever_carries_the_pictures() -> None:
     assert asked.named_masks == {"a": "target", "b": "leaf", "c": "reference"}
 
 
-def test_places_of_matches_are_those_of_each_regions_reference() -> None:
-    """Left half: a reference that fills the canvas; right half: one that fills its middle half only."""
-    target = torch.rand(3, 16, 16)
-    masks = torch.zeros(2, 16, 16)
-    masks[0, :, :8], masks[1, :, 8:] = 1.0, 1.0
-    wide, tall = torch.rand(3, 16, 16), torch.rand(3, 16, 8)
-    chosen = [ChosenRegion(wide, masks[0], None), ChosenRegion(tall, masks[1], None)]
-    canvases = place_regions(target, chosen, (16, 16))
-    maps = [TokenMap((4, 4), torch.full((16,), 5), torch.ones(16))] * 2
-    found = describe(maps, canvases)
-    assert found.region.tolist() == [[0, 0, 1, 1]] * 4
-    assert found.positions[0, 0].tolist() == [0.375, 0.375]
-    assert found.positions[0, 3].tolist() == [0.25, 0.375]  # of the middle half, which begins at 1/4
-
-
-def test_pins_act_in_the_region_where_they_are_set(models: Models, pictures: Pictures) -> None:
+def test_landmarks_act_in_the_region_where_they_are_set(models: Models, pictures: Pictures) -> None:
     named = Named({"other": pictures[1].flip(0)}, {"left": LEFT, "right": RIGHT})
-    pin = {"target": [0.26, 0.5], "reference": [0.9, 0.1]}  # in the left half
+    landmark = {"target": [0.26, 0.5], "reference": [0.9, 0.1]}  # in the left half
     regions: list[dict[str, object]] = [{"target_mask": "left"}, {"target_mask": "right", "reference": "other"}]
-    free, pinned = (
-        transfer(models, *pictures, params(*regions, **more), named=named, seed=0).matches
-        for more in ({}, {"pins": [pin], "pin_radius": 2.0})
+    free, drawn = (
+        transfer(models, TransferInputs(*pictures, named=named), params(*regions, **more), seed=0).matches
+        for more in ({}, {"matching__landmarks": [landmark], "matching__landmark_radius": 2.0})
     )
     left, right = (free.inside & (free.region == number) for number in (0, 1))
-    assert not torch.equal(free.positions[left], pinned.positions[left])
-    assert torch.equal(free.positions[right], pinned.positions[right])
+    assert not torch.equal(free.positions[left], drawn.positions[left])
+    assert torch.equal(free.positions[right], drawn.positions[right])
     rows, columns = free.inside.shape
-    found = pinned.positions[int(0.5 * rows), int(0.26 * columns)]
+    found = drawn.positions[int(0.5 * rows), int(0.26 * columns)]
     assert (found - torch.tensor([0.9, 0.1])).abs().max() < 0.1
 
 
@@ -201,8 +267,11 @@ def test_places_inside_a_mask() -> None:
     assert inside(LEFT, torch.tensor([[0.2, 0.5], [0.8, 0.5], [1.0, 1.0]])).tolist() == [True, False, False]
 
 
-def test_canvases_of_one_reference_name_it_first() -> None:
-    canvas = place_regions(torch.rand(3, 8, 8), [ChosenRegion(torch.rand(3, 8, 8), None, None)], (8, 8))
-    assert isinstance(canvas, Canvases)
-    assert isinstance(canvas.regions[0], CanvasRegion)
-    assert canvas.reference is canvas.regions[0].reference
+def test_one_region_alone_owns_all_that_is_repainted() -> None:
+    half = torch.ones(8, 8)
+    half[:, 4:] = 0.4
+    canvases = place_regions(torch.rand(3, 8, 8), [SelectedRegion(torch.rand(3, 8, 8), half, None)], (8, 8))
+    assert isinstance(canvases, Canvases)
+    assert len(canvases.references) == 1
+    (mask,) = canvases.target_masks
+    assert mask is canvases.target.mask

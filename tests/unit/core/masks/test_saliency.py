@@ -5,10 +5,11 @@ import torch
 
 from checkpoints.load import load
 from checkpoints.settings import ModelSettings
+from core.masks.regions import Masks
 from core.masks.saliency import along_edges, find_foreground, parted, strangeness, unreached
 from core.models.models import Models
-from core.params.transfer import TransferParams
-from core.pipeline import transfer
+from core.params.transfer import MaskParams, MatchingParams, TransferParams
+from core.pipeline import TransferInputs, transfer
 from lab.pairs import sample_pair
 from lab.scenes import Domain
 
@@ -61,14 +62,17 @@ def test_a_mask_has_the_pictures_size_and_repeats(models: Models, size: tuple[in
     assert torch.equal(mask, find_foreground(models, picture))
 
 
-def test_what_is_said_of_a_picture_goes_before_what_is_found(models: Models) -> None:
-    from core.masks.regions import Masks
-
+def test_what_is_given_of_a_picture_goes_before_what_is_found(models: Models) -> None:
     target, reference = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     given = torch.zeros(64, 64)
     given[:32] = 1.0
-    params = TransferParams(mask_mode="auto", num_steps=2, match_draws=1, resolution=64)
-    used = transfer(models, target, reference, params, masks=Masks(target=given), seed=0).masks
+    params = TransferParams(
+        num_inference_steps=2,
+        resolution=64,
+        masks=MaskParams(mode="auto"),
+        matching=MatchingParams(ensemble_size=1),
+    )
+    used = transfer(models, TransferInputs(target, reference, Masks(target=given)), params, seed=0).masks
     assert used.target is not None
     assert torch.equal(used.target, given)
     assert used.reference is not None

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from core.images.geometry import token_places
 from core.matching.global_affine import distance_from_affine, fit_affine
-from core.matching.solver import match_consistently
+from core.matching.solver import Constraints
+from tests.unit.core.matching.solving import solved
 
 GRID = (24, 20)
 CHANNELS = 24
@@ -78,7 +79,7 @@ def test_penalty_is_bounded() -> None:
     assert float(lost.max()) == pytest.approx(0.3)
 
 
-def test_rigidity_settles_what_features_leave_open() -> None:
+def test_the_figures_map_settles_what_features_leave_open() -> None:
     """Features of which a third is noise: alone many tokens go astray, together they follow the figure."""
     places = token_places(GRID, torch.zeros(()))
     _, target_mask, reference_mask, true = pictures(*MAPS["mirrored"], noise=0.0)
@@ -86,10 +87,9 @@ def test_rigidity_settles_what_features_leave_open() -> None:
     target = descriptors(true) + 0.25 * torch.randn(len(places), CHANNELS, generator=generator)
     reference = descriptors(places)
 
-    def astray(rigidity: float) -> int:
-        found = match_consistently(
-            target, reference, GRID, target_mask, reference_mask, smoothness=0.0, rigidity=rigidity
-        )
+    def astray(weight: float) -> int:
+        masks = (target_mask, reference_mask)
+        found = solved((target, reference), GRID, masks, Constraints(figure=True), global_affine_weight=weight)
         return int(((places[found.index] - true)[target_mask].norm(dim=-1) > 2.0).sum())
 
     assert astray(1.0) < astray(0.0) / 2
@@ -100,7 +100,13 @@ def test_nothing_is_asked_of_a_figure_that_fills_the_picture() -> None:
     places = token_places(GRID, torch.zeros(()))
     target, reference = descriptors(places + 1.0), descriptors(places)
     free, rigid = (
-        match_consistently(target, reference, GRID, everything, everything, smoothness=0.0, rigidity=rigidity)
-        for rigidity in (0.0, 5.0)
+        solved(
+            (target, reference),
+            GRID,
+            (everything, everything),
+            Constraints(figure=True),
+            global_affine_weight=weight,
+        )
+        for weight in (0.0, 5.0)
     )
     assert torch.equal(free.index, rigid.index)

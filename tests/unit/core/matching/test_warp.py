@@ -4,16 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.matching.correspondence import TokenMap
-from core.matching.warp import dense_flow
+from core.matching.correspondence import Correspondence
+from core.matching.warp import dense_flow, rearrange_picture
 
 GRID = (8, 8)
 SIZE = (32, 32)
 
 
-def token_map(index: torch.Tensor) -> TokenMap:
+def correspondence(index: torch.Tensor) -> Correspondence:
     """From `[rows, columns]` indices."""
-    return TokenMap((index.shape[0], index.shape[1]), index.flatten(), torch.ones(index.numel()))
+    return Correspondence((index.shape[0], index.shape[1]), index.flatten(), torch.ones(index.numel()))
 
 
 def warp(
@@ -22,8 +22,8 @@ def warp(
     inside: torch.Tensor | None = None,
     guide: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    believed = torch.ones(index.numel(), dtype=torch.bool) if inside is None else inside.flatten()
-    flow = dense_flow(token_map(index), believed, (picture.shape[1], picture.shape[2]), guide)
+    trusted = torch.ones(index.numel(), dtype=torch.bool) if inside is None else inside.flatten()
+    flow = dense_flow(correspondence(index), trusted, (picture.shape[1], picture.shape[2]), guide)
     return F.grid_sample(picture[None], flow[None], padding_mode="border", align_corners=False)[0]
 
 
@@ -65,7 +65,7 @@ def test_neighbours_on_another_surface_do_not_bend_the_map() -> None:
     torch.testing.assert_close(moved[:, 4:-4, 4:-4], expected[:, 4:-4, 4:-4], rtol=0, atol=0.02)
 
 
-def test_tokens_that_may_not_be_believed_continue_their_neighbours() -> None:
+def test_tokens_that_may_not_be_trusted_continue_their_neighbours() -> None:
     inside = torch.ones(GRID, dtype=torch.bool)
     inside[:, :2] = False
     wild = PLAIN.clone()
@@ -105,3 +105,9 @@ def test_the_border_between_two_surfaces_runs_along_the_edge_of_the_target() -> 
     moved = warp(picture, swapped, guide=guide)
     expected = torch.cat([picture[..., 16:31], picture[..., :1], picture[..., :16]], dim=-1)
     torch.testing.assert_close(moved[:, 4:-4, 4:-4], expected[:, 4:-4, 4:-4], rtol=0, atol=0.02)
+
+
+def test_the_identity_map_leaves_a_latent_unchanged() -> None:
+    latent = torch.randn(4, 8, 12)
+    moved = rearrange_picture(latent, correspondence(torch.arange(24).unflatten(0, (4, 6))), torch.ones(8, 12))
+    torch.testing.assert_close(moved, latent, rtol=0, atol=1e-5)

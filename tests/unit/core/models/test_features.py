@@ -1,29 +1,17 @@
+"""Features of pictures by a vision model and by the UNet."""
+
 from dataclasses import replace
 
 import pytest
 import torch
-from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel, PreTrainedModel
 
 from core.errors import ModelMissingError
-from core.models.features import read_unet, read_vision
-from core.models.models import Models, VisionModel, encode_prompt, place_features
+from core.models.features import describe_by_unet, describe_by_vision_model, place_features
+from core.models.models import Models, encode_prompt
 from core.models.unet import make_predictor, select_layers
-from core.params.transfer import TransferParams
-from core.pipeline import match, transfer
-
-GREY = (0.5, 0.5, 0.5)
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 4}
-
-
-def tiny_vision(registers: int = 0) -> VisionModel:
-    """8 x 8 patches of 4 px."""
-    torch.manual_seed(5)
-    network: PreTrainedModel = (
-        Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**SIZES, num_register_tokens=registers))
-        if registers
-        else Dinov2Model(Dinov2Config(**SIZES))
-    )
-    return VisionModel(network.eval().requires_grad_(False), GREY, GREY, side_px=32, fusion_weight=3.0)
+from core.params.transfer import MatchingParams, TransferParams
+from core.pipeline import TransferInputs, match, transfer
+from tests.tiny_vision import tiny_vision
 
 
 @pytest.mark.parametrize("registers", [0, 3])
@@ -59,30 +47,33 @@ def test_any_grid_can_be_asked_for(grid: tuple[int, int]) -> None:
 def test_a_transfer_by_the_correspondence_model(
     models: Models, pictures: tuple[torch.Tensor, torch.Tensor], source: str
 ) -> None:
-    params = TransferParams.model_validate({"num_steps": 3, "match_source": source})
-    with_model = replace(models, correspondence=tiny_vision())
-    by_unet = transfer(models, *pictures, TransferParams(num_steps=3, match_source="one_shot"), seed=1)
-    result = transfer(with_model, *pictures, params, seed=1)
+    params, plain = (
+        TransferParams.model_validate({"num_inference_steps": 3, "matching": {"source": one}})
+        for one in (source, "unet")
+    )
+    with_model, inputs = replace(models, correspondence=tiny_vision()), TransferInputs(*pictures)
+    by_unet = transfer(models, inputs, plain, seed=1)
+    result = transfer(with_model, inputs, params, seed=1)
     assert result.matches.positions.shape == by_unet.matches.positions.shape
     assert not torch.equal(result.matches.positions, by_unet.matches.positions)
-    assert torch.equal(result.matches.positions, match(with_model, *pictures, params, seed=1).matches.positions)
+    assert torch.equal(result.matches.positions, match(with_model, inputs, params, seed=1).matches.positions)
 
 
-def test_a_network_has_the_same_say_however_many_layers_are_read_of_it(models: Models) -> None:
+def test_a_network_has_the_same_weight_however_many_layers_are_read_of_it(models: Models) -> None:
     with_model = replace(models, correspondence=tiny_vision())
     predict = make_predictor(models.unet, encode_prompt(models, "", height=64, width=64), None, 1.0)
     names = select_layers(models.unet, models.backbone.match_layers)
     assert len(names) > 1
     for layers in (names, names[:1]):
-        read = read_unet(models, predict, torch.randn(2, 4, 32, 32), layers, noise_level=0.2, draws=1, seed=1)
+        read = describe_by_unet(models, predict, torch.randn(2, 4, 32, 32), layers, noise_level=0.2, draws=1, seed=1)
         assert len(read) == len(layers)
-        assert sum(one.say for one in read) == 1.0
-    assert read_vision(with_model, torch.rand(2, 3, 64, 64), (8, 8)).say == 3.0
+        assert sum(one.weight for one in read) == 1.0
+    assert describe_by_vision_model(with_model, torch.rand(2, 3, 64, 64), (8, 8)).weight == 3.0
 
 
 def test_without_the_model_the_setting_is_named(models: Models, pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
-    params = TransferParams(num_steps=2, match_source="vision")
+    params, inputs = TransferParams(matching=MatchingParams(source="vision")), TransferInputs(*pictures)
     assert params.needed_models == {"correspondence"}
     with pytest.raises(ModelMissingError, match="PLUMAGE_CORRESPONDENCE"):
-        transfer(models, *pictures, params, seed=1)
-    transfer(models, *pictures, TransferParams(num_steps=2), seed=1)
+        transfer(models, inputs, params, seed=1)
+    transfer(models, inputs, TransferParams(num_inference_steps=2), seed=1)
