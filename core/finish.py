@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.images.canvas import cut, extrapolate, feather, on_matte
+from core.images.canvas import cut, extrapolate, feather_part, on_matte
 from core.images.color import keep_lightness
 from core.images.geometry import resize, token_mask
 from core.images.shading import shading_gain
@@ -183,11 +183,12 @@ def stitch(
 ) -> UInt8[Tensor, "image_height image_width image_channels"]:
     """The target with every figure set into it through its mask, later ones on top; its alpha is kept. Where all masks
     are 0 the target's bytes stay exactly. Raises NonFiniteError."""
-    result = (target * 255.0).round().to(torch.uint8)
+    result = torch.empty(target.shape, dtype=torch.uint8)
+    for rows in torch.arange(target.shape[1]).split(max(1, TILE_PX // target.shape[2])):
+        result[:, rows] = (target[:, rows] * 255.0).round().to(torch.uint8)
     for figure in figures:
         vae = figure.scene.models.vae
         changed = (decode_latent(vae, figure.latent) - decode_latent(vae, figure.proposed)).cpu()[None]
-        weight = None if figure.mask is None else feather(figure.mask, params.feather_px)
         left, top, width, height = window_of(figure.scene.target, target)
         for part in tiles(figure.proposal.extent):
             rows, columns = slice(part.top, part.top + part.height), slice(part.left, part.left + part.width)
@@ -197,6 +198,9 @@ def stitch(
             before = result[:3, rows, columns].float() / 255.0
             if params.keep_lightness:
                 drawn = keep_lightness(drawn, target[:3, rows, columns])
-            mixed = drawn if weight is None else torch.lerp(before, drawn, weight[rows, columns])
+            mixed = drawn
+            if figure.mask is not None:
+                weight = feather_part(figure.mask, params.feather_px, part.left, part.top, part.width, part.height)
+                mixed = torch.lerp(before, drawn, weight)
             result[:3, rows, columns] = (mixed * 255.0).round().to(torch.uint8)
     return result.permute(1, 2, 0).contiguous()

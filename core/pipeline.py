@@ -24,9 +24,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from core.finish import Finished, Proposal, stitch
+from core.finish import Finished, Proposal, sample_plane, stitch
 from core.images.canvas import covers_all, to_device
-from core.images.geometry import shrink_mask
+from core.images.geometry import resize, shrink_mask
 from core.masks.regions import (
     NONE_NAMED,
     UNMASKED,
@@ -51,6 +51,8 @@ from core.types import Canvas, EncodedRegion, Image, Latent
 
 Preview = Callable[[], UInt8[Tensor, "rows columns 3"]]
 OnStep = Callable[[int, int, Preview], None]
+PREVIEW_SIDE = 128
+"""Pixels along the longer side of a preview."""
 Clock = Callable[[], float]
 """Seconds from any fixed point, monotonic."""
 
@@ -308,9 +310,25 @@ class Progress:
         def after_step(done: int, steps: int, clean: Tensor) -> None:
             if self._on_step is not None:
                 before, total = number * steps, len(self._figures) * steps
-                self._on_step(before + done, total, lambda: preview_picture(clean, latent_to_rgb))
+                self._on_step(before + done, total, lambda: self._preview(scene, preview_picture(clean, latent_to_rgb)))
 
         return after_step
+
+    def _preview(
+        self, scene: Scene, figure: UInt8[Tensor, "rows columns 3"]
+    ) -> UInt8[Tensor, "small_rows small_columns 3"]:
+        """The target, PREVIEW_SIDE along its longer side, with what a figure's latent shows inside the figure's mask."""
+        size = (self._target.shape[1], self._target.shape[2])
+        scale = PREVIEW_SIDE / max(size)
+        small = resize(self._target[:3], (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+        left, top, width, height = scene.target.box
+        y = top + (torch.arange(small.shape[1]) + 0.5) / small.shape[1] * height
+        x = left + (torch.arange(small.shape[2]) + 0.5) / small.shape[2] * width
+        shown = sample_plane(figure.permute(2, 0, 1)[None].float() / 255.0, y, x)
+        within = ((y >= 0.0) & (y < 1.0))[:, None] & ((x >= 0.0) & (x < 1.0))[None]
+        weight = sample_plane(scene.target.mask[None, None].cpu(), y, x) * within
+        drawn = torch.lerp(small.cpu(), shown, weight)
+        return (drawn * 255.0).round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
 class Stopwatch:

@@ -140,15 +140,17 @@ def check_image(image: Image, mask: UploadedMask | None, role: str) -> None:
 
 
 def on_matte(image: Image) -> tuple[Picture, ImageMask]:
-    """The picture on the matte, and its alpha."""
-    alpha = image[3] if image.shape[0] == 4 else torch.ones_like(image[0])
+    """The picture on the matte, and its alpha; an opaque picture is itself."""
+    if image.shape[0] == 3:
+        return image, torch.ones(1, 1, dtype=image.dtype, device=image.device).expand(image.shape[1:])
+    alpha = image[3]
     return image[:3] * alpha + MATTE * (1.0 - alpha), alpha
 
 
 def _checked(image: Image, mask: UploadedMask | None, role: str) -> tuple[Picture, ImageMask]:
     check_image(image, mask, role)
     picture, alpha = on_matte(image)
-    weight = alpha if mask is None else mask * alpha
+    weight = alpha if mask is None else mask if image.shape[0] == 3 else mask * alpha
     if float(weight.max()) <= 0.0:
         raise EmptyMaskError(f"the {role}'s mask (or its alpha) selects no pixel")
     return picture, weight
@@ -175,6 +177,15 @@ def feather(mask: ImageMask, width_px: float) -> ImageMask:
     reach = 2 * radius + 1
     thick = F.max_pool2d((soft > SURELY_INSIDE).to(mask.dtype), 2 * reach + 1, stride=1, padding=reach)
     return torch.minimum(mask, torch.where(thick > 0.0, soft, support)[0, 0])
+
+
+def feather_part(
+    mask: ImageMask, width_px: float, left: int, top: int, width: int, height: int
+) -> Float[Tensor, "part_height part_width"]:
+    """A rectangle of `feather(mask, width_px)`, in the mask's pixels, made of what lies around it alone."""
+    halo = 4 * (int(1.5 * width_px + 0.5) + 1)
+    around = cut(mask[None], left - halo, top - halo, width + 2 * halo, height + 2 * halo)[0]
+    return feather(around, width_px)[halo : halo + height, halo : halo + width]
 
 
 def extrapolate(picture: Picture, mask: Mask, margin_px: int = MIXED_EDGE_PX) -> Picture:
