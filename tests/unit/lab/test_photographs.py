@@ -11,19 +11,13 @@ from transformers import Dinov2Config, Dinov2Model
 
 from checkpoints.load import LoadedModels
 from core.params.transfer import MatchingParams, TransferParams
-from lab.photographs import (
-    METHODS_WITHOUT_TRUTH,
-    BadFolder,
-    FeatureModel,
-    FeatureModelError,
-    PhotographPlan,
-    evaluate_photographs,
-    load_feature_model,
-    photographs_page,
-    photographs_table,
-    read_pairs,
-)
+from lab.photographs.features import FeatureModel, FeatureModelError, load_feature_model
 from lab.photographs.figures import dino_i, gram, self_similarity
+from lab.photographs.folder import BadFolder, read_pairs
+from lab.photographs.methods import METHODS_WITHOUT_TRUTH
+from lab.photographs.report import photographs_page
+from lab.photographs.run import PhotographPlan, evaluate_photographs
+from lab.photographs.summary import photographs_table
 from tests.tiny import tiny_models
 
 PARAMS = TransferParams(num_inference_steps=2, matching=MatchingParams(ensemble_size=1))
