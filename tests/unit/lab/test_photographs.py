@@ -13,7 +13,7 @@ from checkpoints.load import LoadedModels
 from core.params.transfer import MatchingParams, TransferParams
 from lab.photographs.features import FeatureModel, FeatureModelError, load_feature_model
 from lab.photographs.figures import dino_i, gram, self_similarity
-from lab.photographs.folder import BadFolder, read_pairs
+from lab.photographs.folder import BadFolder, find_pairs
 from lab.photographs.methods import METHODS_WITHOUT_TRUTH
 from lab.photographs.report import photographs_page
 from lab.photographs.run import PhotographPlan, evaluate_photographs
@@ -62,8 +62,9 @@ def photographs(tmp_path: Path) -> Path:
 
 
 def test_pairs_are_read_by_name_with_their_masks(photographs: Path) -> None:
-    first, second = read_pairs(photographs)
-    assert (first.name, second.name) == ("a", "b")
+    files = find_pairs(photographs)
+    first, second = (one.read() for one in files)
+    assert (files[0].name, files[1].name) == ("a", "b")
     assert first.target.image.shape == (60, 80, 3)
     assert int(first.target.part.sum()) == 40 * 50
     assert second.reference.part.all()
@@ -72,16 +73,16 @@ def test_pairs_are_read_by_name_with_their_masks(photographs: Path) -> None:
 
 def test_what_is_no_folder_of_pairs_is_refused_with_the_file_named(photographs: Path) -> None:
     with pytest.raises(BadFolder, match="nowhere"):
-        read_pairs(photographs / "nowhere")
+        find_pairs(photographs / "nowhere")
     Image.new("L", (9, 9), 255).save(photographs / "b-target-mask.png")
     with pytest.raises(BadFolder, match=r"b-target-mask\.png is 9 x 9"):
-        read_pairs(photographs)
+        find_pairs(photographs)
     (photographs / "b-target-mask.png").write_bytes(b"no picture")
     with pytest.raises(BadFolder, match=r"b-target-mask\.png cannot be read"):
-        read_pairs(photographs)
+        find_pairs(photographs)
     (photographs / "b-reference.png").unlink()
     with pytest.raises(BadFolder, match="no b-reference"):
-        read_pairs(photographs)
+        find_pairs(photographs)
 
 
 def test_a_picture_is_prepared_as_by_the_models_own_processor(vit: Path, features: FeatureModel) -> None:
@@ -135,14 +136,14 @@ def test_a_model_without_folder_or_commit_is_refused(name: str) -> None:
 def test_methods_are_compared_on_photographs(photographs: Path, features: FeatureModel, tmp_path: Path) -> None:
     loaded = LoadedModels(tiny_models(), id="tiny", revision="0", device="cpu", dtype="float32")
     assert not {"truth", "oracle"} & set(METHODS_WITHOUT_TRUTH)
-    pairs, folder = read_pairs(photographs), tmp_path / "kept"
+    pairs, folder = find_pairs(photographs), tmp_path / "kept"
     plan = PhotographPlan(("ours", "reinhard", "warp", "identity"), PARAMS, seed=0)
-    report = evaluate_photographs(loaded, features, pairs, plan, folder)
+    report = evaluate_photographs(loaded, pairs, plan, folder, features)
     assert report["methods"]["identity"]["self_similarity"]["mean"] == 0.0
     assert report["methods"]["ours"]["self_similarity"]["mean"] > 0.0
     assert "reinhard" in photographs_table(report)
     page = photographs_page(report, folder)
     assert page.count("data:image/jpeg;base64,") == 2
     written = (folder / "a.json").stat().st_mtime_ns
-    assert evaluate_photographs(loaded, features, pairs, plan, folder) == report
+    assert evaluate_photographs(loaded, pairs, plan, folder, features) == report
     assert (folder / "a.json").stat().st_mtime_ns == written
