@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from core.errors import EmptyMaskError, ShapeError
-from core.images.canvas import MATTE, compose, extrapolate, feather, fit_canvas, pull_push, stretch_canvas, working_size
+from core.images.canvas import (
+    MATTE,
+    extrapolate,
+    feather,
+    fit_canvas,
+    pull_push,
+    stretch_canvas,
+    working_size,
+)
 from core.images.geometry import resize
 
 SIDE = 32
