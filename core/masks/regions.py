@@ -181,8 +181,8 @@ def place_figure(
     target: Image, figure: SelectedRegion, resolution: int, multiple: int, *, crop: bool
 ) -> tuple[Canvas, Canvas]:
     """Canvases of the target and of the figure's reference, with the area of a square of side `resolution`, in
-    multiples of `multiple` pixels. With `crop`, a picture that is restricted to a figure shows that figure with a margin;
-    any other is there whole. Raises ShapeError and EmptyMaskError."""
+    multiples of `multiple` pixels. With `crop`, a picture that is restricted to a figure shows that figure with a
+    margin; any other is there whole. Raises ShapeError and EmptyMaskError."""
     here, there = (crop and _restricts(*one) for one in _masked(target, figure))
     if here:
         size = working_size(1, 1, resolution=resolution, multiple=multiple)

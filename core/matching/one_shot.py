@@ -200,7 +200,7 @@ def custom_correspondence(
     places: Sequence[Sequence[Place]], target: Canvas, region: EncodedRegion, grid: tuple[int, int]
 ) -> Correspondence:
     """The caller's own map, rows of places in the reference picture over the whole target, on the tokens of `grid` over
-    the target's canvas: between the cells' middles, the affine map around the nearest of them that lies in the region."""
+    the target's canvas: between the cells' middles, the affine map around the nearest that lies in the region."""
     device = region.target_mask.device
     cells = torch.tensor(places, device=device)
     rows, columns = cells.shape[:2]
