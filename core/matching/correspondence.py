@@ -174,8 +174,8 @@ class Described:
 def describe(figures: Sequence[Described], aspect: float) -> Matches:
     """Correspondences of all figures in the terms of the pictures, on the CPU: one grid over the whole target, whose
     longer side has GRID_SIDE tokens; `aspect` is the target's height over its width. Later figures lie on top.
-    Positions are NaN, similarity and confidence 0 outside every figure. Raises NonFiniteError where a network gave NaN or
-    infinity."""
+    Positions are NaN, similarity and confidence 0 outside every figure. Raises NonFiniteError where a network gave NaN
+    or infinity."""
     rows = max(1, round(GRID_SIDE * min(1.0, aspect)))
     columns = max(1, round(GRID_SIDE * min(1.0, 1.0 / aspect)))
     positions = torch.full((rows, columns, 2), torch.nan)
