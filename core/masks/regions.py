@@ -195,7 +195,7 @@ def place_figure(
     return canvas, fit_canvas(figure.reference, figure.reference_mask, size)
 
 
-def _masked(target: Image, figure: SelectedRegion) -> tuple[tuple[Image, ImageMask | None], ...]:
+def _masked(target: Image, figure: SelectedRegion) -> tuple[tuple[Tensor, Tensor | None], ...]:
     return (target, figure.target_mask), (figure.reference, figure.reference_mask)
 
 
