@@ -30,6 +30,8 @@ from uploads.profiles import LARGEST_PROFILE, bare_rgb_profile
 _CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
 """A child that ends by one of these was broken by its picture."""
 _PASSED_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+_CHILD_VARIABLES = {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "1"}
+"""One heap for all threads: each further one would take 64 MiB out of the address space that a child may have."""
 _MAX_RESPONSE_BYTES = 4096
 _EXIT_GRACE_S = 1.0
 log = structlog.get_logger()
@@ -162,7 +164,7 @@ class _Child:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "uploads.decoder_process", str(far_end.fileno()), str(memory_bytes)],
-                env=environment | {"PYTHONUNBUFFERED": "1"},
+                env=environment | _CHILD_VARIABLES,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(far_end.fileno(),),
