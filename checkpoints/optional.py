@@ -4,11 +4,10 @@ Each is a network of transformers in float32, from a folder or a hub id at a pin
 errors of `checkpoints.errors`, whose messages name its setting.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import (
@@ -28,7 +27,14 @@ from checkpoints.errors import CheckpointUnsupported
 from checkpoints.hub import pinned
 from core.models.models import VisionModel
 from core.models.part_classifier import PartFinder
-from core.models.preprocessing import Interpolation, Recipe
+from core.models.preprocessing import (
+    ClipProcessor,
+    ClipSegProcessor,
+    FloatResize,
+    Sam2Processor,
+    SamProcessor,
+    prepare,
+)
 from core.models.segmenters import Segmenter, TextSegmenter
 
 # Classes by the `model_type` of the configuration.
@@ -39,16 +45,14 @@ _DINO = dict.fromkeys(("dinov2", "dinov2_with_registers", "dinov3_vit"), AutoMod
 """Tokens: class token, registers if any, then patches in reading order."""
 _CLIP = {"clip": CLIPModel}
 
-Color = tuple[float, float, float]
-_INTERPOLATIONS: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-"""By Pillow's number. Lanczos (1) has no counterpart here."""
-
 
 def load_segmenter(source: str, revision: str | None, device: torch.device) -> Segmenter:
     """SAM, SAM-HQ or SAM 2 of PLUMAGE_SEGMENTER."""
     commit = pinned(source, revision, "PLUMAGE_SEGMENTER_REVISION")
     with _loading("PLUMAGE_SEGMENTER", source):
-        return Segmenter(load_network(source, commit, _SAM, device), read_recipe(source, commit))
+        model = load_network(source, commit, _SAM, device)
+        kind = Sam2Processor if isinstance(model, Sam2Model) else SamProcessor
+        return Segmenter(model, load_processor(kind, source, commit))
 
 
 def load_text_segmenter(source: str, revision: str | None, device: torch.device) -> TextSegmenter:
@@ -57,7 +61,7 @@ def load_text_segmenter(source: str, revision: str | None, device: torch.device)
     with _loading("PLUMAGE_TEXT_SEGMENTER", source):
         model = load_network(source, commit, _CLIPSEG, device)
         tokenizer = CLIPTokenizer.from_pretrained(source, revision=commit)
-        return TextSegmenter(model, tokenizer, read_recipe(source, commit))
+        return TextSegmenter(model, tokenizer, load_processor(ClipSegProcessor, source, commit))
 
 
 def load_correspondence(source: str, revision: str | None, device: torch.device) -> VisionModel:
@@ -69,11 +73,13 @@ def load_correspondence(source: str, revision: str | None, device: torch.device)
     commit = pinned(source, revision, "PLUMAGE_CORRESPONDENCE_REVISION")
     with _loading("PLUMAGE_CORRESPONDENCE", source):
         network = load_network(source, commit, _DINO, device)
-        side, mean, std = read_preparation(source, commit)
+        config = read_config(source, commit)
+        mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
         weight = float(getattr(network.config, "fusion_weight", 1.0))
         if not 0.0 < weight < math.inf:
             raise ValueError(f"fusion_weight in config.json is {weight}, not a finite number over 0")
-        return VisionModel(network, mean, std, max(side, 16 * int(network.config.patch_size)), weight)
+        side = max(_side_of(config), 16 * int(network.config.patch_size))
+        return VisionModel(network, mean, std, side, weight)
 
 
 def load_part_finder(source: str, revision: str | None, device: torch.device) -> PartFinder:
@@ -82,8 +88,10 @@ def load_part_finder(source: str, revision: str | None, device: torch.device) ->
     with _loading("PLUMAGE_PART_FINDER", source):
         model = load_network(source, commit, _CLIP, device)
         tokenizer = CLIPTokenizer.from_pretrained(source, revision=commit)
-        side, mean, std = read_preparation(source, commit)
-        return PartFinder(model, tokenizer, mean, std, side)
+        side = _side_of(read_config(source, commit))
+        size = {"height": side, "width": side}
+        processor = load_processor(ClipProcessor, source, commit, size=size, do_center_crop=False)
+        return PartFinder(model, tokenizer, processor, side)
 
 
 @contextmanager
@@ -109,22 +117,32 @@ def load_network(source: str, commit: str | None, kinds: Mapping[str, Any], devi
     return model.requires_grad_(False).eval().to(device)
 
 
-def read_preparation(source: str, commit: str | None) -> tuple[int, Color, Color]:
-    """Side in pixels of a checkpoint's pictures, and mean and standard deviation by channel.
+P = TypeVar("P", bound=FloatResize)
 
-    Raises OSError without `preprocessor_config.json`, and ValueError or KeyError where it lacks one of them.
+
+def load_processor(kind: type[P], source: str, commit: str | None, **options: Any) -> P:
+    """The processor of a checkpoint's pictures, from its `preprocessor_config.json`, tried on a black square.
+
+    `options` as for `prepare`. Raises OSError without such a file, and ValueError for values that are not supported.
     """
-    recipe, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
-    side = picture_side(recipe)
-    if side is None:
-        raise ValueError("its preprocessor_config.json names no size")
-    return side, tuple(recipe["image_mean"]), tuple(recipe["image_std"])
+    processor: P = kind.from_pretrained(source, revision=commit)
+    try:
+        prepare(processor, torch.zeros(3, 8, 8), **options)
+    except AttributeError as error:  # raised by transformers' own message about the keys of `size`
+        raise ValueError(f"size {processor.size} in preprocessor_config.json is not supported") from error
+    return processor
 
 
-def picture_side(preparation: Mapping[str, Any]) -> int | None:
+def read_config(source: str, commit: str | None) -> dict[str, Any]:
+    """The values of `preprocessor_config.json` or `processor_config.json`. Raises OSError without such a file."""
+    config, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
+    return dict(config)
+
+
+def picture_side(config: Mapping[str, Any]) -> int | None:
     """Side in pixels of the square to which a `preprocessor_config.json` crops or resizes; None where it names none."""
     for name in ("crop_size", "size"):
-        size = preparation.get(name)
+        size = config.get(name)
         if isinstance(size, int):
             return size
         if isinstance(size, dict) and size.keys() & {"height", "shortest_edge"}:
@@ -132,33 +150,8 @@ def picture_side(preparation: Mapping[str, Any]) -> int | None:
     return None
 
 
-def read_recipe(source: str, commit: str | None) -> Recipe:
-    """How the pictures of a checkpoint are prepared, from `preprocessor_config.json` or `processor_config.json`.
-
-    Raises OSError without such a file, and ValueError or KeyError as `parse_recipe` does.
-    """
-    config, _ = ImageProcessingMixin.get_image_processor_dict(source, revision=commit)
-    return parse_recipe(config)
-
-
-def parse_recipe(config: Mapping[str, Any]) -> Recipe:
-    """Raises ValueError or KeyError for values that are missing or that `Recipe` does not support."""
-    size = config["size"]
-    keep_aspect = isinstance(size, Mapping) and "longest_edge" in size
-    if keep_aspect:
-        # Padded to a square of that side, as SAM was trained.
-        padded = config.get("pad_size") or {"height": size["longest_edge"], "width": size["longest_edge"]}
-        height, width = int(padded["height"]), int(padded["width"])
-        if max(height, width) != int(size["longest_edge"]):
-            raise ValueError(f"pad_size {json.dumps(dict(padded))} does not fit longest_edge {size['longest_edge']}")
-    elif isinstance(size, Mapping):
-        height, width = int(size["height"]), int(size["width"])
-    else:
-        height = width = int(size)
-    interpolation = _INTERPOLATIONS.get(config.get("resample", 2))
-    if interpolation is None:
-        raise ValueError(f"resample {config['resample']} is not supported")
-    normalized = config.get("do_normalize", True)
-    mean = tuple(config["image_mean"]) if normalized else (0.0, 0.0, 0.0)
-    std = tuple(config["image_std"]) if normalized else (1.0, 1.0, 1.0)
-    return Recipe((height, width), keep_aspect, mean, std, interpolation)
+def _side_of(config: Mapping[str, Any]) -> int:
+    side = picture_side(config)
+    if side is None:
+        raise ValueError("its preprocessor_config.json names no size")
+    return side

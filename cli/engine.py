@@ -1,6 +1,6 @@
-"""The models in this process, and what they take. Loads torch."""
+"""The models in this process. Loads torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from checkpoints.errors import CheckpointError
@@ -10,8 +10,6 @@ from cli.errors import BadInput, Failed
 from cli.progress import ProgressBar, progress_bar
 from cli.settings import setting_errors
 from core.errors import CoreError
-from core.pipeline import TransferInputs
-from worker.pictures import decode_inputs
 
 
 @contextmanager
@@ -38,9 +36,3 @@ def load_models() -> LoadedModels:
         return load(settings)
     except CheckpointError as error:
         raise BadInput(str(error), "bad_checkpoint") from error
-
-
-def read_inputs(files: Mapping[str, bytes], prompt: str = "", negative_prompt: str = "") -> TransferInputs:
-    """PNGs by the names of their parts, as `cli.pictures.read_pictures` has them, for `core.pipeline`."""
-    pictures = decode_inputs(files)
-    return TransferInputs(pictures.target, pictures.reference, pictures.masks, pictures.named, prompt, negative_prompt)

@@ -19,7 +19,7 @@ from core.models.models import Models
 from core.models.unet import select_layers
 from core.params.selection import Place
 from core.params.transfer import TransferParams
-from core.pipeline import Stopwatch, TransferInputs, correspond, look_at
+from core.pipeline import Stopwatch, TransferInputs, build_scene, correspond
 from core.sampling.sampler import Start, sample
 from core.scene import Scene
 
@@ -86,7 +86,7 @@ def explain(
     backbone. Raises what `core.pipeline.transfer` raises, and EmptyMaskError for a place outside every mask.
     """
     params = params.resolved()
-    scene, _, _ = look_at(models, inputs, params, Stopwatch(time.perf_counter, models.device))
+    scene, _, _ = build_scene(models, inputs, params, Stopwatch(time.perf_counter, models.device))
     where = torch.tensor([place], device=models.device)
     holding = [number for number, region in enumerate(scene.regions) if bool(inside(region.target_mask, where))]
     if not holding:

@@ -1,13 +1,17 @@
-"""One transfer, from two pictures to one: the whole story in six verbs.
+"""One transfer, from two pictures to one, in six stages.
 
     select      masks, from files, places and words
     prepare     sizes, alpha, masks: all pictures on one canvas
-    encode      prompts and pictures in the network's terms: the scene
+    encode      prompts and pictures as the networks need them, references extrapolated: the scene
     correspond  which place of the reference each place of the target matches
-    sample      output, references and structure as rows of one call of the network per step
+    sample      the references warped onto the target; one call of the UNet per step for output, references, structure
     finish      decode, and set the result into the target at its own size
 
-Every stage takes the group of parameters that is for it. docs/method.md has the equations.
+`select`, `prepare` and `encode` run once for a job; `correspond` and `finish` once for each seed, and `sample` for all
+seeds in one batch. A stage takes the group of parameters that is for it; `encode` and `sample`, which need several,
+take all. What calls the stages resolves the parameters first: `TransferParams.resolved()` fills in the values of the
+preset wherever none was given, so that stages read plain values and know of no preset. docs/method.md has the
+equations.
 Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; each stage documents where it differs.
 """
 
@@ -53,7 +57,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, eq=False)
 class TransferInputs:
-    """What a transfer starts from."""
+    """The pictures, masks and prompts of a transfer."""
 
     target: Tensor
     """Its structure is kept. RGB or RGBA `[channels, height, width]`, 0 to 1, of any size and aspect ratio."""
@@ -74,8 +78,10 @@ class TransferResult:
     """At the target's own pixel size, with the target's alpha when it had one."""
     seed: int
     timings: dict[str, float]
-    """Milliseconds by verb; of the whole batch, where seeds shared one."""
+    """Milliseconds by stage; of the whole batch, where seeds shared one."""
     matches: Matches
+    """The correspondence that was used; of one that is made while sampling, the last. Where none was made, that of the
+    clean pictures."""
     masks: Masks = UNMASKED
     """The masks that were used, each at its picture's own size; None where the whole picture took part. With regions,
     the target's is all of them together."""
@@ -129,7 +135,7 @@ def transfer_variants(
     larger batch. Previews show the first."""
     params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    scene, masks, references = look_at(models, inputs, params, phase)
+    scene, masks, references = build_scene(models, inputs, params, phase)
     with phase("correspond"):
         starts = [Start(seed, correspond(scene, params.matching, seed)) for seed in seeds]
     with phase("sample"):
@@ -149,21 +155,22 @@ def transfer_variants(
 def match(
     models: Models, inputs: TransferInputs, params: TransferParams, *, seed: int, clock: Clock = time.perf_counter
 ) -> MatchResult:
-    """Which place of the reference each place of the target matches: the verbs of `transfer` up to `correspond`, with
-    its errors. There are no steps at which maps could be made: one-shot matching serves also for `matching.source`
+    """Which place of the reference each place of the target matches: the stages of `transfer` up to `correspond`,
+    with its errors. There are no steps at which maps could be made: one-shot matching serves also for `matching.source`
     `per_layer` and `per_step`."""
     params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    scene, masks, references = look_at(models, inputs, params, phase)
+    scene, masks, references = build_scene(models, inputs, params, phase)
     with phase("correspond"):
         matches = describe(match_regions(scene, params.matching, seed), scene.target.mask, scene.regions)
     return MatchResult(seed, phase.milliseconds, matches, masks, references)
 
 
-def look_at(
+def build_scene(
     models: Models, inputs: TransferInputs, params: TransferParams, phase: "Stopwatch"
 ) -> tuple[Scene, Masks, tuple[Tensor, ...]]:
-    """The verbs `select`, `prepare` and `encode`: the scene, the masks that were used, and every region's reference."""
+    """The stages `select`, `prepare` and `encode`: the scene, the masks that were used, and every region's reference.
+    `params` are resolved, as in all stages; `phase` measures them."""
     with phase("select"):
         regions, masks = select(models, inputs, params.masks)
     with phase("prepare"):
@@ -209,7 +216,8 @@ def encode(
     inputs: TransferInputs,
     params: TransferParams,
 ) -> Scene:
-    """Clean latents of the target and each region's reference, and the UNet with its prompts and guidance bound."""
+    """Clean latents of the target and each region's reference, the references with their colours continued beyond their
+    masks, and the UNet with its prompts and guidance bound. Raises NonFiniteError."""
     height, width = canvases.target.mask.shape
     target = encode_picture(models.vae, canvases.target.picture, models.trajectory_dtype)
     size = (target.shape[2], target.shape[3])
@@ -241,12 +249,14 @@ def encode(
 
 
 def correspond(scene: Scene, params: MatchingParams, seed: int) -> list[Correspondence] | None:
-    """One correspondence per region for all steps, or None where they are made while sampling."""
+    """One correspondence per region for all steps, or None where they are made while sampling. Raises
+    ModelMissingError, NonFiniteError and UnknownLayerError."""
     return None if params.source in ("per_layer", "per_step") else match_regions(scene, params, seed)
 
 
 def preview_after_step(scene: Scene, on_step: OnStep | None) -> Callable[[int, int, Tensor], None]:
-    """What the sampler calls after a step, for a caller who wants pictures."""
+    """The function that the sampler calls after a step: it hands `on_step` a preview that is made only when asked
+    for."""
     latents = [scene.target_latent, *(region.reference_latent for region in scene.regions)]
     pictures = [scene.target.picture, *(region.reference.picture for region in scene.regions)]
     latent_to_rgb = fit_latent_to_rgb(latents, pictures)

@@ -1,4 +1,4 @@
-"""The scene: all that the stages after encoding read, and none of them changes."""
+"""The scene: what `encode` makes of a job. All later stages read it, and none of them changes it."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,13 @@ from core.types import Canvas, EncodedRegion, Latent
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One target, the regions of it that are repainted, and the networks that look at them."""
+    """One target, the regions of it that are repainted with their references, and the networks."""
 
     models: Models
     target: Canvas
-    """Its mask is all that is repainted."""
+    """The target at the working size; its mask is all regions together."""
     target_latent: Latent
+    """Clean, of the whole target."""
     latent_size: tuple[int, int]
     """Height and width of all latents."""
     regions: tuple[EncodedRegion, ...]
@@ -22,4 +23,5 @@ class Scene:
     predict: NoisePredictor
     """The UNet with the prompts and the guidance of the job."""
     resolution: int
-    """Side in pixels of the square whose area the canvases have."""
+    """Side in pixels of the square whose area the canvases have: the parameter `resolution`, or the checkpoint's own.
+    Square crops of masked objects get this side for matching, unless the checkpoint's own is smaller."""

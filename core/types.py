@@ -62,7 +62,8 @@ class EncodedRegion:
     target_mask: Mask
     """Where in the target's canvas the region lies; regions do not overlap."""
     figure: bool
-    """Whether masks set figures apart from what is around them; otherwise whole pictures belong to each other."""
+    """Whether there is a masked object: the region or the reference's mask leaves out a part of its picture. Only then
+    are objects cropped, realigned and carried by one affine map; otherwise whole pictures are compared."""
     reference_latent: Latent
     target_latent_mask: LatentMask
     reference_latent_mask: LatentMask

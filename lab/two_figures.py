@@ -27,7 +27,7 @@ from core.matching.correspondence import Correspondence
 from core.matching.one_shot import match_regions
 from core.models.models import Models
 from core.params.transfer import TransferParams, with_values
-from core.pipeline import Stopwatch, TransferInputs, finish, look_at
+from core.pipeline import Stopwatch, TransferInputs, build_scene, finish
 from core.sampling.sampler import Start, sample
 from lab.baselines.case import Bytes, figure, picture
 from lab.evaluation.plan import token_pitch_px
@@ -86,7 +86,7 @@ def repaint(
     if params.resolution is None:  # both figures as large as a single one would be
         params = with_values(params, {"resolution": round(models.native_resolution * 2**0.5)})
     inputs = TransferInputs(figures.target, picture(figures.left.reference), UNMASKED, figures.named)
-    scene, masks, _ = look_at(models, inputs, params, Stopwatch(time.perf_counter, models.device))
+    scene, masks, _ = build_scene(models, inputs, params, Stopwatch(time.perf_counter, models.device))
     maps = match_regions(scene, params.matching, seed)
     if true_matches:
         both = enumerate(zip(_both(figures), maps, strict=True))

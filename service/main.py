@@ -32,7 +32,7 @@ class MissingRedis(ValueError):
 
 
 def app(host: str | None = None) -> FastAPI:
-    """The app as the environment asks for it, to listen on `host`.
+    """The app as the environment configures it, to listen on `host`.
 
     Raises MissingRedis and pydantic's ValidationError.
     """

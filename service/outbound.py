@@ -229,13 +229,13 @@ class Outbound:
         self.check(url)
         transport = self._transport()
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
-        # Compressed answers are not asked for: a small one could become a large one.
-        asked = {"Accept-Encoding": "identity", "User-Agent": "Plumage", **(headers or {})}
+        # No compressed answers: a small one could become a large one.
+        all_headers = {"Accept-Encoding": "identity", "User-Agent": "Plumage", **(headers or {})}
         try:
             with anyio.fail_after(timeout_s):
                 async with (
                     httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False) as client,
-                    client.stream(method, url, content=content, headers=asked) as response,
+                    client.stream(method, url, content=content, headers=all_headers) as response,
                 ):
                     return Reply(response.status_code, dict(response.headers), await _read(response, max_bytes))
         except (TimeoutError, httpx.HTTPError, ssl.SSLError, OSError) as error:

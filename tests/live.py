@@ -39,7 +39,7 @@ class Live:
     url: str
     stores: RedisStores
     log: Path
-    """What the API and the worker have said."""
+    """What the API and the worker log."""
 
     @property
     def keys(self) -> ApiKeys:
@@ -74,12 +74,12 @@ def running_service(folder: Path, **variables: str) -> Iterator[Live]:
         environment = {**os.environ, **settings.environment(), **given}
         listener = exits.enter_context(socket.create_server(("127.0.0.1", 0)))
         log = folder / "service.log"
-        said = exits.enter_context(log.open("ab"))
+        output = exits.enter_context(log.open("ab"))
 
         def start(program: str, *arguments: str) -> None:
             command = [sys.executable, "-c", program, str(os.getpid()), *arguments]
             fds = [listener.fileno()]
-            process = subprocess.Popen(command, env=environment, stdout=said, stderr=said, pass_fds=fds)
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, pass_fds=fds)
             exits.callback(_stop, process)
 
         start(API, "serve", "--fd", str(listener.fileno()))

@@ -1,4 +1,4 @@
-"""A way to Redis on which answers can be lost: what it is asked, it does; what it says is not always heard."""
+"""A way to Redis on which answers can be lost: what is asked arrives, what is answered not always."""
 
 import socket
 import threading

@@ -5,7 +5,7 @@ import torch
 from core.matching.correspondence import Matches
 
 
-def believed_matches(places: torch.Tensor) -> Matches:
+def trusted_matches(places: torch.Tensor) -> Matches:
     """One region, all of it inside; `places` are [rows, columns, 2]."""
     shape = places.shape[:2]
     whole = torch.ones(shape)

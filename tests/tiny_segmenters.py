@@ -17,7 +17,7 @@ from transformers import (
     SamModel,
 )
 
-from checkpoints.optional import parse_recipe
+from core.models.preprocessing import ClipSegProcessor, Sam2Processor
 from core.models.segmenters import Segmenter, TextSegmenter
 from tests.tiny import TEXT_CHANNELS, tiny_tokenizer
 
@@ -39,17 +39,21 @@ VISION = {
     "num_pos_feats": 8,
     "window_size": 4,
     "global_attn_indexes": [1],
+    "initializer_range": 0.02,
 }
+GAIN = 12.0
+"""Of the random weights of all SAMs over their usual ones, which leave masks without contrast."""
 
 
 def tiny_sam() -> SamModel:
-    return _frozen(SamModel, SamConfig(vision_config=VISION, prompt_encoder_config=PROMPT, mask_decoder_config=DECODER))
+    config = SamConfig(vision_config=VISION, prompt_encoder_config=PROMPT, mask_decoder_config=DECODER)
+    return _frozen(SamModel, config, GAIN)
 
 
 def tiny_sam_hq() -> SamHQModel:
     decoder = {**DECODER, "vit_dim": 16}
     config = SamHQConfig(vision_config=VISION, prompt_encoder_config=PROMPT, mask_decoder_config=decoder)
-    return _frozen(SamHQModel, config)
+    return _frozen(SamHQModel, config, GAIN)
 
 
 def tiny_sam2() -> Sam2Model:
@@ -73,9 +77,8 @@ def tiny_sam2() -> Sam2Model:
     }
     prompt = {"hidden_size": 32, "image_size": SIDE, "patch_size": 16, "mask_input_channels": 4}
     decoder = {**DECODER, "hidden_size": 32}
-    return _frozen(
-        Sam2Model, Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
-    )
+    config = Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    return _frozen(Sam2Model, config, GAIN)
 
 
 def tiny_clipseg() -> CLIPSegForImageSegmentation:
@@ -112,15 +115,15 @@ def tiny_clipseg() -> CLIPSegForImageSegmentation:
 
 
 def tiny_segmenter() -> Segmenter:
-    return Segmenter(tiny_sam2(), parse_recipe(SAM2_PICTURES))
+    return Segmenter(tiny_sam2(), Sam2Processor(**SAM2_PICTURES))
 
 
 def tiny_text_segmenter() -> TextSegmenter:
-    return TextSegmenter(tiny_clipseg(), tiny_tokenizer(), parse_recipe(CLIPSEG_PICTURES))
+    return TextSegmenter(tiny_clipseg(), tiny_tokenizer(), ClipSegProcessor(**CLIPSEG_PICTURES))
 
 
 def save(model: PreTrainedModel, pictures: dict[str, Any], folder: Path) -> Path:
-    """As on the hub: weights, configuration, and what the image processor is told."""
+    """As on the hub: weights, configuration, and the image processor's values."""
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
     if isinstance(model, CLIPSegForImageSegmentation):
@@ -128,6 +131,10 @@ def save(model: PreTrainedModel, pictures: dict[str, Any], folder: Path) -> Path
     return folder
 
 
-def _frozen(kind: Any, config: Any) -> Any:
+def _frozen(kind: Any, config: Any, gain: float = 1.0) -> Any:
     torch.manual_seed(0)
-    return kind(config).requires_grad_(False).eval()
+    model = kind(config).requires_grad_(False).eval()
+    for weights in model.parameters():
+        if weights.ndim > 1:
+            weights.mul_(gain)
+    return model

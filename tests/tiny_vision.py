@@ -13,6 +13,7 @@ from transformers import (
 
 from core.models.models import VisionModel
 from core.models.part_classifier import PartFinder
+from core.models.preprocessing import ClipProcessor
 from tests.tiny import TEXT_CHANNELS, tiny_tokenizer
 
 GREY = (0.5, 0.5, 0.5)
@@ -45,4 +46,4 @@ def tiny_part_finder() -> PartFinder:
     }
     config = CLIPConfig(text_config=text, vision_config={**sizes, "image_size": 32, "patch_size": 8}, projection_dim=12)
     model = CLIPModel(config).requires_grad_(False).eval()
-    return PartFinder(model, tokenizer, GREY, GREY, side_px=32)
+    return PartFinder(model, tokenizer, ClipProcessor(image_mean=GREY, image_std=GREY), side_px=32)

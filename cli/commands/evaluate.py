@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="How target and reference relate: one category, two of them, equal or very different poses.",
 )
-@click.option("--methods", metavar="NAME,NAME", help="Which ones. [default: all]")
+@click.option("--methods", metavar="NAME,NAME", help="Which ones. [default: all; of photographs the plainest five]")
 @click.option("--ablate", is_flag=True, help="Instead: one row for each source, level and mask mode of ours.")
 @click.option("--json", "report", type=FILE, default=Path("runs/evaluation.json"), show_default=True)
 @click.option("--sheet", type=FILE, help="A contact sheet of the first 24 pairs, or of all rows of --ablate; PNG.")
@@ -47,9 +47,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--photographs",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Instead: pairs NAME-target.jpg, NAME-reference.jpg (and -mask.png of each) from a folder.",
+    help="Instead: pairs NAME-target.jpg, NAME-reference.jpg from a folder, by the masks and the truth beside them.",
 )
-@click.option("--feature-model", metavar="FOLDER|ID@COMMIT", help="For photographs: the ViT that measures distances.")
+@click.option("--feature-model", metavar="FOLDER|ID@COMMIT", help="For photographs: a ViT that measures distances too.")
+@click.option("--true-maps", is_flag=True, help="For photographs: one more method, ours by NAME-map.json.")
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -65,6 +66,7 @@ def evaluate(
     tuned: Path | None,
     photographs: Path | None,
     feature_model: str | None,
+    true_maps: bool,
 ) -> None:
     """Measure transfers against the truth, in this process, with the weights of PLUMAGE_MODEL.
 
@@ -77,21 +79,25 @@ def evaluate(
     names = None if methods is None else tuple(methods.split(","))
     settings = read_settings(assignments, tuned)
     outputs = Outputs(report, sheet, page)
+    of_photographs = ("feature_model", "true_maps")
     if ablate:
-        for option in ("methods", "page", "tuned", "photographs", "feature_model"):
-            if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
-                raise BadInput(f"--ablate takes no {'html' if option == 'page' else option}", "bad_arguments")
+        _refuse(context, ("methods", "page", "tuned", "photographs", *of_photographs), "--ablate takes none")
         click.echo(measure_ablation(pairs, seed, kind, settings, outputs))
-        return
-    if photographs is None and feature_model is None:
+    elif photographs is None:
+        _refuse(context, of_photographs, "it goes with --photographs")
         click.echo(measure(pairs, seed, kind, names, settings, outputs))
-        return
-    if photographs is None or feature_model is None:
-        raise BadInput("--photographs and --feature-model go together", "bad_arguments")
-    for option, name in (("pairs", "pairs"), ("set", "kind"), ("sheet", "sheet")):
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise BadInput(f"--{option} is for rendered pairs, not for --photographs", "bad_arguments")
-    click.echo(measure_photographs(photographs, feature_model, seed, names, settings, outputs))
+    else:
+        _refuse(context, ("pairs", "kind"), "--photographs takes none")
+        run = PhotographRun(photographs, feature_model, seed, names, true_maps)
+        click.echo(measure_photographs(run, settings, outputs))
+
+
+def _refuse(context: click.Context, names: Sequence[str], reason: str) -> None:
+    """Raises BadInput for an option that is on the command line and does not go with another."""
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if option.name in names and given:
+            raise BadInput(f"{option.opts[0]}: {reason}", "bad_arguments")
 
 
 @dataclass(frozen=True)
@@ -180,46 +186,41 @@ def measure_ablation(pairs: int, seed: int, kind: str, settings: Settings, outpu
     return ablation_table(report)
 
 
-def measure_photographs(
-    folder: Path,
-    feature_model: str,
-    seed: int,
-    methods: tuple[str, ...] | None,
-    settings: Settings,
-    outputs: Outputs,
-) -> str:
-    """The same for a folder of photographs, by distances. Raises BadInput and Failed."""
-    from checkpoints.devices import choose_device
-    from lab.photographs import (
-        METHODS_WITHOUT_TRUTH,
-        BadFolder,
-        FeatureModelError,
-        evaluate_photographs,
-        load_feature_model,
-        photographs_page,
-        photographs_table,
-        read_pairs,
-    )
+@dataclass(frozen=True)
+class PhotographRun:
+    """A folder of photographs and what is measured of it."""
 
-    chosen = _choose(methods, METHODS_WITHOUT_TRUTH)
+    folder: Path
+    feature_model: str | None
+    seed: int
+    methods: tuple[str, ...] | None
+    true_maps: bool
+
+
+def measure_photographs(run: PhotographRun, settings: Settings, outputs: Outputs) -> str:
+    """The same for a folder of photographs, by the truth beside them and by distances. Raises as `measure`."""
+    from checkpoints.devices import choose_device
+    from lab.photographs.features import FeatureModelError, load_feature_model
+    from lab.photographs.folder import BadFolder, find_pairs
+    from lab.photographs.methods import DEFAULT_METHODS, METHODS_WITHOUT_TRUTH, TRUE_MAP
+    from lab.photographs.report import draw_photographs_sheet, photographs_page
+    from lab.photographs.run import PhotographPlan, evaluate_photographs
+    from lab.photographs.summary import photographs_table
+
+    chosen = _choose(run.methods or DEFAULT_METHODS, METHODS_WITHOUT_TRUTH) + ((TRUE_MAP,) if run.true_maps else ())
+    plan = PhotographPlan(chosen, settings.params, run.seed, settings.overrides)
     try:
-        pairs = read_pairs(folder)
-        features = load_feature_model(feature_model, choose_device("auto"))
+        pairs = find_pairs(run.folder)
+        features = load_feature_model(run.feature_model, choose_device("auto")) if run.feature_model else None
+        if features is None and not any(pair.judged for pair in pairs):
+            raise BadFolder(f"{run.folder} has no truth, points or masks beside its pairs; --feature-model needs none")
+        with _evaluating(outputs.pairs) as (loaded, on_pair):
+            report = evaluate_photographs(loaded, pairs, plan, outputs.pairs, features, on_pair)
     except (BadFolder, FeatureModelError) as error:
         raise BadInput(str(error), "bad_photographs") from error
-    with _evaluating(outputs.pairs) as (loaded, on_pair):
-        report = evaluate_photographs(
-            loaded,
-            features,
-            pairs,
-            chosen,
-            settings.params,
-            seed,
-            outputs.pairs,
-            overrides=settings.overrides,
-            on_pair=on_pair,
-        )
     outputs.write_report(report)
+    if outputs.sheet is not None:
+        draw_photographs_sheet(report, outputs.pairs, outputs.sheet)
     if outputs.page is not None:
         replace_file(outputs.page, photographs_page(report, outputs.pairs).encode())
     return photographs_table(report)

@@ -86,10 +86,11 @@ def explain_place(
     pictures: Mapping[str, bytes], params: TransferParams, place: Place, seed: int, layers: Sequence[str]
 ) -> Explained:
     """Raises Failed when the weights, the run or the place fail."""
-    from cli.engine import read_inputs, running_models
+    from cli.engine import running_models
     from core.explain import explain as explain_transfer
+    from worker.pictures import decode_inputs
 
-    inputs = read_inputs(pictures)
+    inputs = decode_inputs(pictures)
     with running_models("explain") as (loaded, _):
         explanation = explain_transfer(loaded.models, inputs, params, place, seed=seed, layers=layers or None)
     regions = params.masks.regions

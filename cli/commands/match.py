@@ -87,15 +87,19 @@ def find_matches(
     """Raises Failed when the weights or the matching fail."""
     import torch
 
-    from cli.engine import read_inputs, running_models
+    from cli.engine import running_models
     from core.pipeline import match as match_pictures
     from lab.metrics.pck import pck
     from worker.pictures import ImageWriting, decode_inputs, encode_result
 
-    inputs = read_inputs(pictures)
+    inputs = decode_inputs(pictures)
     with running_models("match") as (loaded, _):
         result = match_pictures(loaded.models, inputs, params, seed=seed)
+<<<<<<< HEAD
     files = encode_result(decode_inputs(pictures), result, ImageWriting(Output()))
+=======
+    files = encode_result(inputs, result, Output())
+>>>>>>> main
     matches, mask = result.matches, result.masks.reference
     figures = {"similarity": round(float(matches.similarity[matches.inside].mean()), 4)}
     for alpha in ALPHAS if truth else ():

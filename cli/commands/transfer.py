@@ -98,17 +98,21 @@ def repaint(
 ) -> Iterator[Repainted]:
     """The finished picture of every seed, with a progress bar on stderr. Raises Failed when the weights or the transfer
     fail."""
-    from cli.engine import read_inputs, running_models
+    from cli.engine import running_models
     from core.images.canvas import to_pil
     from core.pipeline import transfer_variants
+<<<<<<< HEAD
     from worker.pictures import ImageWriting, encode_image, encode_masks
+=======
+    from worker.pictures import decode_inputs, encode_image, encode_masks
+>>>>>>> main
 
     with running_models("transfer") as (loaded, bar):
 
         def on_step(step: int, steps: int, preview: object) -> None:
             bar.show("transfer", step, steps)
 
-        inputs = read_inputs(pictures, prompts.prompt, prompts.negative)
+        inputs = decode_inputs(pictures, prompts.prompt, prompts.negative)
         results = transfer_variants(loaded.models, inputs, params, seeds=seeds, on_step=on_step)
     writing = ImageWriting(Output(), mark=JobSettings().mark_results)
     for result in results:

@@ -14,19 +14,18 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from core.images.geometry import resize
+from core.models.preprocessing import ClipProcessor, prepare
 
 PROMPT = "a photo of a {}"
 
 
 @dataclass(frozen=True, eq=False)
 class PartFinder:
-    """A frozen CLIP, and how its pictures are normalised."""
+    """A frozen CLIP, and the processor of its pictures."""
 
     model: CLIPModel
     tokenizer: CLIPTokenizer
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    processor: ClipProcessor
     side_px: int
     """Side of the square picture that it reads best; other shapes get the same area."""
 
@@ -62,9 +61,9 @@ class PartFinder:
         aspect = (picture.shape[1] / picture.shape[2]) ** 0.5
         side = self.side_px / patch
         rows, columns = max(1, round(side * aspect)), max(1, round(side / aspect))
-        mean, std = (torch.tensor(values, device=picture.device)[:, None, None] for values in (self.mean, self.std))
-        pixels = ((resize(picture, (rows * patch, columns * patch)) - mean) / std)[None]
-        return read_places(self.model, pixels.to(self.model.dtype))[0], (rows, columns)
+        size = {"height": rows * patch, "width": columns * patch}
+        pixels = prepare(self.processor, picture, size=size, do_center_crop=False).pixels
+        return read_places(self.model, pixels.to(self.model.device, self.model.dtype))[0], (rows, columns)
 
 
 def read_places(

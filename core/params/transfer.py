@@ -302,7 +302,8 @@ class TransferParams(ParameterGroup):
     def resolved(self) -> "TransferParams":
         """The same with the values of its preset wherever none was given; checked as if they had been given.
 
-        Raises pydantic's ValidationError where a value given beside the preset does not go with it.
+        Whoever dumps parameters whole resolves them before: read back, every value counts as given. Raises pydantic's
+        ValidationError where a value given beside the preset does not go with it.
         """
         given = self.model_dump(exclude_unset=True)
         merged = given if self.preset is None else overlay(PRESETS[self.preset], given)

@@ -1,4 +1,9 @@
-"""The verb `sample`: from a scene and its correspondences to clean latents, one call of the UNet per step."""
+"""The stage `sample`: from a scene and its correspondences to clean latents, one call of the UNet per step.
+
+A *row* is one latent in the batch of that call. Every seed has an output row, which becomes the result, a structure
+row, which is the noised target, and, at steps that inject matched features, a reference row for each region. Guidance
+doubles all of them.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,9 +25,10 @@ from core.scene import Scene
 
 @dataclass(frozen=True)
 class Start:
-    """Where one result begins."""
+    """What one result is sampled from, beside the scene that all share."""
 
     seed: int
+    """Of all noise draws of this result."""
     maps: Sequence[Correspondence] | None
     """One per region for all steps, or None where correspondences are made while sampling."""
 
@@ -32,12 +38,14 @@ class Sampled:
     """One result before it is decoded."""
 
     latent: Tensor
+    """Clean, `[1, latent_channels, latent_height, latent_width]`."""
     maps: Maps
     """One per region: those given, or the last that were made; None where nothing was matched."""
 
     @property
     def matched(self) -> list[Correspondence] | None:
-        """The correspondences, where all regions were matched."""
+        """The correspondences, one per region; None where a region has none, because maps are made while sampling and
+        no step made one."""
         found = [one for one in self.maps if one is not None]
         return found if len(found) == len(self.maps) else None
 
@@ -94,7 +102,7 @@ def injected_layers(scene: Scene, params: TransferParams) -> list[str]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one call of the UNet gave."""
+    """What one step's call of the UNet returned."""
 
     predicted: list[SeedRows]
     """By seed."""

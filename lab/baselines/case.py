@@ -17,7 +17,7 @@ from core.matching.correspondence import Correspondence
 from core.matching.one_shot import match_regions
 from core.models.models import Models
 from core.params.transfer import MatchingParams, TransferParams
-from core.pipeline import Stopwatch, TransferInputs, finish, look_at
+from core.pipeline import Stopwatch, TransferInputs, build_scene, finish
 from core.sampling.sampler import Start, sample
 from core.scene import Scene
 from lab.baselines.settings import Changes
@@ -38,6 +38,10 @@ class Side(Protocol):
     @property
     def part(self) -> Bytes:
         """Over 0 inside."""
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """The figure's mask as it is handed in, 0 to 1."""
 
 
 class Pictures(Protocol):
@@ -83,7 +87,7 @@ class Case:
 
     @cached_property
     def _seen(self) -> tuple[Scene, Masks]:
-        scene, masks, _ = look_at(
+        scene, masks, _ = build_scene(
             self.models, self.inputs, self.params, Stopwatch(time.perf_counter, self.models.device)
         )
         return scene, masks
@@ -101,14 +105,15 @@ class Case:
     @cached_property
     def own_correspondence(self) -> Correspondence:
         """What the networks match, from the clean pictures."""
-        return self._match(self.params.matching)
+        return self.match(self.params.matching)
 
     @cached_property
     def unet_correspondence(self) -> Correspondence:
         """The same by the UNet's features alone."""
-        return self._match(self.params.matching.model_copy(update={"source": "unet"}))
+        return self.match(self.params.matching.model_copy(update={"source": "unet"}))
 
-    def _match(self, params: MatchingParams) -> Correspondence:
+    def match(self, params: MatchingParams) -> Correspondence:
+        """The correspondence by given parameters, from the clean pictures."""
         (found,) = match_regions(self.scene, params, self.seed)
         return found
 
@@ -136,8 +141,8 @@ def picture(side: Side) -> Tensor:
 
 
 def figure(side: Side) -> Tensor:
-    """The figure's mask `[height, width]`, 0 or 1."""
-    return torch.from_numpy((side.part > 0).astype(np.float32))
+    """The figure's mask `[height, width]`, 0 to 1."""
+    return torch.from_numpy(side.weights.copy())
 
 
 def correspondence_at_tokens(true: TrueCorrespondence, grid: Grid) -> Correspondence:

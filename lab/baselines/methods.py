@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from core.params.transfer import with_values
 from lab.baselines.case import Bytes, Case
-from lab.baselines.pictures import reinhard, warp
+from lab.baselines.pictures import colour_transfer, moved, reinhard, warp
 from lab.baselines.settings import SETTINGS
 
 Method = Callable[[Case], Bytes]
@@ -56,6 +56,8 @@ METHODS: Mapping[str, Method] = {
     "oracle": oracle,
     **{name: sampler_with(name) for name in SETTINGS},
     "reinhard": reinhard,
+    "colour_transfer": colour_transfer,
+    "moved": moved,
     "warp": warp,
     "identity": identity,
     "truth": truth,

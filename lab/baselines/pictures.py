@@ -5,6 +5,8 @@ import torch
 
 from core.matching.correspondence import Correspondence
 from core.matching.warp import rearrange_picture
+from core.models.vae import decode_latent
+from core.sampling.trajectory import warp_picture
 from lab.baselines.case import Bytes, Case
 from lab.baselines.guided import guided_filter
 from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab
@@ -12,6 +14,8 @@ from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab
 GUIDE_RADIUS = 1 / 16
 """Of the picture's side."""
 GUIDE_EPSILON = 1e-3
+LEAST_VARIANCE = 1e-6
+"""Of colours 0..1 along a direction: less than a level's."""
 
 
 def reinhard(case: Case) -> Bytes:
@@ -22,6 +26,38 @@ def reinhard(case: Case) -> Bytes:
     result = case.pair.target.image.copy()
     result[inside] = np.rint(lab_to_srgb(moved) * 255.0).astype(np.uint8)
     return result
+
+
+def colour_transfer(case: Case) -> Bytes:
+    """One linear map of colours that gives the target's figure the mean and covariance of the reference's, in sRGB, and
+    moves colours least (Monge-Kantorovich; Pitie and Kokaram, CVMP 2007). Its edge is blended by the target's mask."""
+    inside, there = case.pair.target.part > 0, case.pair.reference.part > 0
+    own, other = case.pair.target.image[inside] / 255.0, case.pair.reference.image[there] / 255.0
+    slope = optimal_slope(np.cov(own.T), np.cov(other.T))
+    image, weight = case.pair.target.image / 255.0, case.pair.target.weights[..., None]
+    mapped = np.clip((image - own.mean(axis=0)) @ slope.T + other.mean(axis=0), 0.0, 1.0)
+    blended: Bytes = np.rint((image + weight * (mapped - image)) * 255.0).astype(np.uint8)
+    return blended
+
+
+def optimal_slope(own: Reals, other: Reals) -> Reals:
+    """The linear part of the optimal transport between normal distributions of given covariances `[n, n]`:
+    `own^-1/2 (own^1/2 other own^1/2)^1/2 own^-1/2`; variances of `own` count as `LEAST_VARIANCE` at least."""
+    values, directions = np.linalg.eigh(own)
+    values = np.maximum(values, LEAST_VARIANCE)
+    root = directions * np.sqrt(values) @ directions.T
+    back = directions / np.sqrt(values) @ directions.T
+    squares, axes = np.linalg.eigh(root @ other @ root)
+    slope: Reals = back @ (axes * np.sqrt(np.maximum(squares, 0.0)) @ axes.T) @ back
+    return slope
+
+
+def moved(case: Case) -> Bytes:
+    """The picture that the sampler is drawn to: the reference's pixels, extrapolated beyond its mask, at the matched
+    places, under the target's shading, through the VAE. No diffusion network in the result."""
+    (region,) = case.scene.regions
+    latent = warp_picture(case.scene, case.params.latent, region, case.own_correspondence)
+    return case.finish(decode_latent(case.models.vae, latent))
 
 
 def warp(case: Case) -> Bytes:

@@ -51,11 +51,15 @@ def draw_correspondence(case: Case) -> list[Bytes]:
 
 def draw_sheet(folder: Path, seeds: Sequence[int], methods: Sequence[str], out: Path) -> None:
     """Puts the rows that a run kept in `folder` under each other, under the names of the columns, into a PNG."""
-    rows = [np.asarray(Image.open(folder / f"{seed}.png")) for seed in seeds[:SHEET_PAIRS]]
-    columns = column_names(methods)
-    side = rows[0].shape[0]
-    header = Image.new("RGB", (rows[0].shape[1], HEADER_PX), "white")
+    stack_strips([folder / f"{seed}.png" for seed in seeds[:SHEET_PAIRS]], column_names(methods), out)
+
+
+def stack_strips(strips: Sequence[Path], columns: Sequence[str], out: Path) -> None:
+    """Puts pictures of one size, each with a cell for every column, under each other and the columns' names."""
+    rows = [np.asarray(Image.open(strip)) for strip in strips]
+    width = rows[0].shape[1]
+    header = Image.new("RGB", (width, HEADER_PX), "white")
     pen = ImageDraw.Draw(header)
     for place, name in enumerate(columns):
-        pen.text((place * side + 2, 3), name, fill="black", font=ImageFont.load_default(11))
+        pen.text((place * width // len(columns) + 2, 3), name, fill="black", font=ImageFont.load_default(11))
     Image.fromarray(np.concatenate([np.asarray(header), *rows])).save(out, "PNG")

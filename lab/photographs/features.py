@@ -59,6 +59,11 @@ class FeatureModel:
             raise FeatureModelError(f"{id} has no attention keys, so it is no vision transformer that is known here")
         self._last_keys = layers[-1]
 
+    @property
+    def described(self) -> dict[str, str | int]:
+        """By what a report tells which model it was."""
+        return {"id": self.id, "revision": self.revision, "side": self.side_px}
+
     @torch.no_grad()
     def __call__(self, picture: Float[Tensor, "3 height width"]) -> Descriptors:
         """Describes an RGB picture, 0 to 1, at the model's working area, undistorted to a patch."""

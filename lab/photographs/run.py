@@ -1,4 +1,4 @@
-"""The run over photographs: pair by pair, every method that needs no truth; whole pairs are kept."""
+"""The run over photographs: pair by pair, every method that needs no rendered truth; whole pairs are kept."""
 
 import json
 from collections.abc import Mapping
@@ -6,60 +6,69 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 from checkpoints.load import LoadedModels
 from core.params.transfer import TransferParams
-from lab.baselines import METHODS, Case
+from lab.baselines import Case
 from lab.baselines.case import Bytes, figure, picture
 from lab.baselines.settings import Changes
-from lab.evaluation.places import draw_places, matched_colours, place_colours
 from lab.evaluation.plan import claim_folder, describe_weights
 from lab.evaluation.run import OnPair, Row, write_whole
-from lab.evaluation.summary import mean_with_interval
-from lab.photographs.features import FeatureModel
+from lab.evaluation.sheet import SHEET_PAIRS
+from lab.metrics.figure import NOTHING, Figure
+from lab.photographs.features import Descriptors, FeatureModel
 from lab.photographs.figures import FIGURES, dino_i, gram, self_similarity
-from lab.photographs.folder import PhotographPair
+from lab.photographs.folder import PairFiles, PhotographPair
+from lab.photographs.matches import score_pair
+from lab.photographs.methods import PHOTOGRAPH_METHODS, TRUE_MAP
+from lab.photographs.strips import draw_strip
+from lab.photographs.summary import summarise_photographs
+from lab.photographs.truth import score_truth
 
-NEED_TRUTH = ("oracle", "truth")
-METHODS_WITHOUT_TRUTH = {name: method for name, method in METHODS.items() if name not in NEED_TRUTH}
-GIVEN = ("target", "reference", "places", "matched")
-STRIP_HEIGHT_PX = 256
+Scores = dict[str, list[float]]
+"""Figures by name as `[value, weight]`."""
 
 
 @dataclass(frozen=True)
 class PhotographPlan:
-    """What is computed for every pair."""
+    """What is computed for every pair. Raises ValueError without a method."""
 
     methods: tuple[str, ...]
-    """Names of METHODS_WITHOUT_TRUTH."""
+    """Names of PHOTOGRAPH_METHODS. The report shows the first before the others; `true_map` is left out where a pair
+    has no map."""
     params: TransferParams
     seed: int
     """Of the sampler's draws, the same for all pairs."""
     overrides: Mapping[str, Changes] = field(default_factory=dict)
     """Single values of methods by name; see `lab.baselines.settings`."""
 
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("photographs need a method at least")
+
 
 def evaluate_photographs(
     loaded: LoadedModels,
-    features: FeatureModel,
-    pairs: list[PhotographPair],
+    pairs: list[PairFiles],
     plan: PhotographPlan,
     folder: Path,
+    features: FeatureModel | None = None,
     on_pair: OnPair = lambda done, total: None,
 ) -> dict[str, Any]:
-    """The report over all pairs, with intervals. Finished pairs are kept in `folder` with a strip of pictures each.
+    """The report over all pairs, with intervals. Finished pairs are kept in `folder`, the first with a strip of
+    pictures each. Without a feature model there are figures only where truth lies beside a pair.
 
     `on_pair(done, total)` is called after every pair. Raises ResultsOfAnotherRun, KeyError for a method that is not in
-    METHODS_WITHOUT_TRUTH, and the errors of `core.errors`.
+    PHOTOGRAPH_METHODS, BadFolder for files that were changed meanwhile, and the errors of `core.errors`.
     """
-    chosen = {name: METHODS_WITHOUT_TRUTH[name] for name in plan.methods}
+    chosen = {name: PHOTOGRAPH_METHODS[name] for name in plan.methods}
     run = {
         **describe_weights(loaded),
-        "feature_model": {"id": features.id, "revision": features.revision, "side": features.side_px},
+        "feature_model": None if features is None else features.described,
         "photographs": {pair.name: pair.digest[:16] for pair in pairs},
+        "truth": any(pair.has_truth for pair in pairs),
         "methods": list(plan.methods),
         "params": plan.params.resolved().model_dump(mode="json"),
         "overrides": json.loads(json.dumps(plan.overrides)),
@@ -67,50 +76,48 @@ def evaluate_photographs(
     }
     claim_folder(folder, run)
     rows = []
-    for done, pair in enumerate(pairs, start=1):
-        path = folder / f"{pair.name}.json"
+    for done, files in enumerate(pairs, start=1):
+        path = folder / f"{files.name}.json"
         if not path.exists():
+            pair = files.read()
             case = Case(loaded.models, pair, plan.params, plan.seed, overrides=plan.overrides)
-            results = {name: method(case) for name, method in chosen.items()}
-            Image.fromarray(strip(case, results)).save(folder / f"{pair.name}.png")
-            write_whole(path, judge_photographs(pair, results, features))
+            can = [name for name in chosen if name != TRUE_MAP or pair.true_map]
+            results = {name: chosen[name](case) for name in can}
+            if done <= SHEET_PAIRS:
+                truth = [pair.truth] if run["truth"] else []
+                Image.fromarray(draw_strip(case, truth, results, plan.methods)).save(folder / f"{files.name}.png")
+            write_whole(path, judge_photographs(case, pair, results, features) | {"set": files.set_name})
         rows.append(json.loads(path.read_text()))
         on_pair(done, len(pairs))
-    means = {
-        name: {figure: mean_with_interval([row["methods"][name][figure] for row in rows]) for figure in FIGURES}
-        for name in chosen
-    }
-    return {"run": run, "methods": means, "pairs": rows}
+    return summarise_photographs(run, rows)
 
 
-def judge_photographs(pair: PhotographPair, results: Mapping[str, Bytes], features: FeatureModel) -> Row:
-    """All figures of one pair, each as `[value, weight]`."""
-    target, reference = (features(picture(side)) for side in (pair.target, pair.reference))
-    inside, there = figure(pair.target), figure(pair.reference)
-    figures = {}
+def judge_photographs(
+    case: Case, pair: PhotographPair, results: Mapping[str, Bytes], features: FeatureModel | None
+) -> Row:
+    """All figures of one pair, of its methods and of itself."""
+    methods: dict[str, Scores] = {name: {} for name in results}
     for name, result in results.items():
-        seen = features(torch.from_numpy(result.copy()).permute(2, 0, 1).float() / 255.0)
-        figures[name] = {
-            "self_similarity": [self_similarity(seen, target), 1.0],
-            "gram": [gram(seen, reference, inside, there), 1.0],
-            "dino_i": [dino_i(seen, reference), 1.0],
-        }
-    return {"name": pair.name, "methods": figures}
+        if pair.truth is not None:
+            methods[name] |= _scores(score_truth(result, pair.truth, pair.target.image, pair.target.mask))
+    if features is not None:
+        target, reference = (features(picture(side)) for side in (pair.target, pair.reference))
+        for name, result in results.items():
+            seen = features(torch.from_numpy(result.copy()).permute(2, 0, 1).float() / 255.0)
+            methods[name] |= _scores(_distances(seen, target, reference, pair))
+    return {"name": pair.name, "methods": methods, "pair": _scores(score_pair(case, pair))}
 
 
-def strip(case: Case, results: Mapping[str, Bytes]) -> Bytes:
-    """Target, reference, the correspondence drawn, and all results, side by side at one size."""
-    target, reference = case.scene.target, case.scene.regions[0].reference
-    own, other = (_bytes(canvas.picture) for canvas in (target, reference))
-    inside, there = ((canvas.mask > 0.5).cpu().numpy().astype(np.uint8) for canvas in (target, reference))
-    colours = place_colours(there)
-    matched = matched_colours(case.own_correspondence, colours, (inside.shape[0], inside.shape[1]))
-    pictures = [own, other, draw_places(other, there, colours), draw_places(own, inside, matched), *results.values()]
-    size = (round(STRIP_HEIGHT_PX * own.shape[1] / own.shape[0]), STRIP_HEIGHT_PX)
-    small = [np.asarray(Image.fromarray(shown).resize(size, Image.Resampling.LANCZOS)) for shown in pictures]
-    return np.concatenate(small, axis=1)
+def _distances(
+    seen: Descriptors, target: Descriptors, reference: Descriptors, pair: PhotographPair
+) -> dict[str, Figure]:
+    values = (
+        self_similarity(seen, target),
+        gram(seen, reference, figure(pair.target), figure(pair.reference)),
+        dino_i(seen, reference),
+    )
+    return {name: Figure(value) for name, value in zip(FIGURES, values, strict=True)}
 
 
-def _bytes(shown: torch.Tensor) -> Bytes:
-    pixels: Bytes = (shown * 255.0).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    return pixels
+def _scores(figures: Mapping[str, Figure]) -> Scores:
+    return {name: [score.value, score.weight] for name, score in figures.items() if score != NOTHING}

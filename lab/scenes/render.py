@@ -38,6 +38,11 @@ class Rendering:
     coverage: Floats
     """Share of the pixel that shows the figure, 0..1."""
 
+    @property
+    def weights(self) -> Floats:
+        """The figure's mask as methods are given it: 1 inside, 0 outside."""
+        return (self.part > 0).astype(np.float32)
+
 
 @dataclass
 class _Samples:

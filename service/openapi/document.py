@@ -39,7 +39,7 @@ A submission with `webhook` has its events sent there as signed POST requests af
 The body is `{"type": "transfer.succeeded", "timestamp": …, "data": {…}}`; `data` is the record as it was then. Answer
 2xx within 15 seconds. Everything else is tried again, about ten times in fourteen hours; 410 ends the job's webhook. An
 event may come twice, under the same `webhook-id`, and after a failure out of order. `webhook.deliveries` of the record
-says how it went."""
+shows how it went."""
 TAGS = [
     {"name": "transfers", "description": "Repaint one picture with the appearance of another."},
     {"name": "matches", "description": "Find which part of one picture belongs to which part of another."},

@@ -88,19 +88,19 @@ _BY_REGION: dict[str, Any] = {
 def transfer_requests() -> list[dict[str, Any]]:
     """One reference for all, and two regions with a reference each."""
     first = {"target": _asset("a"), "reference": _asset("b")}
-    asked = [{**first, "seed": 7}, {**first, **_BY_REGION}]
-    return [_as_given(TransferRequest, each) for each in asked]
+    bodies = [{**first, "seed": 7}, {**first, **_BY_REGION}]
+    return [_as_given(TransferRequest, each) for each in bodies]
 
 
 def batch_requests() -> list[dict[str, Any]]:
     """One reference onto two targets, and one target that has a region of another reference."""
     items = [{"custom_id": name, "target": _asset(digit)} for name, digit in (("one", "a"), ("two", "f"))]
     reference = _asset("b")
-    asked: list[dict[str, Any]] = [
+    bodies: list[dict[str, Any]] = [
         {"reference": reference, "items": items},
         {"reference": reference, "items": items[:1], **_BY_REGION},
     ]
-    return [_as_given(BatchRequest, each) for each in asked]
+    return [_as_given(BatchRequest, each) for each in bodies]
 
 
 def _as_given(model: type[BaseModel], body: dict[str, Any]) -> dict[str, Any]:

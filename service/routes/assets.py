@@ -73,7 +73,7 @@ async def create_asset(
     responses=problems("asset_not_found", "store_unavailable"),
 )
 def get_asset(asset_id: AssetId, stores: Stores, tenant: CurrentTenant, base_url: BaseUrl) -> StoredAsset:
-    """Tells whether a picture has to be uploaded again."""
+    """Shows whether a picture has to be uploaded again."""
     return StoredAsset.of(*stores.assets.get(asset_id, tenant=tenant), base_url)
 
 

@@ -220,7 +220,7 @@ def get_batch_results(
     response_model=Batch,
     response_description="All of its jobs are over.",
     responses={
-        202: {"model": Batch, "description": "Workers have been told; they stop at their next step."},
+        202: {"model": Batch, "description": "Canceling: workers stop at their next step."},
         **problems(*LOOK_CODES),
     },
 )

@@ -33,7 +33,7 @@ async def check_live() -> Alive:
 )
 def check_ready(stores: Stores, objects: Objects) -> Readiness:
     """200 when Redis answers, the object store can be written and at least one worker is warm. Otherwise a
-    problem whose `checks` say what is missing."""
+    problem whose `checks` name what is missing."""
     checks = [*_redis_and_worker(stores.jobs), _check("objects", lambda: _write_probe(objects))]
     missing = [check for check in checks if not check.ok]
     if missing:

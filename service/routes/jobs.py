@@ -288,7 +288,7 @@ The record: state, place in the queue, progress, error or result.
 
 To poll cheaply, send the last `ETag` as `If-None-Match`, and come again after `Retry-After` seconds. With
 `Prefer: wait=N` the answer comes when the job ends or after N seconds.""",
-    canceling_text="The worker has been told and stops at its next step.",
+    canceling_text="Canceling: the worker stops at its next step.",
     retry_text="""\
 Queues a new job with the pictures, parameters and seed of one that failed, expired or was canceled. That one
 stays as it is.""",
@@ -312,7 +312,7 @@ Finds for every part of `target` the part of `reference` that looks most like it
 A job like a transfer, with the same fields and the same states, much faster. Of `params` only what concerns sizes,
 guidance and matching has an effect.""",
     look_text="The record: state, place in the queue, error or result. Polling and `Prefer` work as for a transfer.",
-    canceling_text="The worker has been told; what it makes is thrown away.",
+    canceling_text="Canceling: what the worker makes is thrown away.",
     retry_text="""\
 Queues a new job that does what one that failed, expired or was canceled should have done. That one stays.""",
     delete_text="Removes the record, the uploaded pictures and the map, as for a transfer.",

@@ -38,12 +38,12 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     ),
 )
 async def test_webhook(
-    asked: WebhookTest, tenant: CurrentTenant, stores: Stores, admission: JobAdmission, stopping: Stopping
+    test: WebhookTest, tenant: CurrentTenant, stores: Stores, admission: JobAdmission, stopping: Stopping
 ) -> Delivery:
     """Sends one event of the type `test` to the URL, signed and delivered as all others are but tried once only, and
     waits for what becomes of it: up to half a minute."""
-    await admission.require_deliverable(asked.url, tenant)
-    delivery_id = await run_sync(stores.outbox.post_test, tenant, asked.url)
+    await admission.require_deliverable(test.url, tenant)
+    delivery_id = await run_sync(stores.outbox.post_test, tenant, test.url)
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline and not stopping():
         delivery = await run_sync(partial(stores.outbox.get, delivery_id, tenant=tenant))

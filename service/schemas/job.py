@@ -84,7 +84,7 @@ class Result(File):
     """The correspondence map as NumPy's .npz: `positions` [rows, columns, 2], for each token of the target the matched
     place in the reference as (x, y), fractions of its width and height; `similarity` [rows, columns], the cosine of the
     match; `inside` [rows, columns], whether the token lies inside the target's mask; `confidence` [rows, columns], how
-    far the match was believed, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
+    far the match is trusted, 0 to 1; `region` [rows, columns], which region, from 0, has the token: its positions are
     places in that region's reference."""
     matches_picture: File
     """The same for people, PNG: both pictures side by side, what belongs together in one colour."""
@@ -113,7 +113,7 @@ class MatchingResult(File):
     """The correspondence map, which also lies at `urls.result`. NumPy's .npz: `positions` [rows, columns, 2], for each
     token of the target the matched place in the reference as (x, y), fractions of its width and height; `similarity`
     [rows, columns], the cosine of the match; `inside` [rows, columns], whether the token lies inside the target's mask;
-    `confidence` [rows, columns], how far the match was believed, 0 to 1; `region` [rows, columns], which region, from
+    `confidence` [rows, columns], how far the match is trusted, 0 to 1; `region` [rows, columns], which region, from
     0, has the token: its positions are places in that region's reference."""
 
     seed: int
@@ -284,12 +284,16 @@ def _fields(record: Record) -> dict[str, Any]:
         "finished_at",
     }
     spec = record.spec
-    asked = spec.model_dump(include={"seed", "prompt", "negative_prompt", "metadata", "priority", "batch"})
+    given = spec.model_dump(include={"seed", "prompt", "negative_prompt", "metadata", "priority", "batch"})
     params = EffectiveParams(**spec.params.model_dump())
     return {
         **record.model_dump(include=known),
+<<<<<<< HEAD
         **asked,
         "inputs": spec.sizes,
+=======
+        **given,
+>>>>>>> main
         "params": params,
         "deadline": spec.deadline_s,
         "ttl": spec.ttl_s,

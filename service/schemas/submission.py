@@ -25,7 +25,7 @@ class SubmissionFields(BaseModel):
     kind: ClassVar[JobKind]
 
     seed: Annotated[Seed | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
-    """Seed of all noise. Absent: a random one, which the answer tells."""
+    """Seed of all noise. Absent: a random one, which the record shows."""
 
     prompt: Prompt = ""
     """What the picture shows, if it helps."""

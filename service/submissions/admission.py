@@ -60,8 +60,13 @@ class Admission:
             opened = await self.sources.open(form.parts, form.pointer, tenant)
             async with self.decodes:
                 pictures, output = await run_sync(self._check, form, opened)
+<<<<<<< HEAD
                 inputs = await run_sync(_put, pictures, reserved)
                 return await self._submit(_spec(form, inputs, sizes_of(pictures), output), reserved), False
+=======
+                inputs = await reserved.store(partial(_put, pictures, reserved))
+                return await self._submit(_spec(form, inputs, output), reserved), False
+>>>>>>> main
 
     async def check(self, form: Submission, tenant: str) -> dict[str, InputSize]:
         """Checks all that `admit` does and stores nothing. The sizes of the input pictures, by part."""
@@ -86,7 +91,7 @@ class Admission:
                 return reserved.answer, True
             await run_sync(require_models, self.stores.jobs, record.spec.params)
             async with self.decodes:
-                inputs = await run_sync(self._copy, record.spec.inputs, reserved)
+                inputs = await reserved.store(partial(self._copy, record.spec.inputs, reserved))
                 spec = record.spec.model_copy(update={"inputs": inputs, "batch": None})
                 return await self._submit(spec, reserved), False
 

@@ -46,7 +46,7 @@ class BatchAdmission:
             async with self.admission.decodes:
                 opened = await run_sync(self._open, form, tenant)
                 masks = await run_sync(self._check, form, opened)
-                inputs = await run_sync(_put, form, opened, masks, reserved)
+                inputs = await reserved.store(partial(_put, form, opened, masks, reserved))
                 jobs = [
                     PlannedJob(
                         item.custom_id, new_job_id(), _spec(form, item, keys, _sizes(form, item, opened), reserved.id)
@@ -94,14 +94,14 @@ class BatchAdmission:
                 mask_id = pictures.get(mask)
                 if mask_id is None:
                     continue
-                asked = (mask_id, sizes[owner])
-                if asked not in seen:
+                masked = (mask_id, sizes[owner])
+                if masked not in seen:
                     try:
-                        masks[mask_id] = self.admission.decoders.check_mask(opened[mask_id].read(), size=asked[1]).png
-                        seen[asked] = None
+                        masks[mask_id] = self.admission.decoders.check_mask(opened[mask_id].read(), size=masked[1]).png
+                        seen[masked] = None
                     except InvalidImage as error:
-                        seen[asked] = error
-                if (wrong := seen[asked]) is not None:
+                        seen[masked] = error
+                if (wrong := seen[masked]) is not None:
                     pointer = pointer_to_item(position, mask)
                     errors.append(FieldError(pointer=pointer, code=wrong.code, message=str(wrong)))
         refuse(errors)

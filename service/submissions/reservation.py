@@ -3,10 +3,10 @@
     async with reservation(stores, objects, stores.reservations.reserve, tenant, key) as reserved:
         if reserved.answer is not None:
             return reserved.answer, True
-        ...  # open what was given, check it, `put` it, `submit`
+        ...  # open what was given, check it, `store` it, `submit`
 
-When the block raises, the key can be used again, and whatever was put is deleted: at once or, where that is not safe,
-by the garbage collector.
+When the block raises, the key can be used again and whatever was stored is deleted: at once or, where that is not
+safe, by the garbage collector.
 """
 
 import hashlib
@@ -29,6 +29,7 @@ from jobs.stores.redis_stores import RedisStores
 
 WAIT_FOR_OTHER_S = 5.0
 LOOK_EVERY_S = 0.1
+S = TypeVar("S")
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -51,11 +52,15 @@ class Reservation(Generic[T]):
         """The first answer to the same submission. Where there is one, nothing is reserved."""
         self._stores = stores
         self._objects = objects
-        self._putting = self._submitting = False
+        self._storing = self._submitting = False
+
+    async def store(self, store: Callable[[], S]) -> S:
+        """What `store` returns, which may `put`, in a thread."""
+        self._storing = True
+        return await run_sync(store)
 
     def put(self, name: str, png: bytes) -> str:
         """Stores a picture under the id and returns its key. Raises ObjectsUnavailable."""
-        self._putting = True
         key = input_key(self.tenant, self.id, name)
         self._objects.put(key, png, "image/png")
         return key
@@ -69,9 +74,9 @@ class Reservation(Generic[T]):
         if self._submitting and (canceled or isinstance(error, StoreUnavailable)):
             return  # the job may be queued, and then needs its inputs
         # Nothing can be deleted from a store that fails, and a canceled request leaves a thread that goes on storing.
-        left = self._putting and (canceled or isinstance(error, ObjectsUnavailable))
+        left = self._storing and (canceled or isinstance(error, ObjectsUnavailable))
         try:
-            if self._putting and not left:
+            if self._storing and not left:
                 self._objects.delete_prefix(input_prefix(self.tenant, self.id))
             self._stores.reservations.withdraw(self.id, tenant=self.tenant, key=self.key, stored=left)
         except JobsError:

@@ -73,7 +73,7 @@ class Verdict:
     http_status: int | None = None
     error: str = ""
     wait_s: float = 0.0
-    """What the receiver has asked for."""
+    """The receiver's `Retry-After`."""
 
 
 class Deliverer:
@@ -161,13 +161,13 @@ def judge(status: int, retry_after: str) -> Verdict:
         return Verdict("delivered", status)
     if status == 410:
         return Verdict("gone", status, "gone")
-    asked = retry_after.strip()
-    wait_s = float(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 10 else 0.0
+    seconds = retry_after.strip()
+    wait_s = float(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 10 else 0.0
     return Verdict("retry", status, f"http_{status}", wait_s)
 
 
 def deliverer() -> Deliverer:
-    """As the environment asks for it. Raises ValueError without a Redis URL, and pydantic's ValidationError."""
+    """As the environment configures it. Raises ValueError without a Redis URL, and pydantic's ValidationError."""
     configure_logs()
     jobs, service, settings = JobSettings(), ServiceSettings(), DeliverySettings()
     if jobs.redis_url is None:

@@ -52,7 +52,7 @@ def test_assets(live: Live, pictures: Pictures) -> None:
             plumage.transfers.submit(target, reference)
 
 
-REGIONS = {"regions": [{"target_mask": "left"}, {"reference": "leaf"}]}
+REGIONS = {"masks": {"regions": [{"target_mask": "left"}, {"reference": "leaf"}]}}
 
 
 def test_regions(live: Live, pictures: Pictures) -> None:
@@ -60,7 +60,7 @@ def test_regions(live: Live, pictures: Pictures) -> None:
     with open_client(live, "regional") as plumage:
         besides: dict[str, Any] = {"pictures": {"leaf": reference}, "masks": {"left": target}}
         job = plumage.transfers.submit(target, reference, params=REGIONS, **besides)
-        assert job.params["regions"][1]["reference"] == "leaf"
+        assert job.params["masks"]["regions"][1]["reference"] == "leaf"
         kept = [plumage.assets.upload(picture) for picture in pictures]
         named: dict[str, Any] = {"pictures": {"leaf": kept[1]}, "masks": {"left": kept[0]}}
         assert plumage.matches.submit(*kept, params=REGIONS, **named).params == job.params

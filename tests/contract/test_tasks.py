@@ -21,7 +21,7 @@ from jobs.schema import JobKind, JobSpec, Output, Record, Status, WorkerState
 from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore, new_job_id
-from tests.matches import believed_matches
+from tests.matches import trusted_matches
 from tests.pictures import decoded, encoded, gradient
 from tests.specs import make_spec, put_inputs
 from tests.tiny import tiny_models
@@ -65,7 +65,7 @@ def sleepless(**hooks: Callable[[], object]) -> Transfer:
         for step in (1, 2):
             on_step(step, 2, lambda: torch.zeros(4, 4, 3, dtype=torch.uint8))
         hooks.get("after", int)()
-        matches = believed_matches(torch.zeros(1, 1, 2))
+        matches = trusted_matches(torch.zeros(1, 1, 2))
         image = (inputs.target * 255).to(torch.uint8).permute(1, 2, 0)
         return [TransferResult(image, seed, {}, matches) for seed in seeds]
 
@@ -167,7 +167,7 @@ def test_the_picture_is_written_as_asked_for(context: WorkerContext, output: Out
 def _copied(
     models: Any, inputs: TransferInputs, params: Any, *, seeds: Sequence[int], on_step: Any
 ) -> list[TransferResult]:
-    matches = believed_matches(torch.zeros(1, 1, 2))
+    matches = trusted_matches(torch.zeros(1, 1, 2))
     return [TransferResult((inputs.target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches) for seed in seeds]
 
 
@@ -429,7 +429,7 @@ def test_one_seed_at_a_time_counts_all_steps_and_times() -> None:
     def run(*_: Any, seeds: Sequence[int], on_step: Any, **__: Any) -> list[TransferResult]:
         for step in (1, 2):
             on_step(step, 2, lambda: torch.zeros(1))
-        matches = believed_matches(torch.zeros(1, 1, 2))
+        matches = trusted_matches(torch.zeros(1, 1, 2))
         return [TransferResult(torch.zeros(1, 1, 3, dtype=torch.uint8), seeds[0], {"sample": 5.0}, matches)]
 
     seen: list[tuple[int, int]] = []

@@ -35,6 +35,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/dry_run/transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a transfer
+         * @description Checks a submission as `create_transfer` does, and stores and queues nothing. Gives all parameters with the
+         *     defaults that were filled in, and when to expect the result.
+         */
+        post: operations["try_transfer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/transfers/{id}": {
         parameters: {
             query?: never;
@@ -58,6 +79,27 @@ export interface paths {
          *     the line; one that runs has to be canceled first. From then on its id is a 410.
          */
         delete: operations["delete_transfer"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/transfers/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a transfer
+         * @description Sends the record at once and whenever it changes, a comment every few seconds otherwise, and closes
+         *     after the final state. A client that comes back with `Last-Event-ID` is not sent what it has seen.
+         */
+        get: operations["follow_transfer"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -105,7 +147,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/transfers/{id}/events": {
+    "/v1/matches": {
         parameters: {
             query?: never;
             header?: never;
@@ -113,13 +155,126 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Follow a transfer
+         * List matching jobs, newest first
+         * @description One page of jobs. Go on with `cursor` while `next` is not null.
+         */
+        get: operations["list_matchings"];
+        put?: never;
+        /**
+         * Match two pictures
+         * @description Finds for every part of `target` the part of `reference` that looks most like it, without painting anything.
+         *
+         *     A job like a transfer, with the same fields and the same states, much faster. Of `params` only what concerns sizes,
+         *     guidance and matching has an effect.
+         */
+        post: operations["create_matching"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dry_run/matches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a matching job
+         * @description Checks a submission as `create_matching` does, and stores and queues nothing. Gives all parameters with the
+         *     defaults that were filled in, and when to expect the result.
+         */
+        post: operations["try_matching"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look at a matching job
+         * @description The record: state, place in the queue, error or result. Polling and `Prefer` work as for a transfer.
+         */
+        get: operations["get_matching"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a matching job
+         * @description Removes the record, the uploaded pictures and the map, as for a transfer.
+         */
+        delete: operations["delete_matching"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a matching job
          * @description Sends the record at once and whenever it changes, a comment every few seconds otherwise, and closes
          *     after the final state. A client that comes back with `Last-Event-ID` is not sent what it has seen.
          */
-        get: operations["follow_transfer"];
+        get: operations["follow_matching"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a matching job
+         * @description Safe to repeat. A queued job is canceled at once, a running one goes through `canceling`, and a job
+         *     that is over stays as it is.
+         */
+        post: operations["cancel_matching"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/matches/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a matching job once more
+         * @description Queues a new job that does what one that failed, expired or was canceled should have done. That one stays.
+         */
+        post: operations["retry_matching"];
         delete?: never;
         options?: never;
         head?: never;
@@ -226,78 +381,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/matches": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List matching jobs, newest first
-         * @description One page of jobs. Go on with `cursor` while `next` is not null.
-         */
-        get: operations["list_matchings"];
-        put?: never;
-        /**
-         * Match two pictures
-         * @description Finds for every part of `target` the part of `reference` that looks most like it, without painting anything.
-         *
-         *     A job like a transfer, with the same fields and the same states, much faster. Of `params` only what concerns sizes,
-         *     guidance and matching has an effect.
-         */
-        post: operations["create_matching"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/matches/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Look at a matching job
-         * @description The record: state, place in the queue, error or result. Polling and `Prefer` work as for a transfer.
-         */
-        get: operations["get_matching"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete a matching job
-         * @description Removes the record, the uploaded pictures and the map, as for a transfer.
-         */
-        delete: operations["delete_matching"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/matches/{id}/events": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Follow a matching job
-         * @description Sends the record at once and whenever it changes, a comment every few seconds otherwise, and closes after the
-         *     final state. A client that comes back with `Last-Event-ID` is not sent what it has seen.
-         */
-        get: operations["follow_matching"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/matches/{id}/result": {
         parameters: {
             query?: never;
@@ -339,83 +422,20 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/matches/{id}/cancel": {
+    "/v1/files/{token}": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
-         * Cancel a matching job
-         * @description Safe to repeat. A queued job is canceled at once, a running one goes through `canceling`, and a job that is over
-         *     stays as it is.
+         * Fetch a file by its link
+         * @description Works until the `url_expires_at` that came with the link, as long as the job exists.
          */
-        post: operations["cancel_matching"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/matches/{id}/retry": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
+        get: operations["get_file"];
         put?: never;
-        /**
-         * Run a matching job once more
-         * @description Queues a new job that does what one that failed, expired or was canceled should have done. That one stays.
-         */
-        post: operations["retry_matching"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/dry_run/transfers": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Try a transfer
-         * @description Checks a submission as `create_transfer` does, and stores and queues nothing. Gives all parameters with the
-         *     defaults that were filled in, and when to expect the result.
-         */
-        post: operations["try_transfer"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/dry_run/matches": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Try a matching job
-         * @description Checks a submission as `create_matching` does, and stores and queues nothing. Gives all parameters with the
-         *     defaults that were filled in, and when to expect the result.
-         */
-        post: operations["try_matching"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -598,26 +618,6 @@ export interface paths {
          *     over stay as they are.
          */
         post: operations["cancel_batch"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/files/{token}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Fetch a file by its link
-         * @description Works until the `url_expires_at` that came with the link, as long as the job exists.
-         */
-        get: operations["get_file"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -900,16 +900,18 @@ export interface components {
          *         }
          *       },
          *       "params": {
-         *         "regions": [
-         *           {
-         *             "target_mask": "left"
-         *           },
-         *           {
-         *             "target_mask": "right",
-         *             "reference": "leaf",
-         *             "strength": 0.8
-         *           }
-         *         ]
+         *         "masks": {
+         *           "regions": [
+         *             {
+         *               "target_mask": "left"
+         *             },
+         *             {
+         *               "target_mask": "right",
+         *               "reference": "leaf",
+         *               "scale": 0.8
+         *             }
+         *           ]
+         *         }
          *       }
          *     }
          */
@@ -1165,25 +1167,26 @@ export interface components {
         EffectiveParams: {
             /**
              * Preset
-             * @description Values for several knobs at once; those given beside it win. `balanced`: the defaults. `fast`: half the steps.
-             *     `few-steps`: for Turbo, Lightning, LCM. `paper`, `paper-sd15`: as published, on SDXL and on Stable Diffusion 1.5.
+             * @description Values for several parameters at once; those given beside it win. `balanced`: the defaults. `fast`: half the
+             *     steps. `few-steps`: for Turbo, Lightning, LCM. `paper`, `paper-sd15`: as published, on SDXL and on Stable Diffusion
+             *     1.5.
              * @default null
              */
             preset: ("balanced" | "fast" | "few-steps" | "paper" | "paper-sd15") | null;
             /**
-             * Num Steps
+             * Num Inference Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
              * @default 20
              */
-            num_steps: number;
+            num_inference_steps: number;
             /**
-             * Step Spacing
+             * Timestep Spacing
              * @description Which timesteps they are (Lin et al., arXiv 2305.08891, table 2). `leading`: the lower end of each part of the
              *     schedule, as the paper's code samples. `trailing`: the upper end, which distilled networks were trained for.
              * @default leading
              * @enum {string}
              */
-            step_spacing: "leading" | "trailing";
+            timestep_spacing: "leading" | "trailing";
             /**
              * Strength
              * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise, the paper at 0.68.
@@ -1209,361 +1212,108 @@ export interface components {
              */
             resolution: number | null;
             /**
-             * Mask Mode
-             * @description Where masks come from. `given`: from all that is said of a picture, an uploaded mask (white is inside, grey is a
-             *     weight) and its selection below; a picture of which nothing is said takes part whole. `auto`: the same, but of a
-             *     picture of which nothing is said the thing that stands out from its border takes part. `none`: nothing of that is
-             *     looked at. Transparent pixels never take part.
-             * @default given
-             * @enum {string}
-             */
-            mask_mode: "given" | "auto" | "none";
-            /**
-             * @description What of the target is repainted. The rest keeps its pixels exactly.
              * @default {
-             *       "box": null,
-             *       "points": [],
-             *       "points_off": [],
-             *       "text": "",
-             *       "invert": false
+             *       "mode": "given",
+             *       "target_selection": {
+             *         "box": null,
+             *         "invert": false,
+             *         "points": [],
+             *         "points_off": [],
+             *         "text": ""
+             *       },
+             *       "reference_selection": {
+             *         "box": null,
+             *         "invert": false,
+             *         "points": [],
+             *         "points_off": [],
+             *         "text": ""
+             *       },
+             *       "regions": []
              *     }
              */
-            target_selection: components["schemas"]["Selection"];
+            masks: components["schemas"]["MaskParams"];
             /**
-             * @description Where in the reference appearance may come from.
              * @default {
-             *       "box": null,
-             *       "points": [],
-             *       "points_off": [],
-             *       "text": "",
-             *       "invert": false
+             *       "source": "auto",
+             *       "custom_map": [],
+             *       "layers": null,
+             *       "noise_level": 0.15,
+             *       "ensemble_size": 4,
+             *       "neighbor_weight": 2,
+             *       "global_affine_weight": 0.25,
+             *       "crop": true,
+             *       "realign": true,
+             *       "local_affine_sigma": 1.5,
+             *       "max_segments": 12,
+             *       "mirrored": false,
+             *       "filter": "none",
+             *       "fill": "keep",
+             *       "parts": [],
+             *       "part_weight": 0.25,
+             *       "landmarks": [],
+             *       "landmark_radius": 0.15
              *     }
              */
-            reference_selection: components["schemas"]["Selection"];
+            matching: components["schemas"]["MatchingParams"];
             /**
-             * Regions
-             * @description Parts of the target with a reference each, in one run; of overlapping ones the later lies on top. Outside of them
-             *     nothing changes; both selections above restrict them further. Empty: the whole target from the reference.
-             * @default []
+             * @default {
+             *       "layers": null,
+             *       "mode": "feature",
+             *       "scale": 1,
+             *       "range": [
+             *         0.6,
+             *         0
+             *       ],
+             *       "structure_range": [
+             *         0.56,
+             *         0.3
+             *       ],
+             *       "structure_every": 5,
+             *       "swap_guidance_scale": 1,
+             *       "contrast_strength": 1
+             *     }
              */
-            regions: components["schemas"]["Region"][];
+            injection: components["schemas"]["InjectionParams"];
             /**
-             * Match Source
-             * @description Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
-             *     (the paper). `step`: one map for all layers, made anew at every step from what the network saw in `match_layers` at
-             *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
-             *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
-             *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
-             * @default auto
-             * @enum {string}
+             * @default {
+             *       "warp_strength": 1,
+             *       "warp_range": [
+             *         0.7,
+             *         0.2
+             *       ],
+             *       "shading_strength": 1,
+             *       "reanchor_level": 0.25,
+             *       "adain_range": [
+             *         0,
+             *         0
+             *       ]
+             *     }
              */
-            match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
+            latent: components["schemas"]["LatentParams"];
             /**
-             * Match Map
-             * @description A correspondence of your own: rows, from the top, of places (x, y) in the reference, one for every cell of a grid
-             *     over the target; at most 64 x 64, as the map of a result is. With `match_source` `given` only.
-             * @default []
+             * @default {
+             *       "mode": "structure",
+             *       "range": [
+             *         1,
+             *         0
+             *       ],
+             *       "noise_map_scale": 1
+             *     }
              */
-            match_map: [
-                number,
-                number
-            ][][];
+            noise: components["schemas"]["NoiseParams"];
             /**
-             * Match Layers
-             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers. Absent:
-             *     those that suit the backbone.
+             * @description FreeU while sampling, not while matching; absent: off.
              * @default null
              */
-            match_layers: string[] | null;
+            freeu: components["schemas"]["FreeUParams"] | null;
             /**
-             * Match Noise Level
-             * @description Noise level t / 1000 at which the one-shot features are read.
-             * @default 0.15
+             * @default {
+             *       "appearance_scale": 1,
+             *       "keep_lightness": false,
+             *       "feather_px": 1
+             *     }
              */
-            match_noise_level: number;
-            /**
-             * Match Draws
-             * @description Number of noise draws over which the one-shot features are averaged (DIFT's ensemble size).
-             * @default 4
-             */
-            match_draws: number;
-            /**
-             * Match Smoothness
-             * @description Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does.
-             * @default 2
-             */
-            match_smoothness: number;
-            /**
-             * Match Rigidity
-             * @description Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way.
-             * @default 0.25
-             */
-            match_rigidity: number;
-            /**
-             * Match Framing
-             * @description Whether masked figures are seen to fill a square window, so that their sizes and places do not matter.
-             * @default true
-             */
-            match_framing: boolean;
-            /**
-             * Match Looks
-             * @description 2: a second look, at twice the cost, sees the masked reference moved onto the target by an affine map.
-             * @default 2
-             */
-            match_looks: number;
-            /**
-             * Match Refinement
-             * @description Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0.
-             * @default 1.5
-             */
-            match_refinement: number;
-            /**
-             * Match Pieces
-             * @description At most so many pieces of the target keep their shape in the refined matches, each moved by an affine map.
-             * @default 12
-             */
-            match_pieces: number;
-            /**
-             * Match Mirrored
-             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept.
-             * @default false
-             */
-            match_mirrored: boolean;
-            /**
-             * Match Every
-             * @description With `match_source` `layer` or `step`: matches are made anew at every n-th injected step only.
-             * @default 1
-             */
-            match_every: number;
-            /**
-             * Match Top K
-             * @description How many of a token's best matches are blended in injected features; the clean latent takes the best alone.
-             * @default 1
-             */
-            match_top_k: number;
-            /**
-             * Match Confidence
-             * @description What a match has to pass to be believed. `mutual`: matched back from the reference, it leads home. `ratio`: it is
-             *     clearly better than any place elsewhere (Lowe's test). As far as a match is doubted, less is rearranged.
-             * @default none
-             * @enum {string}
-             */
-            match_confidence: "none" | "mutual" | "ratio" | "both";
-            /**
-             * Unmatched
-             * @description Doubted tokens keep the target's appearance, or continue the match of the nearest one that is believed.
-             * @default keep
-             * @enum {string}
-             */
-            unmatched: "keep" | "nearest";
-            /**
-             * Part Names
-             * @description What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
-             *     apart in both pictures, and matches between different parts are held against it by `part_weight`.
-             * @default []
-             */
-            part_names: string[];
-            /**
-             * Part Weight
-             * @description What a match between two surely different parts loses, as a cosine.
-             * @default 0.25
-             */
-            part_weight: number;
-            /**
-             * Pins
-             * @description Places whose counterparts in the reference are known; matches around them follow. Not with source `layer`.
-             * @default []
-             */
-            pins: components["schemas"]["Pin"][];
-            /**
-             * Pin Radius
-             * @description How far a pin reaches, as a fraction of the longer side of the picture. Farther away nothing changes.
-             * @default 0.15
-             */
-            pin_radius: number;
-            /**
-             * Injection Layers
-             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none. Absent:
-             *     those that suit the backbone, in SDXL `up_blocks.0` and `up_blocks.1`.
-             * @default null
-             */
-            injection_layers: string[] | null;
-            /**
-             * Injection Mode
-             * @description What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
-             *     features for K and V, or for V alone (its ablations; the target's own query stays). `block_output`: the rearranged
-             *     residual stream behind the transformer block. Without our correspondence: `cross_image`, the reference's K and V
-             *     (Cross-Image Attention, arXiv 2311.03335); `soft_statistics`, mean and deviation of the reference's features by
-             *     attention (Ctrl-X, arXiv 2406.07540).
-             * @default feature
-             * @enum {string}
-             */
-            injection_mode: "feature" | "kv" | "v" | "block_output" | "cross_image" | "soft_statistics";
-            /**
-             * Injection Strength
-             * @description How far the output's own is replaced by what it takes, at every injected token: 0 not at all, 1 wholly.
-             * @default 1
-             */
-            injection_strength: number;
-            /**
-             * Injection Guidance
-             * @description Appearance guidance of Cross-Image Attention: the prediction is drawn away from the one without injection,
-             *     `eps + g (eps_injected - eps)`, with g falling evenly to its half (never below 1) over the run. 1 switches it off;
-             *     otherwise an injected step costs one more row. Published with 3.5.
-             * @default 1
-             */
-            injection_guidance: number;
-            /**
-             * Attention Contrast
-             * @description Contrast of the attention weights of `injection_mode` `cross_image`; 1 switches it off. Published with 1.67.
-             * @default 1
-             */
-            attention_contrast: number;
-            /**
-             * Injection Range
-             * @description Noise levels at which features are injected. The paper: 0.56 to 0.
-             * @default [
-             *       0.6,
-             *       0
-             *     ]
-             */
-            injection_range: [
-                number,
-                number
-            ];
-            /**
-             * Reinjection Range
-             * @description Noise levels at which now and then the structure row's features are injected instead of matched ones.
-             * @default [
-             *       0.56,
-             *       0.3
-             *     ]
-             */
-            reinjection_range: [
-                number,
-                number
-            ];
-            /**
-             * Reinjection Every
-             * @description Distance in steps between two such injections; 0 switches them off. The paper: steps 11, 16, ..., 36 of 68.
-             * @default 5
-             */
-            reinjection_every: number;
-            /**
-             * Clean Latent Strength
-             * @description How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`.
-             * @default 1
-             */
-            clean_latent_strength: number;
-            /**
-             * Clean Latent Range
-             * @description Noise levels at which the predicted clean latent is rearranged.
-             * @default [
-             *       0.7,
-             *       0.2
-             *     ]
-             */
-            clean_latent_range: [
-                number,
-                number
-            ];
-            /**
-             * Shading Strength
-             * @description How far the moved reference takes the target's light and shade; not with maps made while sampling.
-             * @default 1
-             */
-            shading_strength: number;
-            /**
-             * Reanchor Level
-             * @description Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
-             *     are replayed in the target's colours, below it in the new ones; 0 is never.
-             * @default 0.25
-             */
-            reanchor_level: number;
-            /**
-             * Noise Mode
-             * @description What is added at a step inside `noise_range`, `s` being `structure_strength`. `structure`: the structure row's
-             *     noise map times s. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map times s and fresh noise times
-             *     sqrt(1 - s^2). Outside the range, and at s = 1, the map is replayed whole, and the target's structure with it.
-             * @default structure
-             * @enum {string}
-             */
-            noise_mode: "structure" | "forward" | "blend";
-            /**
-             * Noise Range
-             * @description Noise levels at which `noise_mode` and `structure_strength` hold.
-             * @default [
-             *       1,
-             *       0
-             *     ]
-             */
-            noise_range: [
-                number,
-                number
-            ];
-            /**
-             * Structure Strength
-             * @description Share of the structure row's noise map that is replayed in `noise_range`.
-             * @default 1
-             */
-            structure_strength: number;
-            /**
-             * Freeu B1
-             * @description FreeU (arXiv 2309.11497): factor of half the backbone's channels in the first up block; 1 is off. Its authors
-             *     give 1.3, 1.4, 0.9, 0.2 for b1, b2, s1, s2 on SDXL. Acts on sampling, not on matching.
-             * @default 1
-             */
-            freeu_b1: number;
-            /**
-             * Freeu B2
-             * @description The same in the second up block.
-             * @default 1
-             */
-            freeu_b2: number;
-            /**
-             * Freeu S1
-             * @description FreeU: factor of the lowest frequencies of the first up block's skip connections; 1 is off.
-             * @default 1
-             */
-            freeu_s1: number;
-            /**
-             * Freeu S2
-             * @description The same in the second up block.
-             * @default 1
-             */
-            freeu_s2: number;
-            /**
-             * Appearance Strength
-             * @description How far the target goes towards the reference's appearance, at every level: 0 not at all, 1 all the way.
-             * @default 1
-             */
-            appearance_strength: number;
-            /**
-             * Colour Only
-             * @description Whether the result keeps the target's lightness and takes hue and colourfulness alone.
-             * @default false
-             */
-            colour_only: boolean;
-            /**
-             * Adain Range
-             * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
-             *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. It pulls the colours of parts off.
-             * @default [
-             *       0,
-             *       0
-             *     ]
-             */
-            adain_range: [
-                number,
-                number
-            ];
-            /**
-             * Feather Px
-             * @description Width in working pixels of the inward feather with which the result is set into the target. Outside the
-             *     mask the target's pixels stay exactly.
-             * @default 1
-             */
-            feather_px: number;
+            output: components["schemas"]["OutputParams"];
         };
         /**
          * Estimate
@@ -1627,6 +1377,110 @@ export interface components {
              */
             sha256: string;
         };
+        /**
+         * FreeUParams
+         * @description FreeU (arXiv 2309.11497); all 1 is off. Its authors give 1.3, 1.4, 0.9, 0.2 for b1, b2, s1, s2 on SDXL.
+         */
+        FreeUParams: {
+            /**
+             * B1
+             * @description Factor of half the backbone's channels in the first up block.
+             * @default 1
+             */
+            b1: number;
+            /**
+             * B2
+             * @description The same in the second up block.
+             * @default 1
+             */
+            b2: number;
+            /**
+             * S1
+             * @description Factor of the lowest frequencies of the first up block's skip connections.
+             * @default 1
+             */
+            s1: number;
+            /**
+             * S2
+             * @description The same in the second up block.
+             * @default 1
+             */
+            s2: number;
+        };
+        /**
+         * InjectionParams
+         * @description Feature injection (the paper, section 3): what attention layers of the output row read.
+         */
+        InjectionParams: {
+            /**
+             * Layers
+             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none. Absent:
+             *     those that suit the backbone, in SDXL `up_blocks.0` and `up_blocks.1`.
+             * @default null
+             */
+            layers: string[] | null;
+            /**
+             * Mode
+             * @description What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
+             *     features for K and V, or for V alone (its ablations; the target's own query stays). `block_output`: the rearranged
+             *     residual stream behind the transformer block. Without our correspondence: `cross_image`, the reference's K and V
+             *     (Cross-Image Attention, arXiv 2311.03335); `ctrl_x`, mean and deviation of the reference's features by attention
+             *     (Ctrl-X, arXiv 2406.07540).
+             * @default feature
+             * @enum {string}
+             */
+            mode: "feature" | "kv" | "v" | "block_output" | "cross_image" | "ctrl_x";
+            /**
+             * Scale
+             * @description How far the output's own is replaced by what it takes, at every injected token: 0 not at all, 1 wholly.
+             * @default 1
+             */
+            scale: number;
+            /**
+             * Range
+             * @description Noise levels at which features are injected. The paper: 0.56 to 0.
+             * @default [
+             *       0.6,
+             *       0
+             *     ]
+             */
+            range: [
+                number,
+                number
+            ];
+            /**
+             * Structure Range
+             * @description Noise levels at which now and then the structure row's features are injected instead of matched ones.
+             * @default [
+             *       0.56,
+             *       0.3
+             *     ]
+             */
+            structure_range: [
+                number,
+                number
+            ];
+            /**
+             * Structure Every
+             * @description Distance in steps between two such injections; 0 switches them off. The paper: steps 11, 16, ..., 36 of 68.
+             * @default 5
+             */
+            structure_every: number;
+            /**
+             * Swap Guidance Scale
+             * @description Appearance guidance of Cross-Image Attention: the prediction is drawn away from the one without injection,
+             *     `eps + g (eps_injected - eps)`, with g falling evenly to its half (never below 1) over the run. 1 switches it off;
+             *     otherwise an injected step costs one more row. Published with 3.5.
+             * @default 1
+             */
+            swap_guidance_scale: number;
+            /**
+             * Contrast Strength
+             * @description Contrast of the attention weights of `mode` `cross_image`; 1 switches it off. Published with 1.67.
+             * @default 1
+             */
+            contrast_strength: number;
+        };
         /** JobError */
         JobError: {
             /**
@@ -1639,6 +1493,123 @@ export interface components {
              * @description One sentence for people. Never a traceback.
              */
             message: string;
+        };
+        /**
+         * Landmark
+         * @description One place of the target and the place of the reference that belongs to it.
+         */
+        Landmark: {
+            /**
+             * Target
+             * @description (x, y) in the target.
+             */
+            target: [
+                number,
+                number
+            ];
+            /**
+             * Reference
+             * @description (x, y) in the reference.
+             */
+            reference: [
+                number,
+                number
+            ];
+        };
+        /**
+         * LatentParams
+         * @description Rearrangement of the predicted clean latent.
+         */
+        LatentParams: {
+            /**
+             * Warp Strength
+             * @description How far each step moves the output's predicted clean latent to the warped reference, `x0 + s (x0_ref[c] -
+             *     x0)`.
+             * @default 1
+             */
+            warp_strength: number;
+            /**
+             * Warp Range
+             * @description Noise levels at which the predicted clean latent is moved.
+             * @default [
+             *       0.7,
+             *       0.2
+             *     ]
+             */
+            warp_range: [
+                number,
+                number
+            ];
+            /**
+             * Shading Strength
+             * @description How far the warped reference takes the target's light and shade; not with maps made while sampling.
+             * @default 1
+             */
+            shading_strength: number;
+            /**
+             * Reanchor Level
+             * @description Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
+             *     are replayed in the target's colours, below it in the new ones; 0 is never.
+             * @default 0.25
+             */
+            reanchor_level: number;
+            /**
+             * Adain Range
+             * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
+             *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. It pulls the colours of parts off.
+             * @default [
+             *       0,
+             *       0
+             *     ]
+             */
+            adain_range: [
+                number,
+                number
+            ];
+        };
+        /**
+         * MaskParams
+         * @description What takes part.
+         */
+        MaskParams: {
+            /**
+             * Mode
+             * @description Where masks come from. `given`: from an uploaded mask (white is inside, grey is a weight) and the picture's
+             *     selection; a picture with neither takes part whole. `auto`: the same, but of a picture with neither the salient
+             *     thing takes part. `none`: masks and selections are ignored. Transparent pixels never take part.
+             * @default given
+             * @enum {string}
+             */
+            mode: "given" | "auto" | "none";
+            /**
+             * @description What of the target is repainted. The rest keeps its pixels exactly.
+             * @default {
+             *       "box": null,
+             *       "points": [],
+             *       "points_off": [],
+             *       "text": "",
+             *       "invert": false
+             *     }
+             */
+            target_selection: components["schemas"]["Selection"];
+            /**
+             * @description Where in the reference appearance may come from.
+             * @default {
+             *       "box": null,
+             *       "points": [],
+             *       "points_off": [],
+             *       "text": "",
+             *       "invert": false
+             *     }
+             */
+            reference_selection: components["schemas"]["Selection"];
+            /**
+             * Regions
+             * @description Parts of the target with a reference each, in one run; of overlapping ones the later lies on top. Outside of them
+             *     nothing changes; both selections above restrict them further. Empty: the whole target from the reference.
+             * @default []
+             */
+            regions: components["schemas"]["Region"][];
         };
         /**
          * Matching
@@ -1662,86 +1633,93 @@ export interface components {
          *       "negative_prompt": "",
          *       "params": {
          *         "preset": null,
-         *         "num_steps": 20,
-         *         "step_spacing": "leading",
+         *         "num_inference_steps": 20,
+         *         "timestep_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
          *         "resolution": null,
-         *         "mask_mode": "given",
-         *         "target_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "masks": {
+         *           "mode": "given",
+         *           "target_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "reference_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "regions": []
          *         },
-         *         "reference_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "matching": {
+         *           "source": "auto",
+         *           "custom_map": [],
+         *           "layers": null,
+         *           "noise_level": 0.15,
+         *           "ensemble_size": 4,
+         *           "neighbor_weight": 2,
+         *           "global_affine_weight": 0.25,
+         *           "crop": true,
+         *           "realign": true,
+         *           "local_affine_sigma": 1.5,
+         *           "max_segments": 12,
+         *           "mirrored": false,
+         *           "filter": "none",
+         *           "fill": "keep",
+         *           "parts": [],
+         *           "part_weight": 0.25,
+         *           "landmarks": [],
+         *           "landmark_radius": 0.15
          *         },
-         *         "regions": [],
-         *         "match_source": "auto",
-         *         "match_map": [],
-         *         "match_layers": null,
-         *         "match_noise_level": 0.15,
-         *         "match_draws": 4,
-         *         "match_smoothness": 2,
-         *         "match_rigidity": 0.25,
-         *         "match_framing": true,
-         *         "match_looks": 2,
-         *         "match_refinement": 1.5,
-         *         "match_pieces": 12,
-         *         "match_mirrored": false,
-         *         "match_every": 1,
-         *         "match_top_k": 1,
-         *         "match_confidence": "none",
-         *         "unmatched": "keep",
-         *         "part_names": [],
-         *         "part_weight": 0.25,
-         *         "pins": [],
-         *         "pin_radius": 0.15,
-         *         "injection_layers": null,
-         *         "injection_mode": "feature",
-         *         "injection_strength": 1,
-         *         "injection_guidance": 1,
-         *         "attention_contrast": 1,
-         *         "injection_range": [
-         *           0.6,
-         *           0
-         *         ],
-         *         "reinjection_range": [
-         *           0.56,
-         *           0.3
-         *         ],
-         *         "reinjection_every": 5,
-         *         "clean_latent_strength": 1,
-         *         "clean_latent_range": [
-         *           0.7,
-         *           0.2
-         *         ],
-         *         "shading_strength": 1,
-         *         "reanchor_level": 0.25,
-         *         "noise_mode": "structure",
-         *         "noise_range": [
-         *           1,
-         *           0
-         *         ],
-         *         "structure_strength": 1,
-         *         "freeu_b1": 1,
-         *         "freeu_b2": 1,
-         *         "freeu_s1": 1,
-         *         "freeu_s2": 1,
-         *         "appearance_strength": 1,
-         *         "colour_only": false,
-         *         "adain_range": [
-         *           0,
-         *           0
-         *         ],
-         *         "feather_px": 1
+         *         "injection": {
+         *           "layers": null,
+         *           "mode": "feature",
+         *           "scale": 1,
+         *           "range": [
+         *             0.6,
+         *             0
+         *           ],
+         *           "structure_range": [
+         *             0.56,
+         *             0.3
+         *           ],
+         *           "structure_every": 5,
+         *           "swap_guidance_scale": 1,
+         *           "contrast_strength": 1
+         *         },
+         *         "latent": {
+         *           "warp_strength": 1,
+         *           "warp_range": [
+         *             0.7,
+         *             0.2
+         *           ],
+         *           "shading_strength": 1,
+         *           "reanchor_level": 0.25,
+         *           "adain_range": [
+         *             0,
+         *             0
+         *           ]
+         *         },
+         *         "noise": {
+         *           "mode": "structure",
+         *           "range": [
+         *             1,
+         *             0
+         *           ],
+         *           "noise_map_scale": 1
+         *         },
+         *         "freeu": null,
+         *         "output": {
+         *           "appearance_scale": 1,
+         *           "keep_lightness": false,
+         *           "feather_px": 1
+         *         }
          *       },
          *       "metadata": {},
          *       "deadline": null,
@@ -1777,86 +1755,93 @@ export interface components {
          *       "negative_prompt": "",
          *       "params": {
          *         "preset": null,
-         *         "num_steps": 20,
-         *         "step_spacing": "leading",
+         *         "num_inference_steps": 20,
+         *         "timestep_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
          *         "resolution": null,
-         *         "mask_mode": "given",
-         *         "target_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "masks": {
+         *           "mode": "given",
+         *           "target_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "reference_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "regions": []
          *         },
-         *         "reference_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "matching": {
+         *           "source": "auto",
+         *           "custom_map": [],
+         *           "layers": null,
+         *           "noise_level": 0.15,
+         *           "ensemble_size": 4,
+         *           "neighbor_weight": 2,
+         *           "global_affine_weight": 0.25,
+         *           "crop": true,
+         *           "realign": true,
+         *           "local_affine_sigma": 1.5,
+         *           "max_segments": 12,
+         *           "mirrored": false,
+         *           "filter": "none",
+         *           "fill": "keep",
+         *           "parts": [],
+         *           "part_weight": 0.25,
+         *           "landmarks": [],
+         *           "landmark_radius": 0.15
          *         },
-         *         "regions": [],
-         *         "match_source": "auto",
-         *         "match_map": [],
-         *         "match_layers": null,
-         *         "match_noise_level": 0.15,
-         *         "match_draws": 4,
-         *         "match_smoothness": 2,
-         *         "match_rigidity": 0.25,
-         *         "match_framing": true,
-         *         "match_looks": 2,
-         *         "match_refinement": 1.5,
-         *         "match_pieces": 12,
-         *         "match_mirrored": false,
-         *         "match_every": 1,
-         *         "match_top_k": 1,
-         *         "match_confidence": "none",
-         *         "unmatched": "keep",
-         *         "part_names": [],
-         *         "part_weight": 0.25,
-         *         "pins": [],
-         *         "pin_radius": 0.15,
-         *         "injection_layers": null,
-         *         "injection_mode": "feature",
-         *         "injection_strength": 1,
-         *         "injection_guidance": 1,
-         *         "attention_contrast": 1,
-         *         "injection_range": [
-         *           0.6,
-         *           0
-         *         ],
-         *         "reinjection_range": [
-         *           0.56,
-         *           0.3
-         *         ],
-         *         "reinjection_every": 5,
-         *         "clean_latent_strength": 1,
-         *         "clean_latent_range": [
-         *           0.7,
-         *           0.2
-         *         ],
-         *         "shading_strength": 1,
-         *         "reanchor_level": 0.25,
-         *         "noise_mode": "structure",
-         *         "noise_range": [
-         *           1,
-         *           0
-         *         ],
-         *         "structure_strength": 1,
-         *         "freeu_b1": 1,
-         *         "freeu_b2": 1,
-         *         "freeu_s1": 1,
-         *         "freeu_s2": 1,
-         *         "appearance_strength": 1,
-         *         "colour_only": false,
-         *         "adain_range": [
-         *           0,
-         *           0
-         *         ],
-         *         "feather_px": 1
+         *         "injection": {
+         *           "layers": null,
+         *           "mode": "feature",
+         *           "scale": 1,
+         *           "range": [
+         *             0.6,
+         *             0
+         *           ],
+         *           "structure_range": [
+         *             0.56,
+         *             0.3
+         *           ],
+         *           "structure_every": 5,
+         *           "swap_guidance_scale": 1,
+         *           "contrast_strength": 1
+         *         },
+         *         "latent": {
+         *           "warp_strength": 1,
+         *           "warp_range": [
+         *             0.7,
+         *             0.2
+         *           ],
+         *           "shading_strength": 1,
+         *           "reanchor_level": 0.25,
+         *           "adain_range": [
+         *             0,
+         *             0
+         *           ]
+         *         },
+         *         "noise": {
+         *           "mode": "structure",
+         *           "range": [
+         *             1,
+         *             0
+         *           ],
+         *           "noise_map_scale": 1
+         *         },
+         *         "freeu": null,
+         *         "output": {
+         *           "appearance_scale": 1,
+         *           "keep_lightness": false,
+         *           "feather_px": 1
+         *         }
          *       },
          *       "metadata": {},
          *       "deadline": null,
@@ -2056,6 +2041,138 @@ export interface components {
             next: string | null;
         };
         /**
+         * MatchingParams
+         * @description How the correspondence between target and reference is found.
+         */
+        MatchingParams: {
+            /**
+             * Source
+             * @description Where the token correspondence comes from. `per_layer`: each injected layer matches its own input at every step
+             *     (the paper). `per_step`: one map for all layers, made anew at every step from the inputs of `layers` at the step
+             *     before. The others match both clean pictures once: `unet` by the UNet's features, lightly noised, as DIFT does
+             *     (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both (arXiv
+             *     2305.15347). `auto`: fused where the worker has such a model, else unet. `custom`: `custom_map`.
+             * @default auto
+             * @enum {string}
+             */
+            source: "auto" | "per_layer" | "per_step" | "unet" | "vision" | "fused" | "custom";
+            /**
+             * Custom Map
+             * @description A correspondence of your own: rows, from the top, of places (x, y) in the reference, one for every cell of a grid
+             *     over the target; at most 64 x 64, as the map of a result is. With `source` `custom` only.
+             * @default []
+             */
+            custom_map: [
+                number,
+                number
+            ][][];
+            /**
+             * Layers
+             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers. Absent:
+             *     those that suit the backbone.
+             * @default null
+             */
+            layers: string[] | null;
+            /**
+             * Noise Level
+             * @description Noise level t / 1000 at which the UNet's features are extracted.
+             * @default 0.15
+             */
+            noise_level: number;
+            /**
+             * Ensemble Size
+             * @description Number of noise draws over which the UNet's features are averaged (DIFT's ensemble size).
+             * @default 4
+             */
+            ensemble_size: number;
+            /**
+             * Neighbor Weight
+             * @description Weight of a token's neighbours in its match: 0 matches every token for itself, as the paper does.
+             * @default 2
+             */
+            neighbor_weight: number;
+            /**
+             * Global Affine Weight
+             * @description Weight of one affine map of the whole masked figure, found by its features; 0: every token is free.
+             * @default 0.25
+             */
+            global_affine_weight: number;
+            /**
+             * Crop
+             * @description Whether masked figures are cropped to a square window, so that their sizes and places do not matter.
+             * @default true
+             */
+            crop: boolean;
+            /**
+             * Realign
+             * @description Whether features are extracted a second time, at twice the cost, with the masked reference moved onto the target
+             *     by an affine map.
+             * @default true
+             */
+            realign: boolean;
+            /**
+             * Local Affine Sigma
+             * @description Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0.
+             * @default 1.5
+             */
+            local_affine_sigma: number;
+            /**
+             * Max Segments
+             * @description At most so many segments of the target keep their shape in the smoothed matches, each moved by an affine map.
+             * @default 12
+             */
+            max_segments: number;
+            /**
+             * Mirrored
+             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept.
+             * @default false
+             */
+            mirrored: boolean;
+            /**
+             * Filter
+             * @description What a match has to pass to be trusted. `mutual`: matched back from the reference, it ends where it began.
+             *     `ratio`: it is clearly better than any place elsewhere (Lowe's test). The less a match is trusted, the less is
+             *     rearranged.
+             * @default none
+             * @enum {string}
+             */
+            filter: "none" | "mutual" | "ratio" | "both";
+            /**
+             * Fill
+             * @description Tokens whose match is not trusted keep the target's appearance, or continue the match of the nearest trusted
+             *     one.
+             * @default keep
+             * @enum {string}
+             */
+            fill: "keep" | "nearest";
+            /**
+             * Parts
+             * @description What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
+             *     apart in both pictures, and matches between different parts are penalised by `part_weight`.
+             * @default []
+             */
+            parts: string[];
+            /**
+             * Part Weight
+             * @description What a match between two surely different parts loses, as a cosine.
+             * @default 0.25
+             */
+            part_weight: number;
+            /**
+             * Landmarks
+             * @description Places whose counterparts in the reference are known; matches around them follow. Not with `source` `per_layer`
+             *     or `custom`.
+             * @default []
+             */
+            landmarks: components["schemas"]["Landmark"][];
+            /**
+             * Landmark Radius
+             * @description How far a landmark reaches, as a fraction of the longer side of the picture. Farther away nothing changes.
+             * @default 0.15
+             */
+            landmark_radius: number;
+        };
+        /**
          * MatchingRequest
          * @description A submission as JSON: its pictures are named, by asset or by URL. A field that is not listed here is refused.
          */
@@ -2233,6 +2350,39 @@ export interface components {
             url?: string;
         };
         /**
+         * NoiseParams
+         * @description What noise a step adds.
+         */
+        NoiseParams: {
+            /**
+             * Mode
+             * @description What is added at a step inside `range`, `s` being `noise_map_scale`. `structure`: the structure row's noise map
+             *     times s. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map times s and fresh noise times sqrt(1 - s^2).
+             *     Outside the range, and at s = 1, the map is replayed whole, and the target's structure with it.
+             * @default structure
+             * @enum {string}
+             */
+            mode: "structure" | "forward" | "blend";
+            /**
+             * Range
+             * @description Noise levels at which `mode` and `noise_map_scale` hold.
+             * @default [
+             *       1,
+             *       0
+             *     ]
+             */
+            range: [
+                number,
+                number
+            ];
+            /**
+             * Noise Map Scale
+             * @description Share of the structure row's noise map that is replayed in `range`.
+             * @default 1
+             */
+            noise_map_scale: number;
+        };
+        /**
          * Output
          * @description How the finished picture is written.
          */
@@ -2259,26 +2409,29 @@ export interface components {
             background: string | null;
         };
         /**
-         * Pin
-         * @description One place of the target and the place of the reference that belongs to it.
+         * OutputParams
+         * @description How the result is set into the target.
          */
-        Pin: {
+        OutputParams: {
             /**
-             * Target
-             * @description (x, y) in the target.
+             * Appearance Scale
+             * @description How far the target goes towards the reference's appearance, at every level: 0 not at all, 1 all the way.
+             * @default 1
              */
-            target: [
-                number,
-                number
-            ];
+            appearance_scale: number;
             /**
-             * Reference
-             * @description (x, y) in the reference.
+             * Keep Lightness
+             * @description Whether the result keeps the target's lightness and takes hue and colourfulness alone.
+             * @default false
              */
-            reference: [
-                number,
-                number
-            ];
+            keep_lightness: boolean;
+            /**
+             * Feather Px
+             * @description Width in working pixels of the inward feather with which the result is set into the target. Outside the
+             *     mask the target's pixels stay exactly.
+             * @default 1
+             */
+            feather_px: number;
         };
         /**
          * ProblemDetails
@@ -2393,11 +2546,11 @@ export interface components {
              */
             reference_selection: components["schemas"]["Selection"];
             /**
-             * Strength
+             * Scale
              * @description How far this region goes towards the reference's appearance.
              * @default 1
              */
-            strength: number;
+            scale: number;
         };
         /**
          * Result
@@ -2462,8 +2615,8 @@ export interface components {
         };
         /**
          * Selection
-         * @description Which part of a picture is meant. What is said in several ways is meant in all of them at once: an uploaded mask,
-         *     a box and a text select where all three agree. Empty: everything that the uploaded mask or the alpha lets in.
+         * @description Which part of a picture is meant. Several ways of selecting restrict one another: an uploaded mask, a box and a
+         *     text select where all three agree. Empty: everything that the uploaded mask or the alpha lets in.
          */
         Selection: {
             /**
@@ -2570,86 +2723,93 @@ export interface components {
          *       "negative_prompt": "",
          *       "params": {
          *         "preset": null,
-         *         "num_steps": 20,
-         *         "step_spacing": "leading",
+         *         "num_inference_steps": 20,
+         *         "timestep_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
          *         "resolution": null,
-         *         "mask_mode": "given",
-         *         "target_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "masks": {
+         *           "mode": "given",
+         *           "target_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "reference_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "regions": []
          *         },
-         *         "reference_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "matching": {
+         *           "source": "auto",
+         *           "custom_map": [],
+         *           "layers": null,
+         *           "noise_level": 0.15,
+         *           "ensemble_size": 4,
+         *           "neighbor_weight": 2,
+         *           "global_affine_weight": 0.25,
+         *           "crop": true,
+         *           "realign": true,
+         *           "local_affine_sigma": 1.5,
+         *           "max_segments": 12,
+         *           "mirrored": false,
+         *           "filter": "none",
+         *           "fill": "keep",
+         *           "parts": [],
+         *           "part_weight": 0.25,
+         *           "landmarks": [],
+         *           "landmark_radius": 0.15
          *         },
-         *         "regions": [],
-         *         "match_source": "auto",
-         *         "match_map": [],
-         *         "match_layers": null,
-         *         "match_noise_level": 0.15,
-         *         "match_draws": 4,
-         *         "match_smoothness": 2,
-         *         "match_rigidity": 0.25,
-         *         "match_framing": true,
-         *         "match_looks": 2,
-         *         "match_refinement": 1.5,
-         *         "match_pieces": 12,
-         *         "match_mirrored": false,
-         *         "match_every": 1,
-         *         "match_top_k": 1,
-         *         "match_confidence": "none",
-         *         "unmatched": "keep",
-         *         "part_names": [],
-         *         "part_weight": 0.25,
-         *         "pins": [],
-         *         "pin_radius": 0.15,
-         *         "injection_layers": null,
-         *         "injection_mode": "feature",
-         *         "injection_strength": 1,
-         *         "injection_guidance": 1,
-         *         "attention_contrast": 1,
-         *         "injection_range": [
-         *           0.6,
-         *           0
-         *         ],
-         *         "reinjection_range": [
-         *           0.56,
-         *           0.3
-         *         ],
-         *         "reinjection_every": 5,
-         *         "clean_latent_strength": 1,
-         *         "clean_latent_range": [
-         *           0.7,
-         *           0.2
-         *         ],
-         *         "shading_strength": 1,
-         *         "reanchor_level": 0.25,
-         *         "noise_mode": "structure",
-         *         "noise_range": [
-         *           1,
-         *           0
-         *         ],
-         *         "structure_strength": 1,
-         *         "freeu_b1": 1,
-         *         "freeu_b2": 1,
-         *         "freeu_s1": 1,
-         *         "freeu_s2": 1,
-         *         "appearance_strength": 1,
-         *         "colour_only": false,
-         *         "adain_range": [
-         *           0,
-         *           0
-         *         ],
-         *         "feather_px": 1
+         *         "injection": {
+         *           "layers": null,
+         *           "mode": "feature",
+         *           "scale": 1,
+         *           "range": [
+         *             0.6,
+         *             0
+         *           ],
+         *           "structure_range": [
+         *             0.56,
+         *             0.3
+         *           ],
+         *           "structure_every": 5,
+         *           "swap_guidance_scale": 1,
+         *           "contrast_strength": 1
+         *         },
+         *         "latent": {
+         *           "warp_strength": 1,
+         *           "warp_range": [
+         *             0.7,
+         *             0.2
+         *           ],
+         *           "shading_strength": 1,
+         *           "reanchor_level": 0.25,
+         *           "adain_range": [
+         *             0,
+         *             0
+         *           ]
+         *         },
+         *         "noise": {
+         *           "mode": "structure",
+         *           "range": [
+         *             1,
+         *             0
+         *           ],
+         *           "noise_map_scale": 1
+         *         },
+         *         "freeu": null,
+         *         "output": {
+         *           "appearance_scale": 1,
+         *           "keep_lightness": false,
+         *           "feather_px": 1
+         *         }
          *       },
          *       "metadata": {},
          *       "deadline": null,
@@ -2695,86 +2855,93 @@ export interface components {
          *       "negative_prompt": "",
          *       "params": {
          *         "preset": null,
-         *         "num_steps": 20,
-         *         "step_spacing": "leading",
+         *         "num_inference_steps": 20,
+         *         "timestep_spacing": "leading",
          *         "strength": 0.7,
          *         "guidance_scale": 1,
          *         "eta": 1,
          *         "resolution": null,
-         *         "mask_mode": "given",
-         *         "target_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "masks": {
+         *           "mode": "given",
+         *           "target_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "reference_selection": {
+         *             "box": null,
+         *             "points": [],
+         *             "points_off": [],
+         *             "text": "",
+         *             "invert": false
+         *           },
+         *           "regions": []
          *         },
-         *         "reference_selection": {
-         *           "box": null,
-         *           "points": [],
-         *           "points_off": [],
-         *           "text": "",
-         *           "invert": false
+         *         "matching": {
+         *           "source": "auto",
+         *           "custom_map": [],
+         *           "layers": null,
+         *           "noise_level": 0.15,
+         *           "ensemble_size": 4,
+         *           "neighbor_weight": 2,
+         *           "global_affine_weight": 0.25,
+         *           "crop": true,
+         *           "realign": true,
+         *           "local_affine_sigma": 1.5,
+         *           "max_segments": 12,
+         *           "mirrored": false,
+         *           "filter": "none",
+         *           "fill": "keep",
+         *           "parts": [],
+         *           "part_weight": 0.25,
+         *           "landmarks": [],
+         *           "landmark_radius": 0.15
          *         },
-         *         "regions": [],
-         *         "match_source": "auto",
-         *         "match_map": [],
-         *         "match_layers": null,
-         *         "match_noise_level": 0.15,
-         *         "match_draws": 4,
-         *         "match_smoothness": 2,
-         *         "match_rigidity": 0.25,
-         *         "match_framing": true,
-         *         "match_looks": 2,
-         *         "match_refinement": 1.5,
-         *         "match_pieces": 12,
-         *         "match_mirrored": false,
-         *         "match_every": 1,
-         *         "match_top_k": 1,
-         *         "match_confidence": "none",
-         *         "unmatched": "keep",
-         *         "part_names": [],
-         *         "part_weight": 0.25,
-         *         "pins": [],
-         *         "pin_radius": 0.15,
-         *         "injection_layers": null,
-         *         "injection_mode": "feature",
-         *         "injection_strength": 1,
-         *         "injection_guidance": 1,
-         *         "attention_contrast": 1,
-         *         "injection_range": [
-         *           0.6,
-         *           0
-         *         ],
-         *         "reinjection_range": [
-         *           0.56,
-         *           0.3
-         *         ],
-         *         "reinjection_every": 5,
-         *         "clean_latent_strength": 1,
-         *         "clean_latent_range": [
-         *           0.7,
-         *           0.2
-         *         ],
-         *         "shading_strength": 1,
-         *         "reanchor_level": 0.25,
-         *         "noise_mode": "structure",
-         *         "noise_range": [
-         *           1,
-         *           0
-         *         ],
-         *         "structure_strength": 1,
-         *         "freeu_b1": 1,
-         *         "freeu_b2": 1,
-         *         "freeu_s1": 1,
-         *         "freeu_s2": 1,
-         *         "appearance_strength": 1,
-         *         "colour_only": false,
-         *         "adain_range": [
-         *           0,
-         *           0
-         *         ],
-         *         "feather_px": 1
+         *         "injection": {
+         *           "layers": null,
+         *           "mode": "feature",
+         *           "scale": 1,
+         *           "range": [
+         *             0.6,
+         *             0
+         *           ],
+         *           "structure_range": [
+         *             0.56,
+         *             0.3
+         *           ],
+         *           "structure_every": 5,
+         *           "swap_guidance_scale": 1,
+         *           "contrast_strength": 1
+         *         },
+         *         "latent": {
+         *           "warp_strength": 1,
+         *           "warp_range": [
+         *             0.7,
+         *             0.2
+         *           ],
+         *           "shading_strength": 1,
+         *           "reanchor_level": 0.25,
+         *           "adain_range": [
+         *             0,
+         *             0
+         *           ]
+         *         },
+         *         "noise": {
+         *           "mode": "structure",
+         *           "range": [
+         *             1,
+         *             0
+         *           ],
+         *           "noise_map_scale": 1
+         *         },
+         *         "freeu": null,
+         *         "output": {
+         *           "appearance_scale": 1,
+         *           "keep_lightness": false,
+         *           "feather_px": 1
+         *         }
          *       },
          *       "metadata": {},
          *       "deadline": null,
@@ -3044,25 +3211,26 @@ export interface components {
         TransferParams: {
             /**
              * Preset
-             * @description Values for several knobs at once; those given beside it win. `balanced`: the defaults. `fast`: half the steps.
-             *     `few-steps`: for Turbo, Lightning, LCM. `paper`, `paper-sd15`: as published, on SDXL and on Stable Diffusion 1.5.
+             * @description Values for several parameters at once; those given beside it win. `balanced`: the defaults. `fast`: half the
+             *     steps. `few-steps`: for Turbo, Lightning, LCM. `paper`, `paper-sd15`: as published, on SDXL and on Stable Diffusion
+             *     1.5.
              * @default null
              */
             preset: ("balanced" | "fast" | "few-steps" | "paper" | "paper-sd15") | null;
             /**
-             * Num Steps
+             * Num Inference Steps
              * @description Number of steps into which the whole schedule is cut (DDIM's S). `strength` decides how many are sampled.
              * @default 20
              */
-            num_steps: number;
+            num_inference_steps: number;
             /**
-             * Step Spacing
+             * Timestep Spacing
              * @description Which timesteps they are (Lin et al., arXiv 2305.08891, table 2). `leading`: the lower end of each part of the
              *     schedule, as the paper's code samples. `trailing`: the upper end, which distilled networks were trained for.
              * @default leading
              * @enum {string}
              */
-            step_spacing: "leading" | "trailing";
+            timestep_spacing: "leading" | "trailing";
             /**
              * Strength
              * @description Noise level at which sampling starts, as in image-to-image: 1 starts at pure noise, the paper at 0.68.
@@ -3088,361 +3256,108 @@ export interface components {
              */
             resolution: number | null;
             /**
-             * Mask Mode
-             * @description Where masks come from. `given`: from all that is said of a picture, an uploaded mask (white is inside, grey is a
-             *     weight) and its selection below; a picture of which nothing is said takes part whole. `auto`: the same, but of a
-             *     picture of which nothing is said the thing that stands out from its border takes part. `none`: nothing of that is
-             *     looked at. Transparent pixels never take part.
-             * @default given
-             * @enum {string}
-             */
-            mask_mode: "given" | "auto" | "none";
-            /**
-             * @description What of the target is repainted. The rest keeps its pixels exactly.
              * @default {
-             *       "box": null,
-             *       "points": [],
-             *       "points_off": [],
-             *       "text": "",
-             *       "invert": false
+             *       "mode": "given",
+             *       "target_selection": {
+             *         "box": null,
+             *         "invert": false,
+             *         "points": [],
+             *         "points_off": [],
+             *         "text": ""
+             *       },
+             *       "reference_selection": {
+             *         "box": null,
+             *         "invert": false,
+             *         "points": [],
+             *         "points_off": [],
+             *         "text": ""
+             *       },
+             *       "regions": []
              *     }
              */
-            target_selection: components["schemas"]["Selection"];
+            masks: components["schemas"]["MaskParams"];
             /**
-             * @description Where in the reference appearance may come from.
              * @default {
-             *       "box": null,
-             *       "points": [],
-             *       "points_off": [],
-             *       "text": "",
-             *       "invert": false
+             *       "source": "auto",
+             *       "custom_map": [],
+             *       "layers": null,
+             *       "noise_level": 0.15,
+             *       "ensemble_size": 4,
+             *       "neighbor_weight": 2,
+             *       "global_affine_weight": 0.25,
+             *       "crop": true,
+             *       "realign": true,
+             *       "local_affine_sigma": 1.5,
+             *       "max_segments": 12,
+             *       "mirrored": false,
+             *       "filter": "none",
+             *       "fill": "keep",
+             *       "parts": [],
+             *       "part_weight": 0.25,
+             *       "landmarks": [],
+             *       "landmark_radius": 0.15
              *     }
              */
-            reference_selection: components["schemas"]["Selection"];
+            matching: components["schemas"]["MatchingParams"];
             /**
-             * Regions
-             * @description Parts of the target with a reference each, in one run; of overlapping ones the later lies on top. Outside of them
-             *     nothing changes; both selections above restrict them further. Empty: the whole target from the reference.
-             * @default []
+             * @default {
+             *       "layers": null,
+             *       "mode": "feature",
+             *       "scale": 1,
+             *       "range": [
+             *         0.6,
+             *         0
+             *       ],
+             *       "structure_range": [
+             *         0.56,
+             *         0.3
+             *       ],
+             *       "structure_every": 5,
+             *       "swap_guidance_scale": 1,
+             *       "contrast_strength": 1
+             *     }
              */
-            regions: components["schemas"]["Region"][];
+            injection: components["schemas"]["InjectionParams"];
             /**
-             * Match Source
-             * @description Where the token correspondence comes from. `layer`: each injected layer matches its own input at every step
-             *     (the paper). `step`: one map for all layers, made anew at every step from what the network saw in `match_layers` at
-             *     the step before. The others look once at both clean pictures: `one_shot` by the UNet's features, lightly noised, as
-             *     DIFT does (arXiv 2306.03881); `vision` by the worker's correspondence model (DINOv2 or the like); `fused` by both
-             *     (arXiv 2305.15347). `auto`: fused where the worker holds such a model, else one_shot. `given`: `match_map`.
-             * @default auto
-             * @enum {string}
+             * @default {
+             *       "warp_strength": 1,
+             *       "warp_range": [
+             *         0.7,
+             *         0.2
+             *       ],
+             *       "shading_strength": 1,
+             *       "reanchor_level": 0.25,
+             *       "adain_range": [
+             *         0,
+             *         0
+             *       ]
+             *     }
              */
-            match_source: "auto" | "layer" | "step" | "one_shot" | "vision" | "fused" | "given";
+            latent: components["schemas"]["LatentParams"];
             /**
-             * Match Map
-             * @description A correspondence of your own: rows, from the top, of places (x, y) in the reference, one for every cell of a grid
-             *     over the target; at most 64 x 64, as the map of a result is. With `match_source` `given` only.
-             * @default []
+             * @default {
+             *       "mode": "structure",
+             *       "range": [
+             *         1,
+             *         0
+             *       ],
+             *       "noise_map_scale": 1
+             *     }
              */
-            match_map: [
-                number,
-                number
-            ][][];
+            noise: components["schemas"]["NoiseParams"];
             /**
-             * Match Layers
-             * @description Self-attention layers, by name or by block, whose inputs are compared where one map serves all layers. Absent:
-             *     those that suit the backbone.
+             * @description FreeU while sampling, not while matching; absent: off.
              * @default null
              */
-            match_layers: string[] | null;
+            freeu: components["schemas"]["FreeUParams"] | null;
             /**
-             * Match Noise Level
-             * @description Noise level t / 1000 at which the one-shot features are read.
-             * @default 0.15
+             * @default {
+             *       "appearance_scale": 1,
+             *       "keep_lightness": false,
+             *       "feather_px": 1
+             *     }
              */
-            match_noise_level: number;
-            /**
-             * Match Draws
-             * @description Number of noise draws over which the one-shot features are averaged (DIFT's ensemble size).
-             * @default 4
-             */
-            match_draws: number;
-            /**
-             * Match Smoothness
-             * @description Say of a token's neighbours in its match: 0 matches every token for itself, as the paper does.
-             * @default 2
-             */
-            match_smoothness: number;
-            /**
-             * Match Rigidity
-             * @description Say of one affine map of the whole masked figure, found by its features; 0: every token goes its own way.
-             * @default 0.25
-             */
-            match_rigidity: number;
-            /**
-             * Match Framing
-             * @description Whether masked figures are seen to fill a square window, so that their sizes and places do not matter.
-             * @default true
-             */
-            match_framing: boolean;
-            /**
-             * Match Looks
-             * @description 2: a second look, at twice the cost, sees the masked reference moved onto the target by an affine map.
-             * @default 2
-             */
-            match_looks: number;
-            /**
-             * Match Refinement
-             * @description Over how many tokens of a surface matches are smoothed, to places between tokens; the paper: 0.
-             * @default 1.5
-             */
-            match_refinement: number;
-            /**
-             * Match Pieces
-             * @description At most so many pieces of the target keep their shape in the refined matches, each moved by an affine map.
-             * @default 12
-             */
-            match_pieces: number;
-            /**
-             * Match Mirrored
-             * @description Whether the reference is also tried flipped left to right, at twice the cost, and the better map kept.
-             * @default false
-             */
-            match_mirrored: boolean;
-            /**
-             * Match Every
-             * @description With `match_source` `layer` or `step`: matches are made anew at every n-th injected step only.
-             * @default 1
-             */
-            match_every: number;
-            /**
-             * Match Top K
-             * @description How many of a token's best matches are blended in injected features; the clean latent takes the best alone.
-             * @default 1
-             */
-            match_top_k: number;
-            /**
-             * Match Confidence
-             * @description What a match has to pass to be believed. `mutual`: matched back from the reference, it leads home. `ratio`: it is
-             *     clearly better than any place elsewhere (Lowe's test). As far as a match is doubted, less is rearranged.
-             * @default none
-             * @enum {string}
-             */
-            match_confidence: "none" | "mutual" | "ratio" | "both";
-            /**
-             * Unmatched
-             * @description Doubted tokens keep the target's appearance, or continue the match of the nearest one that is believed.
-             * @default keep
-             * @enum {string}
-             */
-            unmatched: "keep" | "nearest";
-            /**
-             * Part Names
-             * @description What parts are called, in English, such as `wing`, `head`, `tail`: two at least. The worker's CLIP tells them
-             *     apart in both pictures, and matches between different parts are held against it by `part_weight`.
-             * @default []
-             */
-            part_names: string[];
-            /**
-             * Part Weight
-             * @description What a match between two surely different parts loses, as a cosine.
-             * @default 0.25
-             */
-            part_weight: number;
-            /**
-             * Pins
-             * @description Places whose counterparts in the reference are known; matches around them follow. Not with source `layer`.
-             * @default []
-             */
-            pins: components["schemas"]["Pin"][];
-            /**
-             * Pin Radius
-             * @description How far a pin reaches, as a fraction of the longer side of the picture. Farther away nothing changes.
-             * @default 0.15
-             */
-            pin_radius: number;
-            /**
-             * Injection Layers
-             * @description Self-attention layers in which the output takes from the reference, by name or by block. Empty: none. Absent:
-             *     those that suit the backbone, in SDXL `up_blocks.0` and `up_blocks.1`.
-             * @default null
-             */
-            injection_layers: string[] | null;
-            /**
-             * Injection Mode
-             * @description What the output takes there. `feature`: rearranged features before Q, K and V (the paper). `kv`, `v`: rearranged
-             *     features for K and V, or for V alone (its ablations; the target's own query stays). `block_output`: the rearranged
-             *     residual stream behind the transformer block. Without our correspondence: `cross_image`, the reference's K and V
-             *     (Cross-Image Attention, arXiv 2311.03335); `soft_statistics`, mean and deviation of the reference's features by
-             *     attention (Ctrl-X, arXiv 2406.07540).
-             * @default feature
-             * @enum {string}
-             */
-            injection_mode: "feature" | "kv" | "v" | "block_output" | "cross_image" | "soft_statistics";
-            /**
-             * Injection Strength
-             * @description How far the output's own is replaced by what it takes, at every injected token: 0 not at all, 1 wholly.
-             * @default 1
-             */
-            injection_strength: number;
-            /**
-             * Injection Guidance
-             * @description Appearance guidance of Cross-Image Attention: the prediction is drawn away from the one without injection,
-             *     `eps + g (eps_injected - eps)`, with g falling evenly to its half (never below 1) over the run. 1 switches it off;
-             *     otherwise an injected step costs one more row. Published with 3.5.
-             * @default 1
-             */
-            injection_guidance: number;
-            /**
-             * Attention Contrast
-             * @description Contrast of the attention weights of `injection_mode` `cross_image`; 1 switches it off. Published with 1.67.
-             * @default 1
-             */
-            attention_contrast: number;
-            /**
-             * Injection Range
-             * @description Noise levels at which features are injected. The paper: 0.56 to 0.
-             * @default [
-             *       0.6,
-             *       0
-             *     ]
-             */
-            injection_range: [
-                number,
-                number
-            ];
-            /**
-             * Reinjection Range
-             * @description Noise levels at which now and then the structure row's features are injected instead of matched ones.
-             * @default [
-             *       0.56,
-             *       0.3
-             *     ]
-             */
-            reinjection_range: [
-                number,
-                number
-            ];
-            /**
-             * Reinjection Every
-             * @description Distance in steps between two such injections; 0 switches them off. The paper: steps 11, 16, ..., 36 of 68.
-             * @default 5
-             */
-            reinjection_every: number;
-            /**
-             * Clean Latent Strength
-             * @description How far each step moves the output's predicted clean latent to the rearranged one, `x0 + s (x0_ref[c] - x0)`.
-             * @default 1
-             */
-            clean_latent_strength: number;
-            /**
-             * Clean Latent Range
-             * @description Noise levels at which the predicted clean latent is rearranged.
-             * @default [
-             *       0.7,
-             *       0.2
-             *     ]
-             */
-            clean_latent_range: [
-                number,
-                number
-            ];
-            /**
-             * Shading Strength
-             * @description How far the moved reference takes the target's light and shade; not with maps made while sampling.
-             * @default 1
-             */
-            shading_strength: number;
-            /**
-             * Reanchor Level
-             * @description Noise level at which the structure row is re-anchored on the prediction of that step: above it the target's edges
-             *     are replayed in the target's colours, below it in the new ones; 0 is never.
-             * @default 0.25
-             */
-            reanchor_level: number;
-            /**
-             * Noise Mode
-             * @description What is added at a step inside `noise_range`, `s` being `structure_strength`. `structure`: the structure row's
-             *     noise map times s. `forward`: fresh noise, as Ctrl-X draws it. `blend`: the map times s and fresh noise times
-             *     sqrt(1 - s^2). Outside the range, and at s = 1, the map is replayed whole, and the target's structure with it.
-             * @default structure
-             * @enum {string}
-             */
-            noise_mode: "structure" | "forward" | "blend";
-            /**
-             * Noise Range
-             * @description Noise levels at which `noise_mode` and `structure_strength` hold.
-             * @default [
-             *       1,
-             *       0
-             *     ]
-             */
-            noise_range: [
-                number,
-                number
-            ];
-            /**
-             * Structure Strength
-             * @description Share of the structure row's noise map that is replayed in `noise_range`.
-             * @default 1
-             */
-            structure_strength: number;
-            /**
-             * Freeu B1
-             * @description FreeU (arXiv 2309.11497): factor of half the backbone's channels in the first up block; 1 is off. Its authors
-             *     give 1.3, 1.4, 0.9, 0.2 for b1, b2, s1, s2 on SDXL. Acts on sampling, not on matching.
-             * @default 1
-             */
-            freeu_b1: number;
-            /**
-             * Freeu B2
-             * @description The same in the second up block.
-             * @default 1
-             */
-            freeu_b2: number;
-            /**
-             * Freeu S1
-             * @description FreeU: factor of the lowest frequencies of the first up block's skip connections; 1 is off.
-             * @default 1
-             */
-            freeu_s1: number;
-            /**
-             * Freeu S2
-             * @description The same in the second up block.
-             * @default 1
-             */
-            freeu_s2: number;
-            /**
-             * Appearance Strength
-             * @description How far the target goes towards the reference's appearance, at every level: 0 not at all, 1 all the way.
-             * @default 1
-             */
-            appearance_strength: number;
-            /**
-             * Colour Only
-             * @description Whether the result keeps the target's lightness and takes hue and colourfulness alone.
-             * @default false
-             */
-            colour_only: boolean;
-            /**
-             * Adain Range
-             * @description Noise levels at which the output latent takes mean and deviation of the reference latent, each inside its
-             *     mask (AdaIN, arXiv 1703.06868); (0, 0) is never. The paper: t <= 181. It pulls the colours of parts off.
-             * @default [
-             *       0,
-             *       0
-             *     ]
-             */
-            adain_range: [
-                number,
-                number
-            ];
-            /**
-             * Feather Px
-             * @description Width in working pixels of the inward feather with which the result is set into the target. Outside the
-             *     mask the target's pixels stay exactly.
-             * @default 1
-             */
-            feather_px: number;
+            output: components["schemas"]["OutputParams"];
         };
         /**
          * TransferRequest
@@ -3477,16 +3392,18 @@ export interface components {
          *         }
          *       },
          *       "params": {
-         *         "regions": [
-         *           {
-         *             "target_mask": "left"
-         *           },
-         *           {
-         *             "target_mask": "right",
-         *             "reference": "leaf",
-         *             "strength": 0.8
-         *           }
-         *         ]
+         *         "masks": {
+         *           "regions": [
+         *             {
+         *               "target_mask": "left"
+         *             },
+         *             {
+         *               "target_mask": "right",
+         *               "reference": "leaf",
+         *               "scale": 0.8
+         *             }
+         *           ]
+         *         }
          *       }
          *     }
          */
@@ -4208,6 +4125,291 @@ export interface operations {
             };
         };
     };
+    try_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["TransferForm"];
+                "application/json": components["schemas"]["TransferRequest"];
+            };
+        };
+        responses: {
+            /** @description It would be accepted. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRun"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `urls_off`: Pictures by URL are switched off here. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:urls_off",
+                     *       "title": "Pictures by URL are switched off here.",
+                     *       "status": 403,
+                     *       "detail": "Pictures by URL are switched off here.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "urls_off",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     get_transfer: {
         parameters: {
             query?: never;
@@ -4579,6 +4781,193 @@ export interface operations {
                 };
             };
             /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    follow_transfer: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `id` of the last event that the client has seen. */
+                "last-event-id"?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events named `transfer`; the data of each is the whole record. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": {
+                        /** @constant */
+                        event?: "transfer";
+                        id?: string;
+                        data?: string;
+                        retry?: number;
+                    };
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -5048,7 +5437,1167 @@ export interface operations {
             };
         };
     };
-    follow_transfer: {
+    list_matchings: {
+        parameters: {
+            query?: {
+                /** @description Only jobs in this state. */
+                status?: components["schemas"]["Status"];
+                /** @description Most jobs on one page. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MatchingPage"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    create_matching: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A word of the client's choice, as random as a UUID and kept for a day. The same submission with the same key is run once and always answered alike. */
+                "idempotency-key"?: string;
+                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
+                prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["MatchingForm"];
+                "application/json": components["schemas"]["MatchingRequest"];
+            };
+        };
+        responses: {
+            /** @description The job has ended within the time that `Prefer` gave it. */
+            200: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description Queued. `Location` is the job's address. */
+            202: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `urls_off`: Pictures by URL are switched off here. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:urls_off",
+                     *       "title": "Pictures by URL are switched off here.",
+                     *       "status": 403,
+                     *       "detail": "Pictures by URL are switched off here.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "urls_off",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with.; `idempotency_key_in_use`: A submission with this key is being admitted. */
+            409: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `idempotency_key_reused`: This key came with another submission before. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key.; `too_many_jobs`: This tenant has too many unfinished jobs. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:queue_full",
+                     *       "title": "Too many jobs are waiting.",
+                     *       "status": 503,
+                     *       "detail": "Too many jobs are waiting.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "queue_full",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    try_matching: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["MatchingForm"];
+                "application/json": components["schemas"]["MatchingRequest"];
+            };
+        };
+        responses: {
+            /** @description It would be accepted. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRun"];
+                };
+            };
+            /** @description `malformed_body`: The body cannot be parsed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:malformed_body",
+                     *       "title": "The body cannot be parsed.",
+                     *       "status": 400,
+                     *       "detail": "The body cannot be parsed.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "malformed_body",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `urls_off`: Pictures by URL are switched off here. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:urls_off",
+                     *       "title": "Pictures by URL are switched off here.",
+                     *       "status": 403,
+                     *       "detail": "Pictures by URL are switched off here.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "urls_off",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `asset_not_found`: There is no such asset. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:asset_not_found",
+                     *       "title": "There is no such asset.",
+                     *       "status": 404,
+                     *       "detail": "There is no such asset.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "asset_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_slow`: The body came too slowly. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_slow",
+                     *       "title": "The body came too slowly.",
+                     *       "status": 408,
+                     *       "detail": "The body came too slowly.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_slow",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:webhook_secret_missing",
+                     *       "title": "This tenant has no secret to sign webhooks with.",
+                     *       "status": 409,
+                     *       "detail": "This tenant has no secret to sign webhooks with.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "webhook_secret_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:body_too_large",
+                     *       "title": "The body is too large.",
+                     *       "status": 413,
+                     *       "detail": "The body is too large.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "body_too_large",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:unsupported_media_type",
+                     *       "title": "This content type is not accepted.",
+                     *       "status": 415,
+                     *       "detail": "This content type is not accepted.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "unsupported_media_type",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    get_matching: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
+                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
+                prefer?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The record, as it is now. */
+            200: {
+                headers: {
+                    /** @description Changes with the record. */
+                    ETag?: string;
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description The record has the ETag of `If-None-Match`. */
+            304: {
+                headers: {
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    delete_matching: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The record is gone, and so are its pictures. */
+            204: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_transition`: The state of the job does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_transition",
+                     *       "title": "The state of the job does not allow this.",
+                     *       "status": 409,
+                     *       "detail": "The state of the job does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_transition",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    follow_matching: {
         parameters: {
             query?: never;
             header?: {
@@ -5063,7 +6612,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events named `transfer`; the data of each is the whole record. */
+            /** @description Events named `matching`; the data of each is the whole record. */
             200: {
                 headers: {
                     /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
@@ -5075,7 +6624,7 @@ export interface operations {
                 content: {
                     "text/event-stream": {
                         /** @constant */
-                        event?: "transfer";
+                        event?: "matching";
                         id?: string;
                         data?: string;
                         retry?: number;
@@ -5226,6 +6775,451 @@ export interface operations {
                      *       "detail": "The job store does not answer.",
                      *       "instance": "/v1/transfers",
                      *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    cancel_matching: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job is over; nothing more will happen. */
+            200: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description The worker has been told; what it makes is thrown away. */
+            202: {
+                headers: {
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:store_unavailable",
+                     *       "title": "The job store does not answer.",
+                     *       "status": 503,
+                     *       "detail": "The job store does not answer.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "store_unavailable",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    retry_matching: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A word of the client's choice, as random as a UUID and kept for a day. The same submission with the same key is run once and always answered alike. */
+                "idempotency-key"?: string;
+                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
+                prefer?: string;
+            };
+            path: {
+                /** @description The job's `id`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job has ended within the time that `Prefer` gave it. */
+            200: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description A new job is queued. `Location` is its address. */
+            202: {
+                headers: {
+                    /** @description The job's address. */
+                    Location?: string;
+                    /** @description `true` when the key was used before. */
+                    "Idempotency-Replayed"?: string;
+                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
+                    "Retry-After"?: string;
+                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
+                    "Preference-Applied"?: string;
+                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
+                    "RateLimit-Policy"?: string;
+                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Matching"];
+                };
+            };
+            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:key_missing",
+                     *       "title": "An API key is required.",
+                     *       "status": 401,
+                     *       "detail": "An API key is required.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "key_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:scope_missing",
+                     *       "title": "This API key does not allow this.",
+                     *       "status": 403,
+                     *       "detail": "This API key does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "scope_missing",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_not_found`: There is no such job. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_not_found",
+                     *       "title": "There is no such job.",
+                     *       "status": 404,
+                     *       "detail": "There is no such job.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_not_found",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_transition`: The state of the job does not allow this.; `idempotency_key_in_use`: A submission with this key is being admitted. */
+            409: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_transition",
+                     *       "title": "The state of the job does not allow this.",
+                     *       "status": 409,
+                     *       "detail": "The state of the job does not allow this.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_transition",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `job_gone`: The job is past its retention.; `inputs_gone`: The pictures have been removed from the object store. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:job_gone",
+                     *       "title": "The job is past its retention.",
+                     *       "status": 410,
+                     *       "detail": "The job is past its retention.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "job_gone",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `idempotency_key_reused`: This key came with another submission before. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:invalid_request",
+                     *       "title": "A field is missing, unknown or out of range.",
+                     *       "status": 422,
+                     *       "detail": "A field is missing, unknown or out of range.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "invalid_request",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `rate_limited`: Too many requests with this API key.; `too_many_jobs`: This tenant has too many unfinished jobs. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:rate_limited",
+                     *       "title": "Too many requests with this API key.",
+                     *       "status": 429,
+                     *       "detail": "Too many requests with this API key.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "rate_limited",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `internal_error`: Something went wrong inside the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:internal_error",
+                     *       "title": "Something went wrong inside the service.",
+                     *       "status": 500,
+                     *       "detail": "Something went wrong inside the service.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "internal_error",
+                     *       "errors": [],
+                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before trying again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:plumage:problem:queue_full",
+                     *       "title": "Too many jobs are waiting.",
+                     *       "status": 503,
+                     *       "detail": "Too many jobs are waiting.",
+                     *       "instance": "/v1/transfers",
+                     *       "code": "queue_full",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }
@@ -6348,1068 +8342,6 @@ export interface operations {
             };
         };
     };
-    list_matchings: {
-        parameters: {
-            query?: {
-                /** @description Only jobs in this state. */
-                status?: components["schemas"]["Status"];
-                /** @description Most jobs on one page. */
-                limit?: number;
-                /** @description `next` of the page before. */
-                cursor?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description One page. */
-            200: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MatchingPage"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
-                     *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `invalid_request`: A field is missing, unknown or out of range. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_request",
-                     *       "title": "A field is missing, unknown or out of range.",
-                     *       "status": 422,
-                     *       "detail": "A field is missing, unknown or out of range.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_request",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    create_matching: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description A word of the client's choice, as random as a UUID and kept for a day. The same submission with the same key is run once and always answered alike. */
-                "idempotency-key"?: string;
-                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
-                prefer?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "multipart/form-data": components["schemas"]["MatchingForm"];
-                "application/json": components["schemas"]["MatchingRequest"];
-            };
-        };
-        responses: {
-            /** @description The job has ended within the time that `Prefer` gave it. */
-            200: {
-                headers: {
-                    /** @description The job's address. */
-                    Location?: string;
-                    /** @description `true` when the key was used before. */
-                    "Idempotency-Replayed"?: string;
-                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
-                    "Preference-Applied"?: string;
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Matching"];
-                };
-            };
-            /** @description Queued. `Location` is the job's address. */
-            202: {
-                headers: {
-                    /** @description The job's address. */
-                    Location?: string;
-                    /** @description `true` when the key was used before. */
-                    "Idempotency-Replayed"?: string;
-                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
-                    "Retry-After"?: string;
-                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
-                    "Preference-Applied"?: string;
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Matching"];
-                };
-            };
-            /** @description `malformed_body`: The body cannot be parsed. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:malformed_body",
-                     *       "title": "The body cannot be parsed.",
-                     *       "status": 400,
-                     *       "detail": "The body cannot be parsed.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "malformed_body",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `urls_off`: Pictures by URL are switched off here. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:urls_off",
-                     *       "title": "Pictures by URL are switched off here.",
-                     *       "status": 403,
-                     *       "detail": "Pictures by URL are switched off here.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "urls_off",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `asset_not_found`: There is no such asset. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:asset_not_found",
-                     *       "title": "There is no such asset.",
-                     *       "status": 404,
-                     *       "detail": "There is no such asset.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "asset_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_slow`: The body came too slowly. */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_slow",
-                     *       "title": "The body came too slowly.",
-                     *       "status": 408,
-                     *       "detail": "The body came too slowly.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_slow",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with.; `idempotency_key_in_use`: A submission with this key is being admitted. */
-            409: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:webhook_secret_missing",
-                     *       "title": "This tenant has no secret to sign webhooks with.",
-                     *       "status": 409,
-                     *       "detail": "This tenant has no secret to sign webhooks with.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "webhook_secret_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_large",
-                     *       "title": "The body is too large.",
-                     *       "status": 413,
-                     *       "detail": "The body is too large.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_large",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:unsupported_media_type",
-                     *       "title": "This content type is not accepted.",
-                     *       "status": 415,
-                     *       "detail": "This content type is not accepted.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "unsupported_media_type",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `idempotency_key_reused`: This key came with another submission before. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_request",
-                     *       "title": "A field is missing, unknown or out of range.",
-                     *       "status": 422,
-                     *       "detail": "A field is missing, unknown or out of range.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_request",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key.; `too_many_jobs`: This tenant has too many unfinished jobs. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:queue_full",
-                     *       "title": "Too many jobs are waiting.",
-                     *       "status": 503,
-                     *       "detail": "Too many jobs are waiting.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "queue_full",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    get_matching: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description ETags that the client has. If one fits: 304. */
-                "if-none-match"?: string;
-                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
-                prefer?: string;
-            };
-            path: {
-                /** @description The job's `id`. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The record, as it is now. */
-            200: {
-                headers: {
-                    /** @description Changes with the record. */
-                    ETag?: string;
-                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
-                    "Retry-After"?: string;
-                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
-                    "Preference-Applied"?: string;
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Matching"];
-                };
-            };
-            /** @description The record has the ETag of `If-None-Match`. */
-            304: {
-                headers: {
-                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
-                    "Retry-After"?: string;
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
-                     *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_not_found`: There is no such job. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_not_found",
-                     *       "title": "There is no such job.",
-                     *       "status": 404,
-                     *       "detail": "There is no such job.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_gone`: The job is past its retention. */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_gone",
-                     *       "title": "The job is past its retention.",
-                     *       "status": 410,
-                     *       "detail": "The job is past its retention.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_gone",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    delete_matching: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The job's `id`. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The record is gone, and so are its pictures. */
-            204: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
-                     *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_not_found`: There is no such job. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_not_found",
-                     *       "title": "There is no such job.",
-                     *       "status": 404,
-                     *       "detail": "There is no such job.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `invalid_transition`: The state of the job does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_transition",
-                     *       "title": "The state of the job does not allow this.",
-                     *       "status": 409,
-                     *       "detail": "The state of the job does not allow this.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_transition",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_gone`: The job is past its retention. */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_gone",
-                     *       "title": "The job is past its retention.",
-                     *       "status": 410,
-                     *       "detail": "The job is past its retention.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_gone",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    follow_matching: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description `id` of the last event that the client has seen. */
-                "last-event-id"?: string;
-            };
-            path: {
-                /** @description The job's `id`. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Events named `matching`; the data of each is the whole record. */
-            200: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/event-stream": {
-                        /** @constant */
-                        event?: "matching";
-                        id?: string;
-                        data?: string;
-                        retry?: number;
-                    };
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
-                     *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_not_found`: There is no such job. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_not_found",
-                     *       "title": "There is no such job.",
-                     *       "status": 404,
-                     *       "detail": "There is no such job.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_gone`: The job is past its retention. */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_gone",
-                     *       "title": "The job is past its retention.",
-                     *       "status": 410,
-                     *       "detail": "The job is past its retention.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_gone",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
     get_matching_result: {
         parameters: {
             query?: never;
@@ -7836,276 +8768,45 @@ export interface operations {
             };
         };
     };
-    cancel_matching: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The job's `id`. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The job is over; nothing more will happen. */
-            200: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Matching"];
-                };
-            };
-            /** @description The worker has been told; what it makes is thrown away. */
-            202: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Matching"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
-                     *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_not_found`: There is no such job. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_not_found",
-                     *       "title": "There is no such job.",
-                     *       "status": 404,
-                     *       "detail": "There is no such job.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_gone`: The job is past its retention. */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_gone",
-                     *       "title": "The job is past its retention.",
-                     *       "status": 410,
-                     *       "detail": "The job is past its retention.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_gone",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    retry_matching: {
+    get_file: {
         parameters: {
             query?: never;
             header?: {
-                /** @description A word of the client's choice, as random as a UUID and kept for a day. The same submission with the same key is run once and always answered alike. */
-                "idempotency-key"?: string;
-                /** @description `wait=10`: the answer may take that many seconds, at most 60, if the job ends meanwhile. */
-                prefer?: string;
+                /** @description ETags that the client has. If one fits: 304. */
+                "if-none-match"?: string;
             };
             path: {
-                /** @description The job's `id`. */
-                id: string;
+                /** @description As in a `url` of a result. */
+                token: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The job has ended within the time that `Prefer` gave it. */
+            /** @description The file. */
             200: {
                 headers: {
-                    /** @description The job's address. */
-                    Location?: string;
-                    /** @description `true` when the key was used before. */
-                    "Idempotency-Replayed"?: string;
-                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
-                    "Preference-Applied"?: string;
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
+                    /** @description SHA-256 of the bytes, in hex. */
+                    ETag?: string;
+                    /** @description A name to save it under. */
+                    "Content-Disposition"?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Matching"];
+                    "image/png": string;
+                    "image/webp": string;
+                    "image/jpeg": string;
+                    "application/zip": string;
                 };
             };
-            /** @description A new job is queued. `Location` is its address. */
-            202: {
-                headers: {
-                    /** @description The job's address. */
-                    Location?: string;
-                    /** @description `true` when the key was used before. */
-                    "Idempotency-Replayed"?: string;
-                    /** @description Seconds until looking again makes sense. Absent when the job is over. */
-                    "Retry-After"?: string;
-                    /** @description The `wait` that was taken from `Prefer`, in seconds. */
-                    "Preference-Applied"?: string;
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Matching"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
+            /** @description The file has the ETag of `If-None-Match`. */
+            304: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
+                content?: never;
             };
-            /** @description `scope_missing`: This API key does not allow this.; `cross_site`: Pages of other sites may not call this API.; `host_refused`: This API does not answer under this name. */
+            /** @description `link_refused`: This link is not valid, or not any more. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8113,12 +8814,12 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:plumage:problem:scope_missing",
-                     *       "title": "This API key does not allow this.",
+                     *       "type": "urn:plumage:problem:link_refused",
+                     *       "title": "This link is not valid, or not any more.",
                      *       "status": 403,
-                     *       "detail": "This API key does not allow this.",
+                     *       "detail": "This link is not valid, or not any more.",
                      *       "instance": "/v1/transfers",
-                     *       "code": "scope_missing",
+                     *       "code": "link_refused",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }
@@ -8147,22 +8848,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `invalid_transition`: The state of the job does not allow this.; `idempotency_key_in_use`: A submission with this key is being admitted. */
+            /** @description `not_finished`: The job has not finished.; `job_failed`: The job failed and has no result.; `job_canceled`: The job was canceled and has no result.; `job_expired`: The job expired before it started and has no result. */
             409: {
                 headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:plumage:problem:invalid_transition",
-                     *       "title": "The state of the job does not allow this.",
+                     *       "type": "urn:plumage:problem:not_finished",
+                     *       "title": "The job has not finished.",
                      *       "status": 409,
-                     *       "detail": "The state of the job does not allow this.",
+                     *       "detail": "The job has not finished.",
                      *       "instance": "/v1/transfers",
-                     *       "code": "invalid_transition",
+                     *       "code": "not_finished",
                      *       "errors": [],
                      *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
                      *     }
@@ -8170,7 +8869,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_gone`: The job is past its retention.; `inputs_gone`: The pictures have been removed from the object store. */
+            /** @description `job_gone`: The job is past its retention.; `result_gone`: The picture has been removed from the object store. */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -8191,50 +8890,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `idempotency_key_reused`: This key came with another submission before. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_request",
-                     *       "title": "A field is missing, unknown or out of range.",
-                     *       "status": 422,
-                     *       "detail": "A field is missing, unknown or out of range.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_request",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key.; `too_many_jobs`: This tenant has too many unfinished jobs. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
             /** @description `internal_error`: Something went wrong inside the service. */
             500: {
                 headers: {
@@ -8256,577 +8911,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_full`: Too many jobs are waiting.; `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:queue_full",
-                     *       "title": "Too many jobs are waiting.",
-                     *       "status": 503,
-                     *       "detail": "Too many jobs are waiting.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "queue_full",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    try_transfer: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "multipart/form-data": components["schemas"]["TransferForm"];
-                "application/json": components["schemas"]["TransferRequest"];
-            };
-        };
-        responses: {
-            /** @description It would be accepted. */
-            200: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DryRun"];
-                };
-            };
-            /** @description `malformed_body`: The body cannot be parsed. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:malformed_body",
-                     *       "title": "The body cannot be parsed.",
-                     *       "status": 400,
-                     *       "detail": "The body cannot be parsed.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "malformed_body",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `urls_off`: Pictures by URL are switched off here. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:urls_off",
-                     *       "title": "Pictures by URL are switched off here.",
-                     *       "status": 403,
-                     *       "detail": "Pictures by URL are switched off here.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "urls_off",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `asset_not_found`: There is no such asset. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:asset_not_found",
-                     *       "title": "There is no such asset.",
-                     *       "status": 404,
-                     *       "detail": "There is no such asset.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "asset_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_slow`: The body came too slowly. */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_slow",
-                     *       "title": "The body came too slowly.",
-                     *       "status": 408,
-                     *       "detail": "The body came too slowly.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_slow",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:webhook_secret_missing",
-                     *       "title": "This tenant has no secret to sign webhooks with.",
-                     *       "status": 409,
-                     *       "detail": "This tenant has no secret to sign webhooks with.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "webhook_secret_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_large",
-                     *       "title": "The body is too large.",
-                     *       "status": 413,
-                     *       "detail": "The body is too large.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_large",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:unsupported_media_type",
-                     *       "title": "This content type is not accepted.",
-                     *       "status": 415,
-                     *       "detail": "This content type is not accepted.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "unsupported_media_type",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL.; `output_transparency`: A JPEG cannot be transparent, and the target is. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_request",
-                     *       "title": "A field is missing, unknown or out of range.",
-                     *       "status": 422,
-                     *       "detail": "A field is missing, unknown or out of range.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_request",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    try_matching: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "multipart/form-data": components["schemas"]["MatchingForm"];
-                "application/json": components["schemas"]["MatchingRequest"];
-            };
-        };
-        responses: {
-            /** @description It would be accepted. */
-            200: {
-                headers: {
-                    /** @description With a key: requests that are allowed, `q`, in a window of `w` seconds. */
-                    "RateLimit-Policy"?: string;
-                    /** @description With a key: requests that remain, `r`, and seconds until there are more, `t`. */
-                    RateLimit?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DryRun"];
-                };
-            };
-            /** @description `malformed_body`: The body cannot be parsed. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:malformed_body",
-                     *       "title": "The body cannot be parsed.",
-                     *       "status": 400,
-                     *       "detail": "The body cannot be parsed.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "malformed_body",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `key_missing`: An API key is required.; `key_refused`: This API key is not valid. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:key_missing",
-                     *       "title": "An API key is required.",
-                     *       "status": 401,
-                     *       "detail": "An API key is required.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "key_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `urls_off`: Pictures by URL are switched off here. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:urls_off",
-                     *       "title": "Pictures by URL are switched off here.",
-                     *       "status": 403,
-                     *       "detail": "Pictures by URL are switched off here.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "urls_off",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `asset_not_found`: There is no such asset. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:asset_not_found",
-                     *       "title": "There is no such asset.",
-                     *       "status": 404,
-                     *       "detail": "There is no such asset.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "asset_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_slow`: The body came too slowly. */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_slow",
-                     *       "title": "The body came too slowly.",
-                     *       "status": 408,
-                     *       "detail": "The body came too slowly.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_slow",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `webhook_secret_missing`: This tenant has no secret to sign webhooks with. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:webhook_secret_missing",
-                     *       "title": "This tenant has no secret to sign webhooks with.",
-                     *       "status": 409,
-                     *       "detail": "This tenant has no secret to sign webhooks with.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "webhook_secret_missing",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `body_too_large`: The body is too large.; `image_too_many_bytes`: A picture file is too large.; `url_too_large`: A picture behind a URL is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:body_too_large",
-                     *       "title": "The body is too large.",
-                     *       "status": 413,
-                     *       "detail": "The body is too large.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "body_too_large",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:unsupported_media_type",
-                     *       "title": "This content type is not accepted.",
-                     *       "status": 415,
-                     *       "detail": "This content type is not accepted.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "unsupported_media_type",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `invalid_request`: A field is missing, unknown or out of range.; `model_not_configured`: The job needs a model that the workers do not hold.; `image_empty`: A picture file is empty.; `image_unreadable`: A picture is damaged.; `image_animated`: A picture is animated.; `image_too_many_pixels`: A picture has too many pixels.; `image_too_large_side`: A side of a picture is too long.; `image_too_small`: A picture is too small.; `image_too_narrow`: A picture is too long and narrow.; `mask_size_mismatch`: A mask and its picture differ in size.; `mask_empty`: A mask has nothing inside.; `url_refused`: This URL is not followed.; `url_unreachable`: Nothing answers at a URL. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:invalid_request",
-                     *       "title": "A field is missing, unknown or out of range.",
-                     *       "status": 422,
-                     *       "detail": "A field is missing, unknown or out of range.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "invalid_request",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `rate_limited`: Too many requests with this API key. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:rate_limited",
-                     *       "title": "Too many requests with this API key.",
-                     *       "status": 429,
-                     *       "detail": "Too many requests with this API key.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "rate_limited",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged.; `decoder_unavailable`: A picture could not be decoded now. */
+            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */
@@ -10980,174 +11065,6 @@ export interface operations {
                 };
             };
             /** @description `store_unavailable`: The job store does not answer. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before trying again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:store_unavailable",
-                     *       "title": "The job store does not answer.",
-                     *       "status": 503,
-                     *       "detail": "The job store does not answer.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "store_unavailable",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    get_file: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description ETags that the client has. If one fits: 304. */
-                "if-none-match"?: string;
-            };
-            path: {
-                /** @description As in a `url` of a result. */
-                token: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The file. */
-            200: {
-                headers: {
-                    /** @description SHA-256 of the bytes, in hex. */
-                    ETag?: string;
-                    /** @description A name to save it under. */
-                    "Content-Disposition"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/png": string;
-                    "image/webp": string;
-                    "image/jpeg": string;
-                    "application/zip": string;
-                };
-            };
-            /** @description The file has the ETag of `If-None-Match`. */
-            304: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description `link_refused`: This link is not valid, or not any more. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:link_refused",
-                     *       "title": "This link is not valid, or not any more.",
-                     *       "status": 403,
-                     *       "detail": "This link is not valid, or not any more.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "link_refused",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_not_found`: There is no such job. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_not_found",
-                     *       "title": "There is no such job.",
-                     *       "status": 404,
-                     *       "detail": "There is no such job.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_not_found",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `not_finished`: The job has not finished.; `job_failed`: The job failed and has no result.; `job_canceled`: The job was canceled and has no result.; `job_expired`: The job expired before it started and has no result. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:not_finished",
-                     *       "title": "The job has not finished.",
-                     *       "status": 409,
-                     *       "detail": "The job has not finished.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "not_finished",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `job_gone`: The job is past its retention.; `result_gone`: The picture has been removed from the object store. */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:job_gone",
-                     *       "title": "The job is past its retention.",
-                     *       "status": 410,
-                     *       "detail": "The job is past its retention.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "job_gone",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `internal_error`: Something went wrong inside the service. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:plumage:problem:internal_error",
-                     *       "title": "Something went wrong inside the service.",
-                     *       "status": 500,
-                     *       "detail": "Something went wrong inside the service.",
-                     *       "instance": "/v1/transfers",
-                     *       "code": "internal_error",
-                     *       "errors": [],
-                     *       "request_id": "0d5c8f3e9a7b4c6d8e2f1a3b5c7d9e0f"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description `store_unavailable`: The job store does not answer.; `objects_unavailable`: The object store does not answer.; `object_corrupt`: A stored picture is damaged. */
             503: {
                 headers: {
                     /** @description Seconds to wait before trying again. */

@@ -56,9 +56,9 @@ const tests = {
   },
 
   async regions() {
-    const params = { regions: [{ target_mask: "left" }, { reference: "leaf" }] };
+    const params = { masks: { regions: [{ target_mask: "left" }, { reference: "leaf" }] } };
     const job = await plumage.submit({ target, reference, params, pictures: { leaf: reference }, masks: { left: target } });
-    assert.equal(job.params.regions[1].reference, "leaf");
+    assert.equal(job.params.masks.regions[1].reference, "leaf");
     await assert.rejects(
       plumage.submit({ target, reference, params, pictures: { leaf: reference } }),
       (error) => error instanceof ApiError && error.problem.errors[0].pointer === "/mask_left",

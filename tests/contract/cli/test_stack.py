@@ -56,7 +56,7 @@ def test_once_writes_the_picture_and_prints_one_line(shell: Shell, tmp_path: Pat
     shell.wait_until_gone(within_s=0.0)
 
 
-def test_what_it_says_to_paste_works_and_ctrl_c_stops_everything(shell: Shell, tmp_path: Path) -> None:
+def test_the_commands_to_paste_work_and_ctrl_c_stops_everything(shell: Shell, tmp_path: Path) -> None:
     process = shell.start("demo", "--port", "0")
     shell.wait_for_line("in a browser", process)
     pasted = "\n".join(re.findall(r"^  (.*curl .*)$", shell.stderr, re.MULTILINE))

@@ -13,7 +13,7 @@ from PIL import Image
 from core.images.canvas import from_pil
 from core.masks.regions import Named
 from core.params.transfer import TransferParams
-from core.pipeline import transfer
+from core.pipeline import TransferInputs, transfer
 from jobs.garbage_collector import GarbageCollector
 from jobs.settings import JobSettings
 from service.settings import ServiceSettings
@@ -279,14 +279,9 @@ def test_two_regions_and_two_references_come_out_as_from_the_library(stack: Stac
         return from_pil(Image.open(io.BytesIO(data)))
 
     masks = {"left": tensor(LEFT)[0], "right": tensor(RIGHT)[0]}
-    alone = transfer(
-        context.loaded.models,
-        tensor(TARGET),
-        tensor(REFERENCE),
-        TransferParams.model_validate_json(json.dumps(PARAMS)),
-        named=Named({"leaf": tensor(LEAF)}, masks),
-        seed=5,
-    )
+    named = Named({"leaf": tensor(PARTS["picture_leaf"])}, masks)
+    inputs = TransferInputs(tensor(TARGET), tensor(REFERENCE), named=named)
+    alone = transfer(context.loaded.models, inputs, TransferParams.model_validate_json(json.dumps(PARAMS)), seed=5)
     assert (painted == alone.image.numpy()).all()
     with np.load(io.BytesIO(stack.http.get(job["urls"]["matches"]).content)) as matches:
         assert set(np.unique(matches["region"])) >= {0, 1}

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,8 @@ def test_devices_and_precisions_that_are_not_to_be_had_are_errors() -> None:
     with pytest.raises(DeviceUnavailable, match="float16"):
         choose_dtype("float16", torch.device("cpu"))
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+
+
+def test_nobody_is_advised_to_install_torchvision() -> None:
+    done = subprocess.run([sys.executable, "-c", "import checkpoints.load"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

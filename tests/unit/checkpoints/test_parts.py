@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_gives_clip_with_its_words_and_its_pictures(folder: Path) -> None:
     loaded = load_part_finder(str(folder), None, CPU)
-    assert (loaded.mean, loaded.std, loaded.side_px) == ((0.5,) * 3, (0.5,) * 3, 32)
+    assert (loaded.processor.image_mean, loaded.processor.image_std, loaded.side_px) == ((0.5,) * 3, (0.5,) * 3, 32)
     picture = torch.rand(3, 32, 32)
     expected = tiny_part_finder().shares(picture, ["wing", "tail"], (4, 4))
     torch.testing.assert_close(loaded.shares(picture, ["wing", "tail"], (4, 4)), expected)

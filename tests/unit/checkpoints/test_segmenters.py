@@ -1,6 +1,7 @@
 """Optional models from folders as the hub lays them out."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import torch
 
 from checkpoints.errors import CheckpointNotFound, CheckpointUnsupported, RevisionNotPinned
 from checkpoints.load import load
-from checkpoints.optional import load_segmenter, load_text_segmenter, parse_recipe
+from checkpoints.optional import load_segmenter, load_text_segmenter
 from checkpoints.settings import ModelSettings
-from core.models.preprocessing import Recipe
+from core.models.preprocessing import SamProcessor, prepare
 from tests.tiny import tiny_pipeline
 from tests.tiny_segmenters import (
     CLIPSEG_PICTURES,
@@ -63,7 +64,7 @@ def test_what_is_configured_is_loaded_and_named(tmp_path: Path, sam2: Path, clip
 @pytest.mark.parametrize("make", [tiny_sam, tiny_sam_hq])
 def test_older_kinds_load_by_their_own_name(tmp_path: Path, make: Any) -> None:
     folder = save(make(), SAM_PICTURES, tmp_path / "sam")
-    assert load_segmenter(str(folder), None, CPU).recipe.keep_aspect
+    assert isinstance(load_segmenter(str(folder), None, CPU).processor, SamProcessor)
 
 
 def test_the_published_sam_2_calls_itself_a_video_model(sam2: Path) -> None:
@@ -88,32 +89,38 @@ def test_what_is_no_such_model_is_refused_with_its_setting(clipseg: Path, sam2: 
         load_segmenter(str(tmp_path / "nowhere"), None, CPU)
 
 
-@pytest.mark.parametrize(
-    ("config", "recipe"),
-    [
-        ({"size": 352}, Recipe((352, 352), False, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))),
-        (
-            {"size": {"height": 8, "width": 16}, "resample": 3},
-            Recipe((8, 16), False, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic"),
-        ),
-        (
-            {"size": {"longest_edge": 64}, "do_normalize": False},
-            Recipe((64, 64), True, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        ),
-    ],
-)
-def test_a_recipe_is_what_the_file_says(config: dict[str, Any], recipe: Recipe) -> None:
-    assert parse_recipe({**IMAGENET, **config}) == recipe
+def test_sizes_are_those_of_the_file(tmp_path: Path) -> None:
+    """In the spellings of files of several ages."""
+    spellings: list[tuple[dict[str, Any], tuple[int, int]]] = [
+        ({"size": 32}, (32, 32)),
+        ({"size": {"height": 16, "width": 32}, "resample": 3}, (16, 32)),
+    ]
+    for number, (config, size) in enumerate(spellings):
+        folder = save(tiny_clipseg(), {**IMAGENET, **config}, tmp_path / str(number))
+        prepared = prepare(load_text_segmenter(str(folder), None, CPU).processor, PICTURE)
+        assert prepared.pixels.shape[2:] == prepared.inner_size == size
+    folder = save(tiny_sam(), {**IMAGENET, "size": {"longest_edge": 64}}, tmp_path / "sam")
+    padded = {**IMAGENET, "size": {"longest_edge": 64}, "pad_size": {"height": 64, "width": 64}, "do_normalize": False}
+    (folder / "preprocessor_config.json").write_text(json.dumps(padded))
+    prepared = prepare(load_segmenter(str(folder), None, CPU).processor, torch.ones(3, 30, 60))
+    assert (prepared.pixels.shape[2:], prepared.inner_size) == ((64, 64), (32, 64))
+    assert torch.equal(prepared.pixels[0, :, :32], torch.ones(3, 32, 64))
+    assert torch.equal(prepared.pixels[0, :, 32:], torch.zeros(3, 32, 64))
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("config", "load"),
     [
-        {"size": {"shortest_edge": 64}},
-        {"size": 8, "resample": 1},
-        {"size": {"longest_edge": 64}, "pad_size": {"height": 32, "width": 32}},
+        ({"size": {"shortest_edge": 64}}, load_segmenter),
+        ({"size": {"longest_edge": 64}, "pad_size": {"height": 32, "width": 32}}, load_segmenter),
+        ({"size": {"shortest_edge": 64}}, load_text_segmenter),
+        ({"size": 32, "resample": 9}, load_text_segmenter),
     ],
 )
-def test_a_recipe_that_cannot_be_followed_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises((ValueError, KeyError)):
-        parse_recipe({**IMAGENET, **config})
+def test_values_that_no_picture_could_be_prepared_with_are_refused(
+    tmp_path: Path, config: dict[str, Any], load: Callable[..., object]
+) -> None:
+    model = tiny_sam() if load is load_segmenter else tiny_clipseg()
+    folder = save(model, {**IMAGENET, **config}, tmp_path / "model")
+    with pytest.raises(CheckpointUnsupported, match="cannot be loaded"):
+        load(str(folder), None, CPU)

@@ -32,17 +32,17 @@ def test_tokens_that_are_not_trusted_continue_the_nearest_trusted_match() -> Non
     index = torch.tensor([1, 0, 0, 0, 5, 2])
     confidence = torch.tensor([1.0, 0.1, 0.2, 0.0, 0.9, 0.3])
     there = torch.tensor([True, True, True, True, True, False])
-    moved, doubted = continue_nearest(index, confidence, LINE, ALL, there)
+    moved, filled = continue_nearest(index, confidence, LINE, ALL, there)
     # 1 and 2 continue 0 (which matched 1); 3 continues 4 (which matched 5); 5 would leave the picture.
     assert moved.tolist() == [1, 2, 3, 4, 5, 5]
-    assert doubted.tolist() == [False, True, True, True, False, True]
+    assert filled.tolist() == [False, True, True, True, False, True]
 
 
 def test_where_nothing_is_trusted_nothing_is_continued() -> None:
     index = torch.tensor([3, 3, 3, 3, 3, 3])
-    moved, doubted = continue_nearest(index, torch.zeros(6), LINE, ALL, ALL)
+    moved, filled = continue_nearest(index, torch.zeros(6), LINE, ALL, ALL)
     assert torch.equal(moved, index)
-    assert not doubted.any()
+    assert not filled.any()
 
 
 def test_a_whole_map_is_judged_and_filled_in() -> None:

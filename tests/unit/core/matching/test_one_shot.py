@@ -54,7 +54,7 @@ def test_a_given_map_is_the_one_that_is_used(models: Models, pictures: Pictures)
     inputs = TransferInputs(*pictures)
     own = transfer(models, inputs, params(), seed=1)
     places = [[tuple(place) for place in row] for row in own.matches.positions.tolist()]
-    custom = {"matching.source": "custom", "matching.custom_map": places}
+    custom: dict[str, object] = {"matching.source": "custom", "matching.custom_map": places}
     again = transfer(models, inputs, params(custom), seed=1)
     assert (again.matches.positions - own.matches.positions).abs().max() < 1e-5
     flipped = params({**custom, "matching.custom_map": [row[::-1] for row in places]})
@@ -99,7 +99,8 @@ def test_part_names_change_the_map_and_need_their_model(models: Models, pictures
 def test_a_region_has_the_landmarks_that_lie_in_it_or_none(models: Models) -> None:
     left = torch.zeros(32, 32)
     left[:, :16] = 1.0
-    scene = make_scene(models, *torch.zeros(2, 1, 4, 32, 32), (left, left), lambda rows, timestep: rows)
+    latent = torch.zeros(1, 4, 32, 32)
+    scene = make_scene(models, latent, latent, (left, left), lambda rows, timestep: rows)
     both = replace(scene, regions=(*scene.regions, make_region(1.0 - left, left)))
     marked = MatchingParams(landmarks=(Landmark(target=(0.25, 0.5), reference=(0.5, 0.75)),))
     for of_scene, expected in ((scene, [True]), (both, [True, False])):

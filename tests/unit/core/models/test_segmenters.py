@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from checkpoints.optional import parse_recipe
-from core.models.preprocessing import Recipe
+from core.models.preprocessing import Sam2Processor, SamProcessor
 from core.models.segmenters import Segmenter, soft_weights
 from tests.tiny_segmenters import (
     SAM2_PICTURES,
@@ -38,7 +37,7 @@ def echo(monkeypatch: pytest.MonkeyPatch, masks: Tensor, scores: list[float]) ->
 
 def test_places_are_handed_over_in_pixels_of_what_the_model_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     model, asked = echo(monkeypatch, torch.zeros(1, 4, 4), [1.0])
-    wide = Segmenter(model, Recipe((64, 64), keep_aspect=True, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
+    wide = Segmenter(model, SamProcessor(**SAM_PICTURES))
     wide.outline(PICTURE, box=(0.25, 0.5, 0.75, 1.0), points=[(0.5, 0.5)], points_off=[(1.0, 0.0)])
     # 40 x 80 becomes 32 x 64, so a fraction of the height counts 32 pixels.
     assert asked["input_boxes"].tolist() == [[[16.0, 16.0, 48.0, 32.0]]]
@@ -50,7 +49,7 @@ def test_places_are_handed_over_in_pixels_of_what_the_model_sees(monkeypatch: py
 def test_of_several_readings_the_most_trusted_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = torch.stack([torch.full((4, 4), value) for value in (-9.0, 9.0, -9.0)])
     model, asked = echo(monkeypatch, masks, [0.2, 0.9, 0.5])
-    found = Segmenter(model, parse_recipe(SAM2_PICTURES)).outline(PICTURE, box=None, points=[(0.5, 0.5)])
+    found = Segmenter(model, Sam2Processor(**SAM2_PICTURES)).outline(PICTURE, box=None, points=[(0.5, 0.5)])
     assert asked["multimask_output"] is True
     assert torch.equal(found, torch.ones(40, 80))
 
@@ -63,7 +62,8 @@ def test_probabilities_become_weights_with_a_ramp_around_one_half() -> None:
 
 @pytest.mark.parametrize("kind", [tiny_sam, tiny_sam_hq, tiny_sam2])
 def test_every_segment_anything_answers_a_box_and_points(kind: Any) -> None:
-    segmenter = Segmenter(kind(), parse_recipe(SAM2_PICTURES if kind is tiny_sam2 else SAM_PICTURES))
+    processor = Sam2Processor(**SAM2_PICTURES) if kind is tiny_sam2 else SamProcessor(**SAM_PICTURES)
+    segmenter = Segmenter(kind(), processor)
     box = segmenter.outline(PICTURE, box=(0.1, 0.1, 0.6, 0.9))
     point = segmenter.outline(PICTURE, box=None, points=[(0.9, 0.2)])
     for weights in (box, point):

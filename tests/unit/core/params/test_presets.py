@@ -83,6 +83,9 @@ def test_a_stored_job_reads_back_as_it_was() -> None:
     assert TransferParams.model_validate_json(params.model_dump_json(exclude_unset=True)) == params
     assert TransferParams.model_validate(params.model_dump(exclude_unset=True)).resolved() == params.resolved()
     assert TransferParams.model_validate_json(params.model_dump_json()) == params
+    whole = params.resolved()
+    assert TransferParams.model_validate_json(whole.model_dump_json()).resolved() == whole
+    assert whole.guidance_scale == 2.5
 
 
 @pytest.mark.parametrize(

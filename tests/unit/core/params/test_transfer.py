@@ -1,7 +1,8 @@
+from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,7 +17,7 @@ from core.params.transfer import (
     overlay,
     with_values,
 )
-from tests.unit.core.parameter_values import groups, leaves, names_parameter
+from tests.unit.core.parameter_values import VALID, agreeing, by_path, groups, leaves, names_parameter
 
 
 def refused(values: dict[str, Any]) -> list[ErrorDetails]:
@@ -132,6 +133,20 @@ def test_dotted_names_are_nested_and_meet_in_their_groups() -> None:
     expected = {"strength": 0.5, "matching": {"ensemble_size": 8, "realign": False}, "freeu": {"b1": 1.2}}
     assert nested(values) == expected
     assert nested({}) == {}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(values=st.fixed_dictionaries({}, optional=dict(VALID)))
+def test_whatever_is_allowed_is_the_same_by_dotted_names_nested_and_as_json(values: dict[str, Any]) -> None:
+    asked = agreeing(values)
+    params = TransferParams.model_validate(nested(asked))
+    assert by_path(nested(asked)) == asked
+    assert with_values(TransferParams(), asked) == params
+    assert TransferParams.model_validate_json(params.model_dump_json(exclude_unset=True), strict=True) == params
+    resolved = params.resolved()
+    assert resolved.resolved() == resolved
+    for path in asked:
+        assert reduce(getattr, path.split("."), resolved) == reduce(getattr, path.split("."), params)
 
 
 def test_values_laid_over_others_take_their_place_group_by_group() -> None:
