@@ -95,11 +95,7 @@ def find_matches(
     inputs = decode_inputs(pictures)
     with running_models("match") as (loaded, _):
         result = match_pictures(loaded.models, inputs, params, seed=seed)
-<<<<<<< HEAD
-    files = encode_result(decode_inputs(pictures), result, ImageWriting(Output()))
-=======
-    files = encode_result(inputs, result, Output())
->>>>>>> main
+    files = encode_result(inputs, result, ImageWriting(Output()))
     matches, mask = result.matches, result.masks.reference
     figures = {"similarity": round(float(matches.similarity[matches.inside].mean()), 4)}
     for alpha in ALPHAS if truth else ():

@@ -101,11 +101,7 @@ def repaint(
     from cli.engine import running_models
     from core.images.canvas import to_pil
     from core.pipeline import transfer_variants
-<<<<<<< HEAD
-    from worker.pictures import ImageWriting, encode_image, encode_masks
-=======
-    from worker.pictures import decode_inputs, encode_image, encode_masks
->>>>>>> main
+    from worker.pictures import ImageWriting, decode_inputs, encode_image, encode_masks
 
     with running_models("transfer") as (loaded, bar):
 

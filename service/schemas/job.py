@@ -288,12 +288,8 @@ def _fields(record: Record) -> dict[str, Any]:
     params = EffectiveParams(**spec.params.model_dump())
     return {
         **record.model_dump(include=known),
-<<<<<<< HEAD
-        **asked,
-        "inputs": spec.sizes,
-=======
         **given,
->>>>>>> main
+        "inputs": spec.sizes,
         "params": params,
         "deadline": spec.deadline_s,
         "ttl": spec.ttl_s,

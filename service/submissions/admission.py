@@ -60,13 +60,8 @@ class Admission:
             opened = await self.sources.open(form.parts, form.pointer, tenant)
             async with self.decodes:
                 pictures, output = await run_sync(self._check, form, opened)
-<<<<<<< HEAD
-                inputs = await run_sync(_put, pictures, reserved)
-                return await self._submit(_spec(form, inputs, sizes_of(pictures), output), reserved), False
-=======
                 inputs = await reserved.store(partial(_put, pictures, reserved))
-                return await self._submit(_spec(form, inputs, output), reserved), False
->>>>>>> main
+                return await self._submit(_spec(form, inputs, sizes_of(pictures), output), reserved), False
 
     async def check(self, form: Submission, tenant: str) -> dict[str, InputSize]:
         """Checks all that `admit` does and stores nothing. The sizes of the input pictures, by part."""
