@@ -24,7 +24,15 @@ from PIL import Image
 
 PORT = 8791
 URL = f"http://127.0.0.1:{PORT}"
-NAMES = {"uploads.decoder_process": "decoder", "-m worker": "worker", "redis": "redis", "cli": "api and supervisor"}
+NAMES = {
+    "uploads.decoder_process": "decoder",
+    "-m worker": "worker",
+    "redis": "redis",
+    "cli serve": "api",
+    "cli worker": "supervisor of the worker",
+    "cli up": "plumage up",
+    "cli deliver": "webhooks",
+}
 START_S, JOB_S = 180.0, 600.0
 
 
@@ -111,7 +119,7 @@ def wait_until_ready(http: httpx.Client) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
-            if http.get("/ready").status_code == 200:
+            if http.get("/healthz/ready").status_code == 200:
                 return
         time.sleep(0.5)
     raise TimeoutError("the stack is not ready")
