@@ -16,7 +16,7 @@ from service.settings import ServiceSettings
 from tests.contract.http.conftest import REFERENCE, Stack, serving
 from tests.contract.http.problems import problem
 from tests.contract.http.real_worker import make_context
-from tests.contract.test_tasks import sleepless
+from tests.contract.worker.test_tasks import sleepless
 from tests.pictures import DISPLAY_P3, decoded, encoded, gradient, pixel
 from uploads.profiles import bare_rgb_profile
 from worker.context import WorkerContext

@@ -11,7 +11,7 @@ from jobs.objects import ObjectStore
 from jobs.schema import JobKind, Output, Status
 from jobs.settings import JobSettings
 from jobs.stores.job_store import JobStore, new_job_id
-from tests.contract.test_tasks import context, get, loaded, results, sleepless, submit  # noqa: F401
+from tests.contract.worker.test_tasks import context, get, loaded, results, sleepless, submit  # noqa: F401
 from tests.specs import make_spec
 from worker.content_check import ContentCheckUnusable, load_content_check
 from worker.context import WorkerContext
