@@ -38,7 +38,8 @@ class Canvas:
     mask: Mask
     """Where the picture takes part: its mask, or its alpha, or everywhere; 0 outside its own area."""
     box: tuple[float, float, float, float]
-    """Where the picture lies in the canvas: left, top, width, height as fractions of the canvas."""
+    """Where the picture lies: left, top, width, height as fractions of the canvas. A canvas that shows a part of its
+    picture has a box larger than itself."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,6 @@ class EncodedRegion:
     """One part of the target and the picture that it takes its appearance from, on canvases and as latents."""
 
     reference: Canvas
-    appearance: Picture
-    """The reference with its colours extrapolated beyond its mask, of the reference canvas's size."""
     target_mask: Mask
     """Where in the target's canvas the region lies; regions do not overlap."""
     figure: bool

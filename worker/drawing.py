@@ -30,7 +30,7 @@ def draw_matches(target: Tensor, references: Sequence[Tensor], matches: Matches)
     Each place of a reference has its own colour, and each token of the target the colour of the place that it
     matches. Outside the target's mask the target stays grey.
     """
-    positions = matches.positions.numpy()
+    positions = matches.positions.nan_to_num(0.0).numpy()  # nothing is drawn where there is no match
     colours = _colours(positions[..., 0], positions[..., 1])
     left = _tinted(_panel(target), colours, matches.inside.numpy()[..., None] * TINT)
     x, y = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))

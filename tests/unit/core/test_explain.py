@@ -37,7 +37,7 @@ def test_an_explanation_has_every_layer_and_step(models: Models, pictures: Pictu
     assert found.similarity.shape == (6, 3)
     assert found.places.min() >= 0.0
     assert found.places.max() <= 1.0
-    used = match(models, inputs, asked, seed=0).matches.positions[int(0.6 * 14), int(0.3 * 20)]
+    used = match(models, inputs, asked, seed=0).matches.positions[int(0.6 * 44), int(0.3 * 64)]
     if source == "auto":
         assert found.used == tuple(used.tolist())
 

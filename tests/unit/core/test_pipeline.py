@@ -53,7 +53,7 @@ def test_the_result_has_the_targets_size_and_a_map(models: Models, pictures: Pic
     assert result.image.dtype == torch.uint8
     assert set(result.timings) == {"select", "prepare", "encode", "correspond", "sample", "finish"}
     rows, columns = result.matches.similarity.shape
-    assert (rows, columns) == (14, 20)
+    assert (rows, columns) == (44, 64)
     assert result.matches.positions.shape == (rows, columns, 2)
     assert result.matches.positions.min() >= 0.0
     assert result.matches.positions.max() <= 1.0

@@ -69,9 +69,8 @@ def test_a_given_map_is_followed_between_its_places_too() -> None:
     centres = (torch.stack(torch.meshgrid(torch.arange(8), torch.arange(8), indexing="xy"), dim=-1) + 0.5) / 8 - 0.5
     places = ((centres @ turn.T) + 0.5).tolist()
     reference = fit_canvas(torch.rand(3, 8, 8), None, (8, 8))
-    found = custom_correspondence(
-        [[tuple(place) for place in row] for row in places], reference, (8, 8), torch.device("cpu")
-    )
+    region = replace(make_region(torch.ones(4, 4), torch.ones(4, 4)), reference=reference)
+    found = custom_correspondence([[tuple(place) for place in row] for row in places], reference, region, (8, 8))
     torch.testing.assert_close(found.positions().flatten(), torch.tensor(places).flatten())
     torch.testing.assert_close(found.local_affine.slopes, turn.expand(64, 2, 2), rtol=0, atol=1e-2)
 
@@ -80,7 +79,8 @@ def test_tokens_within_a_cell_of_a_given_map_keep_their_places() -> None:
     """Two cells, each two tokens wide and high: around (1/4, 1/4), and around (3/4, 3/4), where the lower ones would
     leave the picture."""
     reference = fit_canvas(torch.rand(3, 8, 8), None, (8, 8))
-    found = custom_correspondence([[(0.25, 0.25), (0.75, 0.75)]], reference, (2, 4), torch.device("cpu"))
+    region = replace(make_region(torch.ones(4, 4), torch.ones(4, 4)), reference=reference)
+    found = custom_correspondence([[(0.25, 0.25), (0.75, 0.75)]], reference, region, (2, 4))
     assert found.index.tolist() == [0, 1, 6, 7, 4, 5, 6, 7]
 
 

@@ -1,0 +1,206 @@
+"""The verb `finish`: what was sampled at the working size becomes pixels of the target's own size.
+
+The working size carries shapes and colours, not sharpness. So the reference's own pixels are warped by the same
+correspondence at the target's own size: the *proposal*. What the network changed of the proposal at the working size is
+enlarged and added to it, and the whole is set into the target through its mask. Tiles bound the memory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from core.images.canvas import cut, extrapolate, feather_part, on_matte
+from core.images.color import keep_lightness
+from core.images.geometry import resize, token_mask
+from core.images.shading import shading_gain
+from core.masks.regions import SelectedRegion
+from core.matching.correspondence import Correspondence
+from core.matching.warp import DenseFlow
+from core.models.vae import decode_latent
+from core.params.transfer import LatentParams, OutputParams
+from core.scene import Scene
+from core.types import Canvas, Image, ImageMask, Latent, Picture
+
+TILE_PX = 512 * 1024
+"""Pixels that are warped at once."""
+MIXED_EDGE = 1 / 256
+"""How far inside its outline a figure's pixels mix with what is behind it, as a share of the figure's window."""
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A part of the target, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def window_of(canvas: Canvas, image: Image) -> tuple[float, float, float, float]:
+    """Left, top, width, height, in the image's pixels, of what a canvas shows."""
+    width, height = image.shape[2] / canvas.box[2], image.shape[1] / canvas.box[3]
+    return -canvas.box[0] * width, -canvas.box[1] * height, width, height
+
+
+class Proposal:
+    """One figure's reference, warped onto the target at the target's own size, under the target's shading; without a
+    correspondence, the target itself."""
+
+    def __init__(
+        self, scene: Scene, target: Image, figure: SelectedRegion, found: Correspondence | None, params: LatentParams
+    ) -> None:
+        self._target, self._mask = target, figure.target_mask
+        region = scene.regions[0]
+        self._window = window_of(scene.target, target)
+        self._scale = region.scale
+        if found is None:
+            self._scale = 0.0
+            return
+        inside = token_mask(region.target_mask, found.grid)
+        self._flow = DenseFlow(found, inside, scene.target.picture)
+        self._source = self._own_pixels(region.reference, figure, found)
+        self._confidence = None
+        if found.confidence is not None:
+            self._confidence = found.confidence.unflatten(0, found.grid)[None, None]
+        self._gain: Tensor | None = None
+        if params.shading_strength > 0.0:
+            small = self.over(self._fractions(scene.target.picture.shape[1], scene.target.picture.shape[2]), None)
+            gain = shading_gain(small, scene.target.picture, region.target_mask)
+            self._gain = (params.shading_strength * gain)[None, None]
+
+    @classmethod
+    def of_target(cls, scene: Scene, target: Image, figure: SelectedRegion) -> "Proposal":
+        """The target itself, for runs that warp nothing."""
+        return cls(scene, target, figure, None, LatentParams())
+
+    @staticmethod
+    def _fractions(height: int, width: int) -> tuple[Tensor, Tensor]:
+        y, x = ((torch.arange(side) + 0.5) / side for side in (height, width))
+        return y, x
+
+    def _own_pixels(self, canvas: Canvas, figure: SelectedRegion, found: Correspondence) -> Picture:
+        """The reference's window at its own size, low-passed where the target shows it smaller, its colours
+        extrapolated beyond its mask."""
+        picture, alpha = on_matte(figure.reference)
+        mask = alpha if figure.reference_mask is None else figure.reference_mask * alpha
+        left, top, width, height = (round(value) for value in window_of(canvas, figure.reference))
+        patch, inside = cut(picture, left, top, width, height), cut(mask[None], left, top, width, height, beyond=0.0)
+        linear = found.local_affine.slopes
+        shrink = float(torch.linalg.det(linear).abs().clamp(min=1e-6).sqrt().median())
+        ratio = shrink * (width * height) ** 0.5 / (self._window[2] * self._window[3]) ** 0.5
+        if ratio > 1.0:
+            size = (max(1, round(height / ratio)), max(1, round(width / ratio)))
+            patch, inside = resize(patch, size), resize(inside, size)
+        margin = max(1, round(MIXED_EDGE * max(patch.shape[1:])))
+        return extrapolate(patch, inside[0], margin)
+
+    def over(self, fractions: tuple[Tensor, Tensor], guide: Picture | None) -> Picture:
+        """The warped reference at rows and columns given as fractions of the target's canvas, without shading."""
+        flow = self._flow.at(*fractions, guide)
+        source = self._source.to(flow.device)[None]
+        moved = F.grid_sample(source, flow[None], mode="bicubic", padding_mode="border", align_corners=False)
+        return moved[0].clamp(0.0, 1.0)
+
+    def at(self, part: Rectangle) -> Picture:
+        """The proposal in a part of the target: the target itself as far as a match is not trusted or the region's
+        scale is below 1."""
+        left, top, width, height = self._window
+        y = (torch.arange(part.top, part.top + part.height) + 0.5 - top) / height
+        x = (torch.arange(part.left, part.left + part.width) + 0.5 - left) / width
+        own = on_matte(cut(self._target, part.left, part.top, part.width, part.height))[0]
+        if self._scale == 0.0:
+            return own
+        moved = self.over((y, x), own)
+        if self._gain is not None:
+            moved = (moved * sample_plane(self._gain, y, x).exp()).clamp(0.0, 1.0)
+        weight: Tensor | float = self._scale
+        if self._confidence is not None:
+            weight = self._scale * sample_plane(self._confidence, y, x)
+        return own + weight * (moved - own)
+
+    @property
+    def extent(self) -> Rectangle:
+        """The part of the target in which the figure lies."""
+        height, width = self._target.shape[1:]
+        left, top, across, down = self._window
+        x0, y0 = max(0, int(left)), max(0, int(top))
+        x1, y1 = min(width, int(left + across) + 1), min(height, int(top + down) + 1)
+        if self._mask is not None:
+            rows, columns = ((self._mask > 0.0).any(axis).nonzero()[:, 0] for axis in (1, 0))
+            y0, y1 = max(y0, int(rows[0])), min(y1, int(rows[-1]) + 1)
+            x0, x1 = max(x0, int(columns[0])), min(x1, int(columns[-1]) + 1)
+        return Rectangle(x0, y0, x1 - x0, y1 - y0)
+
+    def on_canvas(self, canvas: Canvas, mask: Float[Tensor, "height width"]) -> Picture:
+        """The target's canvas with the proposal, made at the target's own size, inside `mask`."""
+        part = self.extent
+        left, top, width, height = self._window
+        whole = torch.cat([self.at(tile) for tile in tiles(part)], dim=1)
+        # Where the figure's part lies in the canvas, in canvas pixels.
+        rows, columns = canvas.picture.shape[1:]
+        y = (torch.arange(rows) + 0.5) / rows * height + top
+        x = (torch.arange(columns) + 0.5) / columns * width + left
+        size = (max(1, round(part.height / height * rows)), max(1, round(part.width / width * columns)))
+        small = resize(whole, size) if size[0] * size[1] < whole.shape[1] * whole.shape[2] else whole
+        shown = sample_plane(small[None], (y - part.top) / part.height, (x - part.left) / part.width)
+        return torch.lerp(canvas.picture, shown.to(canvas.picture), mask)
+
+
+def sample_plane(plane: Float[Tensor, "1 channels rows columns"], y: Tensor, x: Tensor) -> Tensor:
+    """A plane, bilinearly, at rows `y` and columns `x` that are fractions of it. `[height, width]` for one channel."""
+    grid = torch.stack(torch.meshgrid(x * 2.0 - 1.0, y * 2.0 - 1.0, indexing="xy"), dim=-1)[None].to(plane)
+    sampled = F.grid_sample(plane, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    return sampled[0] if len(sampled) == 1 else sampled
+
+
+def tiles(part: Rectangle) -> Iterator[Rectangle]:
+    """A part in strips of at most TILE_PX pixels."""
+    rows = max(1, TILE_PX // part.width)
+    for top in range(part.top, part.top + part.height, rows):
+        yield Rectangle(part.left, top, part.width, min(rows, part.top + part.height - top))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One figure after sampling."""
+
+    scene: Scene
+    proposal: Proposal
+    proposed: Latent
+    """The proposal as it was encoded."""
+    latent: Latent
+    """What was sampled."""
+    mask: ImageMask | None
+
+
+def stitch(
+    target: Image, figures: list[Finished], params: OutputParams
+) -> UInt8[Tensor, "image_height image_width image_channels"]:
+    """The target with every figure set into it through its mask, later ones on top; its alpha is kept. Where all masks
+    are 0 the target's bytes stay exactly. Raises NonFiniteError."""
+    result = torch.empty(target.shape, dtype=torch.uint8)
+    for rows in torch.arange(target.shape[1]).split(max(1, TILE_PX // target.shape[2])):
+        result[:, rows] = (target[:, rows] * 255.0).round().to(torch.uint8)
+    for figure in figures:
+        vae = figure.scene.models.vae
+        changed = (decode_latent(vae, figure.latent) - decode_latent(vae, figure.proposed)).cpu()[None]
+        left, top, width, height = window_of(figure.scene.target, target)
+        for part in tiles(figure.proposal.extent):
+            rows, columns = slice(part.top, part.top + part.height), slice(part.left, part.left + part.width)
+            y = (torch.arange(part.top, part.top + part.height) + 0.5 - top) / height
+            x = (torch.arange(part.left, part.left + part.width) + 0.5 - left) / width
+            drawn = (figure.proposal.at(part) + sample_plane(changed, y, x)).clamp(0.0, 1.0)
+            before = result[:3, rows, columns].float() / 255.0
+            if params.keep_lightness:
+                drawn = keep_lightness(drawn, target[:3, rows, columns])
+            mixed = drawn
+            if figure.mask is not None:
+                weight = feather_part(figure.mask, params.feather_px, part.left, part.top, part.width, part.height)
+                mixed = torch.lerp(before, drawn, weight)
+            result[:3, rows, columns] = (mixed * 255.0).round().to(torch.uint8)
+    return result.permute(1, 2, 0).contiguous()
