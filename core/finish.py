@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.images.canvas import cut, extrapolate, feather_part, on_matte
+from core.images.canvas import alpha_of, cut, extrapolate, feather_part, on_matte
 from core.images.color import keep_lightness
-from core.images.geometry import resize, token_mask
+from core.images.geometry import resize, resize_image, resize_strips, token_mask, unit_range
 from core.images.shading import shading_gain
 from core.masks.regions import SelectedRegion
 from core.matching.correspondence import Correspondence
@@ -27,6 +27,8 @@ from core.types import Canvas, Image, ImageMask, Latent, Picture
 
 TILE_PX = 512 * 1024
 """Pixels that are warped at once."""
+SOURCE_MAX_PX = 16 * 1024 * 1024
+"""Pixels of a reference's window that are warped; a larger one is scaled down to them."""
 MIXED_EDGE = 1 / 256
 """How far inside its outline a figure's pixels mix with what is behind it, as a share of the figure's window."""
 
@@ -86,16 +88,19 @@ class Proposal:
     def _own_pixels(self, canvas: Canvas, figure: SelectedRegion, found: Correspondence) -> Picture:
         """The reference's window at its own size, low-passed where the target shows it smaller, its colours
         extrapolated beyond its mask."""
-        picture, alpha = on_matte(figure.reference)
-        mask = alpha if figure.reference_mask is None else figure.reference_mask * alpha
-        left, top, width, height = (round(value) for value in window_of(canvas, figure.reference))
-        patch, inside = cut(picture, left, top, width, height), cut(mask[None], left, top, width, height, beyond=0.0)
+        window = [round(value) for value in window_of(canvas, figure.reference)]
+        width, height = window[2:]
+        shown = cut(figure.reference, *window)
+        inside = cut(alpha_of(figure.reference)[None], *window, beyond=0.0)
+        if figure.reference_mask is not None:
+            inside = inside * cut(figure.reference_mask[None], *window, beyond=0.0)
         linear = found.local_affine.slopes
         shrink = float(torch.linalg.det(linear).abs().clamp(min=1e-6).sqrt().median())
-        ratio = shrink * (width * height) ** 0.5 / (self._window[2] * self._window[3]) ** 0.5
-        if ratio > 1.0:
-            size = (max(1, round(height / ratio)), max(1, round(width / ratio)))
-            patch, inside = resize(patch, size), resize(inside, size)
+        ratio = shrink * (width * height / (self._window[2] * self._window[3])) ** 0.5
+        ratio = max(ratio, (width * height / SOURCE_MAX_PX) ** 0.5)
+        size = (height, width) if ratio <= 1.0 else (max(1, round(height / ratio)), max(1, round(width / ratio)))
+        patch = resize_image(shown, size) if len(shown) == 3 else resize(on_matte(shown), size)
+        inside = resize(inside, size)
         margin = max(1, round(MIXED_EDGE * max(patch.shape[1:])))
         return extrapolate(patch, inside[0], margin)
 
@@ -112,7 +117,7 @@ class Proposal:
         left, top, width, height = self._window
         y = (torch.arange(part.top, part.top + part.height) + 0.5 - top) / height
         x = (torch.arange(part.left, part.left + part.width) + 0.5 - left) / width
-        own = on_matte(cut(self._target, part.left, part.top, part.width, part.height))[0]
+        own = on_matte(cut(self._target, part.left, part.top, part.width, part.height))
         if self._scale == 0.0:
             return own
         moved = self.over((y, x), own)
@@ -140,13 +145,13 @@ class Proposal:
         """The target's canvas with the proposal, made at the target's own size, inside `mask`."""
         part = self.extent
         left, top, width, height = self._window
-        whole = torch.cat([self.at(tile) for tile in tiles(part)], dim=1)
-        # Where the figure's part lies in the canvas, in canvas pixels.
         rows, columns = canvas.picture.shape[1:]
         y = (torch.arange(rows) + 0.5) / rows * height + top
         x = (torch.arange(columns) + 0.5) / columns * width + left
         size = (max(1, round(part.height / height * rows)), max(1, round(part.width / width * columns)))
-        small = resize(whole, size) if size[0] * size[1] < whole.shape[1] * whole.shape[2] else whole
+        if size[0] * size[1] >= part.width * part.height:
+            size = (part.height, part.width)
+        small = resize_strips((self.at(tile) for tile in tiles(part)), size)
         shown = sample_plane(small[None], (y - part.top) / part.height, (x - part.left) / part.width)
         return torch.lerp(canvas.picture, shown.to(canvas.picture), mask)
 
@@ -183,24 +188,32 @@ def stitch(
 ) -> UInt8[Tensor, "image_height image_width image_channels"]:
     """The target with every figure set into it through its mask, later ones on top; its alpha is kept. Where all masks
     are 0 the target's bytes stay exactly. Raises NonFiniteError."""
-    result = torch.empty(target.shape, dtype=torch.uint8)
-    for rows in torch.arange(target.shape[1]).split(max(1, TILE_PX // target.shape[2])):
-        result[:, rows] = (target[:, rows] * 255.0).round().to(torch.uint8)
+    channels, height, width = target.shape
+    image = torch.empty(height, width, channels, dtype=torch.uint8)
+    result = image.permute(2, 0, 1)
+    for tile in tiles(Rectangle(0, 0, width, height)):
+        strip = slice(tile.top, tile.top + tile.height)
+        result[:, strip] = in_bytes(target[:, strip])
     for figure in figures:
         vae = figure.scene.models.vae
         changed = (decode_latent(vae, figure.latent) - decode_latent(vae, figure.proposed)).cpu()[None]
-        left, top, width, height = window_of(figure.scene.target, target)
+        left, top, across, down = window_of(figure.scene.target, target)
         for part in tiles(figure.proposal.extent):
             rows, columns = slice(part.top, part.top + part.height), slice(part.left, part.left + part.width)
-            y = (torch.arange(part.top, part.top + part.height) + 0.5 - top) / height
-            x = (torch.arange(part.left, part.left + part.width) + 0.5 - left) / width
+            y = (torch.arange(part.top, part.top + part.height) + 0.5 - top) / down
+            x = (torch.arange(part.left, part.left + part.width) + 0.5 - left) / across
             drawn = (figure.proposal.at(part) + sample_plane(changed, y, x)).clamp(0.0, 1.0)
             before = result[:3, rows, columns].float() / 255.0
             if params.keep_lightness:
-                drawn = keep_lightness(drawn, target[:3, rows, columns])
+                drawn = keep_lightness(drawn, unit_range(target[:3, rows, columns]))
             mixed = drawn
             if figure.mask is not None:
                 weight = feather_part(figure.mask, params.feather_px, part.left, part.top, part.width, part.height)
                 mixed = torch.lerp(before, drawn, weight)
-            result[:3, rows, columns] = (mixed * 255.0).round().to(torch.uint8)
-    return result.permute(1, 2, 0).contiguous()
+            result[:3, rows, columns] = in_bytes(mixed)
+    return image
+
+
+def in_bytes(image: Image) -> UInt8[Tensor, "image_channels image_height image_width"]:
+    """An image as 0 to 255."""
+    return image if image.dtype == torch.uint8 else (image * 255.0).round().to(torch.uint8)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from core.finish import Finished, Proposal, sample_plane, stitch
 from core.images.canvas import covers_all, to_device
-from core.images.geometry import resize, shrink_mask
+from core.images.geometry import resize_image, shrink_mask
 from core.masks.regions import (
     NONE_NAMED,
     UNMASKED,
@@ -62,7 +62,7 @@ class TransferInputs:
     """The pictures, masks and prompts of a transfer."""
 
     target: Tensor
-    """Its structure is kept. RGB or RGBA `[channels, height, width]`, 0 to 1, of any size and aspect ratio."""
+    """Its structure is kept. RGB or RGBA `[channels, height, width]`, 0 to 1 or bytes, of any size and aspect ratio."""
     reference: Tensor
     """Its appearance is taken; likewise, of any other size."""
     masks: Masks = UNMASKED
@@ -296,9 +296,11 @@ class Progress:
     """What the sampler calls after a step, for a caller who wants pictures of the whole target."""
 
     def __init__(self, target: Image, figures: Sequence[Figure], on_step: OnStep | None) -> None:
-        self._target = target
         self._figures = figures
         self._on_step = on_step
+        scale = PREVIEW_SIDE / max(target.shape[1:])
+        size = (max(1, round(target.shape[1] * scale)), max(1, round(target.shape[2] * scale)))
+        self._small = resize_image(target[:3], size).cpu()
 
     def of(self, number: int) -> Callable[[int, int, Tensor], None]:
         """After a step of one figure: `(done, steps, predicted_clean)`."""
@@ -318,16 +320,14 @@ class Progress:
         self, scene: Scene, figure: UInt8[Tensor, "rows columns 3"]
     ) -> UInt8[Tensor, "small_rows small_columns 3"]:
         """The target, PREVIEW_SIDE along its longer side, with a figure's latent shown inside the figure's mask."""
-        size = (self._target.shape[1], self._target.shape[2])
-        scale = PREVIEW_SIDE / max(size)
-        small = resize(self._target[:3], (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+        small = self._small
         left, top, width, height = scene.target.box
         y = top + (torch.arange(small.shape[1]) + 0.5) / small.shape[1] * height
         x = left + (torch.arange(small.shape[2]) + 0.5) / small.shape[2] * width
         shown = sample_plane(figure.permute(2, 0, 1)[None].float() / 255.0, y, x)
         within = ((y >= 0.0) & (y < 1.0))[:, None] & ((x >= 0.0) & (x < 1.0))[None]
         weight = sample_plane(scene.target.mask[None, None].cpu(), y, x) * within
-        drawn = torch.lerp(small.cpu(), shown, weight)
+        drawn = torch.lerp(small, shown, weight)
         return (drawn * 255.0).round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
 

@@ -7,11 +7,13 @@ stands for one number.
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-Image = Float[Tensor, "image_channels image_height image_width"]
-"""RGB or RGBA, 0 to 1, at the size in which it was given."""
+Image = (
+    Float[Tensor, "image_channels image_height image_width"] | UInt8[Tensor, "image_channels image_height image_width"]
+)
+"""RGB or RGBA at the size in which it was given: 0 to 1, or in bytes 0 to 255, which take a quarter of the memory."""
 ImageMask = Float[Tensor, "image_height image_width"]
 """Weights 0 to 1 of an image's size."""
 UploadedMask = Float[Tensor, "mask_height mask_width"]

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from core.errors import EmptyMaskError, ShapeError
-from core.images.geometry import CROP_FILL, MAX_MAGNIFICATION, resize
+from core.images.geometry import CROP_FILL, MAX_MAGNIFICATION, resize, resize_image, unit_range
 from core.types import Canvas, Image, ImageMask, Mask, Picture, UploadedMask
 
 Role = Literal["target", "reference"]
@@ -59,24 +59,22 @@ def stretch_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int
     weight.
     Raises ShapeError and EmptyMaskError.
     """
-    picture, weight = _checked(image, mask, "target")
+    weight = _weight(image, mask, "target")
     weight = (weight > FAINT).to(weight.dtype) if mask is not None else weight
-    return Canvas(resize(picture, size), resize(weight[None], size)[0], (0.0, 0.0, 1.0, 1.0))
+    return Canvas(_resize_on_matte(image, size), resize(weight[None], size)[0], (0.0, 0.0, 1.0, 1.0))
 
 
 def fit_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
     """The reference's canvas: the whole picture, undistorted, as large as `size` allows and centred; its border
     pixels continue outwards, where the mask is 0. Raises ShapeError and EmptyMaskError.
     """
-    picture, weight = _checked(image, mask, "reference")
-    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[2])
-    inner = (
-        min(size[0], max(1, round(picture.shape[1] * scale))),
-        min(size[1], max(1, round(picture.shape[2] * scale))),
-    )
+    weight = _weight(image, mask, "reference")
+    height, width = weight.shape
+    scale = min(size[0] / height, size[1] / width)
+    inner = (min(size[0], max(1, round(height * scale))), min(size[1], max(1, round(width * scale))))
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     padding = (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top)
-    fitted = F.pad(resize(picture, inner)[None], padding, mode="replicate")[0]
+    fitted = F.pad(_resize_on_matte(image, inner)[None], padding, mode="replicate")[0]
     mask_out = F.pad(resize(weight[None], inner)[0], padding)
     box = (left / size[1], top / size[0], inner[1] / size[1], inner[0] / size[0])
     return Canvas(fitted, mask_out, box)
@@ -89,19 +87,23 @@ def crop_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int], 
     picture its border pixels continue, where the mask is 0. As in `stretch_canvas`, all of the target that the mask
     includes at all is repainted wholly. Raises ShapeError and EmptyMaskError.
     """
-    picture, weight = _checked(image, mask, role)
+    weight = _weight(image, mask, role)
+    left, top, width, height = figure_window(weight > FAINT if role == "target" else half_inside(weight), size)
+    patch, inside = cut(image, left, top, width, height), cut(weight[None], left, top, width, height, beyond=0.0)
     if role == "target":
-        weight = (weight > FAINT).to(weight.dtype)
-    left, top, width, height = figure_window(weight, size)
-    patch, inside = cut(picture, left, top, width, height), cut(weight[None], left, top, width, height, beyond=0.0)
-    box = (-left / width, -top / height, picture.shape[2] / width, picture.shape[1] / height)
-    return Canvas(resize(patch, size), resize(inside, size)[0], box)
+        inside = (inside > FAINT).to(weight.dtype)
+    box = (-left / width, -top / height, image.shape[2] / width, image.shape[1] / height)
+    return Canvas(_resize_on_matte(patch, size), resize(inside, size)[0], box)
 
 
-def figure_window(mask: ImageMask, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, width, height, in pixels of the mask's picture, of the window in whose middle the masked figure lies,
-    in the aspect ratio of `size` (height, width). It may reach beyond the picture."""
-    inside = mask >= mask.max().clamp(max=0.5)
+def half_inside(mask: ImageMask) -> Bool[Tensor, "image_height image_width"]:
+    """Where a mask's weight is a half at least, or, of a fainter one, the greatest."""
+    return mask >= mask.max().clamp(max=0.5)
+
+
+def figure_window(inside: Bool[Tensor, "image_height image_width"], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, width, height, in pixels of the picture, of the window in whose middle the figure lies whose pixels
+    are given, in the aspect ratio of `size` (height, width). It may reach beyond the picture."""
     rows, columns = torch.nonzero(inside.any(1))[:, 0].tolist(), torch.nonzero(inside.any(0))[:, 0].tolist()
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     unit = max((bottom - top) / size[0], (right - left) / size[1]) / CROP_FILL
@@ -111,14 +113,14 @@ def figure_window(mask: ImageMask, size: tuple[int, int]) -> tuple[int, int, int
 
 
 def cut(
-    plane: Float[Tensor, "channels height width"],
+    plane: Float[Tensor, "channels height width"] | UInt8[Tensor, "channels height width"],
     left: int,
     top: int,
     width: int,
     height: int,
     *,
     beyond: float | None = None,
-) -> Float[Tensor, "channels cut_height cut_width"]:
+) -> Float[Tensor, "channels cut_height cut_width"] | UInt8[Tensor, "channels cut_height cut_width"]:
     """A rectangle of a picture or mask, in its pixels. Beyond its border: the border's pixels, or `beyond`."""
     rows = torch.arange(top, top + height, device=plane.device)
     columns = torch.arange(left, left + width, device=plane.device)
@@ -141,21 +143,30 @@ def check_image(image: Image, mask: UploadedMask | None, role: str) -> None:
         raise ShapeError(f"the {role}'s mask is {mask.shape[1]} x {mask.shape[0]}, the picture {width} x {height}")
 
 
-def on_matte(image: Image) -> tuple[Picture, ImageMask]:
-    """The picture on the matte, and its alpha; an opaque picture is itself."""
-    if image.shape[0] == 3:
-        return image, torch.ones(1, 1, dtype=image.dtype, device=image.device).expand(image.shape[1:])
-    alpha = image[3]
-    return image[:3] * alpha + MATTE * (1.0 - alpha), alpha
+def on_matte(image: Image) -> Picture:
+    """The picture on the matte, 0 to 1; an opaque one is itself."""
+    picture = unit_range(image)
+    return picture if len(picture) == 3 else picture[:3] * picture[3] + MATTE * (1.0 - picture[3])
 
 
-def _checked(image: Image, mask: UploadedMask | None, role: str) -> tuple[Picture, ImageMask]:
+def alpha_of(image: Image) -> ImageMask:
+    """Opacity, 0 to 1; 1 everywhere, in no memory, for an opaque picture."""
+    if len(image) == 4:
+        return unit_range(image[3:])[0]
+    return torch.ones(1, 1, device=image.device).expand(image.shape[1:])
+
+
+def _weight(image: Image, mask: UploadedMask | None, role: str) -> ImageMask:
+    """The mask times the alpha. Raises ShapeError and EmptyMaskError."""
     check_image(image, mask, role)
-    picture, alpha = on_matte(image)
-    weight = alpha if mask is None else mask if image.shape[0] == 3 else mask * alpha
+    weight = alpha_of(image) if mask is None else mask if len(image) == 3 else mask * alpha_of(image)
     if float(weight.max()) <= 0.0:
         raise EmptyMaskError(f"the {role}'s mask (or its alpha) selects no pixel")
-    return picture, weight
+    return weight
+
+
+def _resize_on_matte(image: Image, size: tuple[int, int]) -> Picture:
+    return resize_image(image, size) if len(image) == 3 else resize(on_matte(image), size)
 
 
 def feather(mask: ImageMask, width_px: float) -> ImageMask:

@@ -33,7 +33,7 @@ def select_mask(
     check_image(image, uploaded, role)
     if mode == "none":
         return None
-    picture, _ = on_matte(image)
+    picture = on_matte(image)
     masks = [] if uploaded is None else [uploaded]
     if selection.pointed:
         masks.append(_outline(models, picture, selection))
@@ -168,6 +168,8 @@ def intersection(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 def union(regions: Sequence[SelectedRegion]) -> ImageMask | None:
     """Everything that is repainted, as weights; None where a region is everything."""
+    if len(regions) == 1:
+        return regions[0].target_mask
     open_to: Tensor | None = None
     for region in regions:
         if region.target_mask is None:
@@ -201,7 +203,7 @@ def _masked(target: Image, figure: SelectedRegion) -> tuple[tuple[Tensor, Tensor
 
 def _restricts(image: Image, mask: ImageMask | None) -> bool:
     """Whether a mask or transparency keeps a part of a picture out."""
-    return bool((mask is not None and (mask <= 0.0).any()) or (image.shape[0] == 4 and (image[3] <= 0.0).any()))
+    return bool((mask is not None and (mask <= 0.0).any()) or (image.shape[0] == 4 and (image[3] <= 0).any()))
 
 
 def split_figures(target: Image, regions: Sequence[SelectedRegion]) -> list[SelectedRegion]:
@@ -242,8 +244,8 @@ def separate(mask: ImageMask) -> list[ImageMask]:
     if len(kept) <= 1:
         return [mask]
     seeds = labels * torch.isin(labels, torch.stack(kept)) * cells
-    owner = F.interpolate(nearest_label(seeds), size=(height, width), mode="nearest")[0, 0]
-    return [mask * (owner == label) for label in kept]
+    cells = nearest_label(seeds)
+    return [mask * F.interpolate((cells == label).byte(), size=(height, width))[0, 0] for label in kept]
 
 
 def connected_components(
