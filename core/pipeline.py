@@ -238,10 +238,12 @@ def encode(models: Models, target: Canvas, reference: Canvas, predict: NoisePred
     dtype = models.trajectory_dtype
     latent = encode_picture(models.vae, target.picture, dtype)
     size = (latent.shape[2], latent.shape[3])
+    whole = covers_all(target), covers_all(reference)
     region = EncodedRegion(
         reference,
         target.mask,
-        figure=not (bool((target.mask > 0.0).all()) and covers_all(reference)),
+        figure=not all(whole),
+        alike=not any(whole),
         reference_latent=encode_picture(models.vae, reference.picture, dtype),
         target_latent_mask=shrink_mask(target.mask.to(dtype), size),
         reference_latent_mask=shrink_mask(reference.mask.to(dtype), size),

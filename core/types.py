@@ -56,6 +56,16 @@ class Conditioning:
 
 
 @dataclass(frozen=True)
+class Outlines:
+    """Masks of both figures on their canvases, weights 0 to 1, at a latent's size."""
+
+    target: LatentMask
+    reference: LatentMask
+    alike: bool = True
+    """Whether both are outlines of things, which can be laid over each other; not where one is its whole picture."""
+
+
+@dataclass(frozen=True)
 class EncodedRegion:
     """One part of the target and the picture that it takes its appearance from, on canvases and as latents."""
 
@@ -70,3 +80,10 @@ class EncodedRegion:
     reference_latent_mask: LatentMask
     scale: float = 1.0
     """How far the region goes towards the reference's appearance, 0 to 1."""
+    alike: bool = False
+    """Whether both masks leave out a part of their picture."""
+
+    @property
+    def outlines(self) -> Outlines | None:
+        """The masks, where there is a masked object."""
+        return Outlines(self.target_latent_mask, self.reference_latent_mask, self.alike) if self.figure else None

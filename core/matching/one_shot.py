@@ -37,7 +37,7 @@ from core.models.vae import encode_picture
 from core.params.selection import Place
 from core.params.transfer import MatchingParams
 from core.scene import Scene
-from core.types import Canvas, EncodedRegion, Latent, LatentMask, Mask, Picture
+from core.types import Canvas, EncodedRegion, Latent, LatentMask, Mask, Outlines, Picture
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _match_through(
     reference = _crop_view(scene, whole, there, size)
     descriptors = _describe(scene, [target, reference], params, seed)
     if params.realign and region.figure:
-        onto = figure_map(descriptors, target.latent_mask, reference.latent_mask)
+        onto = figure_map(descriptors, Outlines(target.latent_mask, reference.latent_mask, region.alike))
         there = there.after(onto.to(there.linear))
         reference = _crop_view(scene, whole, there, size)
         moved = [_with_reference_moved(one, onto) for one in descriptors]
@@ -99,7 +99,8 @@ def _match_through(
     features = combine_descriptors(descriptors, *masks)
     penalty = part_penalty(scene.models, target.picture, reference.picture, params, features.grid)
     colours = token_colours(target.picture, features.grid)
-    constraints = Constraints(region.figure, seen, penalty, colours)
+    outlines = Outlines(*masks, region.alike) if region.figure else None
+    constraints = Constraints(outlines, seen, penalty, colours)
     found = solve(features, TokenMasks(*(token_mask(mask, features.grid) for mask in masks)), params, constraints)
     if not moved_on:
         return found
@@ -145,12 +146,12 @@ def combine_descriptors(
     return TokenFeatures(target, reference, grid)
 
 
-def figure_map(descriptors: Sequence[Descriptors], target_mask: LatentMask, reference_mask: LatentMask) -> AffineMap:
+def figure_map(descriptors: Sequence[Descriptors], outlines: Outlines) -> AffineMap:
     """The affine map of the whole masked figure, in fractions of both pictures. Raises NonFiniteError."""
-    features = combine_descriptors(descriptors, target_mask, reference_mask)
+    features = combine_descriptors(descriptors, outlines.target, outlines.reference)
     cosine = cosines(features.target, features.reference)
     grid = features.grid
-    found = fit_affine(cosine, grid, token_mask(target_mask, grid), token_mask(reference_mask, grid))
+    found = fit_affine(cosine, grid, outlines).affine
     if not bool(torch.isfinite(found.linear).all()):
         raise NonFiniteError("the correspondence is not finite")
     share = 1.0 / extent(grid, cosine)
