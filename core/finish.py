@@ -106,7 +106,7 @@ class Proposal:
 
     def over(self, fractions: tuple[Tensor, Tensor], guide: Picture | None) -> Picture:
         """The warped reference at rows and columns given as fractions of the target's canvas, without shading."""
-        flow = self._flow.at(*fractions, guide)
+        flow = self._flow.at(*fractions, guide).to(self._source.dtype)
         source = self._source.to(flow.device)[None]
         moved = F.grid_sample(source, flow[None], mode="bicubic", padding_mode="border", align_corners=False)
         return moved[0].clamp(0.0, 1.0)
@@ -114,19 +114,30 @@ class Proposal:
     def at(self, part: Rectangle) -> Picture:
         """The proposal in a part of the target: the target itself as far as a match is not trusted or the region's
         scale is below 1."""
-        left, top, width, height = self._window
-        y = (torch.arange(part.top, part.top + part.height) + 0.5 - top) / height
-        x = (torch.arange(part.left, part.left + part.width) + 0.5 - left) / width
-        own = on_matte(cut(self._target, part.left, part.top, part.width, part.height))
+        own = self._own(part)
         if self._scale == 0.0:
             return own
-        moved = self.over((y, x), own)
-        if self._gain is not None:
-            moved = (moved * sample_plane(self._gain, y, x).exp()).clamp(0.0, 1.0)
         weight: Tensor | float = self._scale
         if self._confidence is not None:
-            weight = self._scale * sample_plane(self._confidence, y, x)
-        return own + weight * (moved - own)
+            weight = self._scale * sample_plane(self._confidence, *self._places(part))
+        return own + weight * (self.warped_at(part) - own)
+
+    def warped_at(self, part: Rectangle) -> Picture:
+        """The warped reference under the target's shading in a part of the target."""
+        y, x = self._places(part)
+        moved = self.over((y, x), self._own(part))
+        if self._gain is None:
+            return moved
+        return (moved * sample_plane(self._gain, y, x).exp()).clamp(0.0, 1.0)
+
+    def _own(self, part: Rectangle) -> Picture:
+        return on_matte(cut(self._target, part.left, part.top, part.width, part.height))
+
+    def _places(self, part: Rectangle) -> tuple[Tensor, Tensor]:
+        """Rows and columns of a part of the target as fractions of the canvas."""
+        left, top, width, height = self._window
+        y = (torch.arange(part.top, part.top + part.height) + 0.5 - top) / height
+        return y, (torch.arange(part.left, part.left + part.width) + 0.5 - left) / width
 
     @property
     def extent(self) -> Rectangle:
@@ -142,7 +153,7 @@ class Proposal:
         return Rectangle(x0, y0, x1 - x0, y1 - y0)
 
     def on_canvas(self, canvas: Canvas, mask: Float[Tensor, "height width"]) -> Picture:
-        """The target's canvas with the proposal, made at the target's own size, inside `mask`."""
+        """The target's canvas with the warped reference, made at the target's own size, inside `mask`."""
         part = self.extent
         left, top, width, height = self._window
         rows, columns = canvas.picture.shape[1:]
@@ -151,7 +162,7 @@ class Proposal:
         size = (max(1, round(part.height / height * rows)), max(1, round(part.width / width * columns)))
         if size[0] * size[1] >= part.width * part.height:
             size = (part.height, part.width)
-        small = resize_strips((self.at(tile) for tile in tiles(part)), size)
+        small = resize_strips((self.warped_at(tile) for tile in tiles(part)), size)
         shown = sample_plane(small[None], (y - part.top) / part.height, (x - part.left) / part.width)
         return torch.lerp(canvas.picture, shown.to(canvas.picture), mask)
 
@@ -177,7 +188,7 @@ class Finished:
     scene: Scene
     proposal: Proposal
     proposed: Latent
-    """The proposal as it was encoded."""
+    """The proposal as a latent: what would be sampled if the network changed nothing."""
     latent: Latent
     """What was sampled."""
     mask: ImageMask | None

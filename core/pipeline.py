@@ -46,13 +46,14 @@ from core.models.unet import NoisePredictor, make_predictor
 from core.models.vae import encode_closely, encode_picture, fit_latent_to_rgb, preview_picture
 from core.params.transfer import MaskParams, TransferParams
 from core.sampling.sampler import Sampled, Start, sample
+from core.sampling.trajectory import confidence_mask
 from core.scene import Scene
 from core.types import Canvas, EncodedRegion, Image, Latent
 
 Preview = Callable[[], UInt8[Tensor, "rows columns 3"]]
 OnStep = Callable[[int, int, Preview], None]
 PREVIEW_SIDE = 128
-"""Pixels along the longer side of a preview."""
+"""Pixels, at most, along the longer side of a preview."""
 Clock = Callable[[], float]
 """Seconds from any fixed point, monotonic."""
 
@@ -274,15 +275,19 @@ def conclude(
     figure: Figure, target: Image, start: Start, sampled: Sampled, params: TransferParams
 ) -> tuple[Finished, list[Correspondence]]:
     """All that `stitch` needs of one figure, and its correspondence."""
-    scene, selected = figure.scene, figure.selected
+    scene, selected, mask = figure.scene, figure.selected, figure.selected.target_mask
     maps = sampled.matched or match_regions(scene, params.matching, start.seed)
     proposal, proposed = start.proposal, start.proposed
     if proposal is None and params.latent.warp_strength > 0.0:
         proposal = Proposal(scene, target, selected, maps[0], params.latent)
         proposed = propose_latent(scene, proposal)
     if proposal is None or proposed is None:
-        proposal, proposed = Proposal.of_target(scene, target, selected), scene.target_latent
-    return Finished(scene, proposal, proposed, sampled.latent, selected.target_mask), maps
+        unchanged = Proposal.of_target(scene, target, selected)
+        return Finished(scene, unchanged, scene.target_latent, sampled.latent, mask), maps
+    region = scene.regions[0]
+    weight = region.scale * confidence_mask(maps[0], region.target_latent_mask)
+    proposed = torch.lerp(scene.target_latent, proposed, weight.to(proposed.dtype))
+    return Finished(scene, proposal, proposed, sampled.latent, mask), maps
 
 
 def tell_matches(figures: Sequence[Figure], maps: Sequence[Sequence[Correspondence]], target: Image) -> Matches:
@@ -300,7 +305,7 @@ class Progress:
     def __init__(self, target: Image, figures: Sequence[Figure], on_step: OnStep | None) -> None:
         self._figures = figures
         self._on_step = on_step
-        scale = PREVIEW_SIDE / max(target.shape[1:])
+        scale = min(1.0, PREVIEW_SIDE / max(target.shape[1:]))
         size = (max(1, round(target.shape[1] * scale)), max(1, round(target.shape[2] * scale)))
         self._small = resize_image(target[:3], size).cpu()
 
@@ -321,7 +326,7 @@ class Progress:
     def _preview(
         self, scene: Scene, figure: UInt8[Tensor, "rows columns 3"]
     ) -> UInt8[Tensor, "small_rows small_columns 3"]:
-        """The target, PREVIEW_SIDE along its longer side, with a figure's latent shown inside the figure's mask."""
+        """The target, at most PREVIEW_SIDE along its longer side, with a figure's latent shown inside its mask."""
         small = self._small
         left, top, width, height = scene.target.box
         y = top + (torch.arange(small.shape[1]) + 0.5) / small.shape[1] * height

@@ -228,6 +228,7 @@ def _covered(canvas: Canvas, grid: tuple[int, int], box: Float[Tensor, "4"]) -> 
     shares = token_places(fine, canvas.mask) / extent(fine, canvas.mask)
     places = box[:2].to(shares) + shares * box[2:].to(shares)
     sampled = F.grid_sample(
-        canvas.mask[None, None], (places * 2.0 - 1.0)[None, None], padding_mode="zeros", align_corners=False
+        canvas.mask[None, None], (places * 2.0 - 1.0)[None, None], padding_mode="border", align_corners=False
     )
+    sampled = sampled * ((places >= 0.0) & (places < 1.0)).all(-1)
     return F.avg_pool2d(sampled[0].unflatten(2, fine), 4).flatten()

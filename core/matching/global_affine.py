@@ -22,7 +22,7 @@ from core.types import LatentMask, Outlines
 
 ROTATIONS = 64
 """Starts over the full turn, each mirrored as well."""
-TRIED = 24
+TRIED = 16
 """So many of the starts, the best, are fitted to the cosines."""
 ITERATIONS = 12
 TEMPERATURE = 0.08
@@ -44,6 +44,8 @@ OUTLINE_SIDE = 64
 """Places along a side at which the masks are compared."""
 SOFT_PLACES = (3.0, 1.5, 0.75)
 """How far outlines are blurred (standard deviation, in places) while the map is settled, four rounds each."""
+DAMPING = 1e-2
+"""Levenberg's, as a share of the diagonal."""
 TOLERANCE = 0.1
 """How far from the map matches usually lie (standard deviation), as a share of the figure's side."""
 PENALTY, FARTHEST = 0.1, 3.0
@@ -109,10 +111,10 @@ def fit_affine(
         linear, offset = _improved(linear, offset, places[rows], centres, evidence, width)
     if outlines.alike:
         linear, offset = torch.cat([linear, started[0]]), torch.cat([offset, started[1]])
+        linear, offset = settled(linear, offset, grid, outlines)
     scores, shared = score(linear, offset)
     chosen = scores.argmax()
-    found = FigureMap(AffineMap(linear[chosen], offset[chosen]), float(shared[chosen]))
-    return settled(found, grid, outlines) if found.overlap >= SAME_SHAPE else found
+    return FigureMap(AffineMap(linear[chosen], offset[chosen]), float(shared[chosen]))
 
 
 def overlap(
@@ -124,7 +126,7 @@ def overlap(
     """Intersection over union, 0 to 1, of the target's mask and the reference's under maps in tokens of `grid`."""
     size = (OUTLINE_SIDE, OUTLINE_SIDE)
     target, reference = (_sized(mask, size) for mask in (outlines.target, outlines.reference))
-    shown = _under(reference.expand(len(linear), -1, -1, -1), linear, offset, grid, size)
+    shown = _under(reference.expand(len(linear), -1, -1, -1), linear, offset, grid, size)[:, 0]
     common = torch.minimum(shown, target.flatten()).sum(-1)
     area = reference.sum() / torch.linalg.det(linear).abs().clamp(min=1e-3)
     shared: Tensor = common / (target.sum() + area - common)
@@ -136,40 +138,50 @@ def _sized(mask: LatentMask, size: tuple[int, int]) -> Float[Tensor, "1 1 outlin
 
 
 def _under(
-    reference: Float[Tensor, "starts 1 outline_rows outline_columns"],
+    planes: Float[Tensor, "starts planes outline_rows outline_columns"],
     linear: Float[Tensor, "starts 2 2"],
     offset: Float[Tensor, "starts 2"],
     grid: tuple[int, int],
     size: tuple[int, int],
-) -> Float[Tensor, "starts places"]:
-    """The reference's mask at the places of `size` over the target, under maps in tokens of `grid`; 0 beyond it."""
+) -> Float[Tensor, "starts planes places"]:
+    """Planes over the reference at the places of `size` over the target, under maps in tokens of `grid`; 0 beyond
+    them."""
     tokens = extent(grid, linear)
     places = token_places(size, linear) / extent(size, linear) * tokens
     mapped = (places @ linear.transpose(1, 2) + offset[:, None]) / tokens * 2.0 - 1.0
-    return F.grid_sample(reference.to(mapped), mapped[:, None], align_corners=False)[:, 0, 0]
+    return F.grid_sample(planes.to(mapped), mapped[:, None], align_corners=False)[:, :, 0]
 
 
-def settled(found: FigureMap, grid: tuple[int, int], outlines: Outlines) -> FigureMap:
-    """The map under which the outlines fit best, by Gauss and Newton's method on the difference of the blurred masks
-    (Lucas and Kanade 1981, with an affine motion); the one given, where that does not raise the overlap."""
-    size = (OUTLINE_SIDE, OUTLINE_SIDE)
-    linear, offset = found.affine.linear, found.affine.offset
+def settled(
+    linear: Float[Tensor, "starts 2 2"],
+    offset: Float[Tensor, "starts 2"],
+    grid: tuple[int, int],
+    outlines: Outlines,
+) -> tuple[Float[Tensor, "starts 2 2"], Float[Tensor, "starts 2"]]:
+    """Maps under which the outlines fit best, by Gauss and Newton's method on the difference of the blurred masks
+    (Lucas and Kanade 1981, with an affine motion). Where that does not lead to outlines of one shape, or fits them
+    worse, the map that was given. What an outline leaves open, as an oval how it is turned, stays as it was."""
+    given, before = (linear, offset), overlap(linear, offset, grid, outlines)
+    size, starts = (OUTLINE_SIDE, OUTLINE_SIDE), len(linear)
     places = token_places(size, linear) / extent(size, linear) * extent(grid, linear)
     design = torch.cat([places, torch.ones_like(places[:, :1])], dim=1)
+    steps = extent(size, linear) / extent(grid, linear)
     for sigma in SOFT_PLACES:
         target, reference = (_blurred(_sized(mask, size), sigma) for mask in (outlines.target, outlines.reference))
         slopes = torch.gradient(reference[0, 0], dim=(1, 0))
-        planes = torch.stack([reference[0, 0], *slopes])[:, None]
+        planes = torch.stack([reference[0, 0], *slopes])[None].expand(starts, -1, -1, -1)
         for _ in range(4):
-            shown, across, down = _under(planes, linear.expand(3, 2, 2), offset.expand(3, 2), grid, size)
-            steps = extent(size, linear) / extent(grid, linear)
-            jacobian = torch.cat([across[:, None] * steps[0] * design, down[:, None] * steps[1] * design], dim=1)
-            normal = jacobian.T @ jacobian
-            normal = normal + 1e-3 * torch.diag(normal.diagonal()) + 1e-9 * torch.eye(6, device=normal.device)
-            change = torch.linalg.solve(normal, jacobian.T @ (target.flatten() - shown)).unflatten(0, (2, 3))
-            linear, offset = linear + change[:, :2], offset + change[:, 2]
-    shared = float(overlap(linear[None], offset[None], grid, outlines))
-    return FigureMap(AffineMap(linear, offset), shared) if shared > found.overlap else found
+            shown, across, down = _under(planes, linear, offset, grid, size).unbind(1)
+            ways = (across[..., None] * steps[0] * design, down[..., None] * steps[1] * design)
+            jacobian = torch.cat(ways, dim=-1)
+            normal = jacobian.mT @ jacobian
+            damping = DAMPING * torch.diag_embed(normal.diagonal(dim1=-2, dim2=-1)) + 1e-9 * torch.eye(6).to(normal)
+            right = (jacobian * (target.flatten() - shown)[..., None]).sum(1)
+            change = torch.linalg.solve(normal + damping, right).unflatten(-1, (2, 3))
+            linear, offset = linear + change[..., :2], offset + change[..., 2]
+    after = overlap(linear, offset, grid, outlines)
+    better = (after >= SAME_SHAPE) & (after > before)
+    return torch.where(better[:, None, None], linear, given[0]), torch.where(better[:, None], offset, given[1])
 
 
 def _blurred(
@@ -222,9 +234,7 @@ def _starts(
     return linear, there - linear @ here
 
 
-def _moments(
-    mask: LatentMask, grid: tuple[int, int], like: Tensor
-) -> tuple[Float[Tensor, "2"], Float[Tensor, "2 2"]]:
+def _moments(mask: LatentMask, grid: tuple[int, int], like: Tensor) -> tuple[Float[Tensor, "2"], Float[Tensor, "2 2"]]:
     """Centre and covariance of a mask, in tokens of `grid`."""
     size = (mask.shape[0], mask.shape[1])
     places = token_places(size, like) / extent(size, like) * extent(grid, like)

@@ -81,12 +81,16 @@ def place_landmarks(
 
 
 def fix_landmarks(found: Correspondence, landmarks: CanvasLandmarks) -> Correspondence:
-    """The same map with the token under every landmark at its counterpart."""
+    """The same map with the token under every landmark at its counterpart: a refined map leads from the landmark's very
+    place to its counterpart."""
     fixed, counterparts = landmarks.tokens(found.grid)
     index, refined = found.index.clone(), found.refined
     index[fixed] = counterparts
     if refined is not None:
         places = refined.places.clone()
-        places[fixed] = token_places(found.grid, places)[counterparts]
+        tokens = extent(found.grid, places)
+        here, there = landmarks.targets.to(places) * tokens, landmarks.references.to(places) * tokens
+        away = here - token_places(found.grid, places)[fixed]
+        places[fixed] = there - torch.einsum("lij,lj->li", refined.slopes[fixed], away)
         refined = replace(refined, places=places)
     return replace(found, index=index, refined=refined)

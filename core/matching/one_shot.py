@@ -214,7 +214,9 @@ def custom_correspondence(
     inside &= ((on_canvas >= 0.0) & (on_canvas < 1.0)).all(-1)
     inside = inside if bool(inside.any()) else torch.ones_like(inside)
     known = cells.flatten(0, 1)
-    slopes = fit_locally(known, (rows, columns), inside, None, sigma=1.0)[1]
+    slopes = torch.diag(1.0 / counts).expand(len(known), 2, 2)  # of one row or column, nothing else can be told
+    if min(rows, columns) > 1:
+        slopes = fit_locally(known, (rows, columns), inside, None, sigma=1.0)[1]
     seen = (token_places(grid, known) / extent(grid, known) - here[:2]) / here[2:] * counts
     apart = torch.cdist(seen, middles).masked_fill(~inside, torch.inf)
     nearest = apart.argmin(dim=1)

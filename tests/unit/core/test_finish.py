@@ -104,14 +104,15 @@ def steps_of(models: Models, values: dict[str, object]) -> int:
 def test_steps_above_the_reanchoring_are_skipped_and_do_not_show(
     models64: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a mask nothing of them is left. Along a mask's outline, where weights are mixed, a little shows."""
     values: dict[str, object] = {
         "latent.warp_range": (1.0, 0.0),
         "latent.warp_strength": 1.0,
         "latent.reanchor_level": 0.6,
     }
     assert steps_of(models64, {}) < 8
-    short = painted(models64, values=values).image
+    inputs = TransferInputs(TARGET, REFERENCE)
+    short = transfer(models64, inputs, params(values), seed=1).image
     monkeypatch.setattr(sampler, "dead_steps", lambda plan, maps, scene: 0)
-    full = painted(models64, values=values).image
-    error = ((short.double() - full.double())[FIGURES > 0] / 255.0).square().mean()
-    assert float(error) < 1e-5  # 50 dB
+    full = transfer(models64, inputs, params(values), seed=1).image
+    assert (short.int() - full.int()).abs().max() <= 1

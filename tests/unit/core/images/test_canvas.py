@@ -113,7 +113,7 @@ def test_a_cropped_canvas_shows_the_figure_and_its_box_tells_where_the_picture_l
 def test_a_window_that_reaches_beyond_the_picture_continues_its_border_without_a_mask() -> None:
     picture, mask = torch.rand(3, 40, 60), torch.zeros(40, 60)
     mask[0:38, 0:30] = 1.0
-    left, top, width, height = figure_window(mask, (64, 64))
+    left, top, width, height = figure_window(mask > 0.0, (64, 64))
     assert left < 0
     assert top < 0
     patch = cut(picture, left, top, width, height)
@@ -129,7 +129,7 @@ def test_a_window_that_reaches_beyond_the_picture_continues_its_border_without_a
 def test_a_small_figure_is_magnified_so_far_and_no_further() -> None:
     mask = torch.zeros(500, 500)
     mask[250, 250] = 1.0
-    _, _, width, height = figure_window(mask, (64, 64))
+    _, _, width, height = figure_window(mask > 0.0, (64, 64))
     assert width == height
     assert 64 / width <= MAX_MAGNIFICATION
     assert 64 / (width - 1) > MAX_MAGNIFICATION
