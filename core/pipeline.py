@@ -253,16 +253,24 @@ def encode(models: Models, target: Canvas, reference: Canvas, predict: NoisePred
     return Scene(models, target, latent, size, (region,), predict)
 
 
-def correspond(figure: Figure, target: Image, params: TransferParams, seed: int) -> Start:
+@dataclass(frozen=True)
+class Started(Start):
+    """What one figure is sampled from, and what it is finished with."""
+
+    proposal: Proposal | None = None
+    """The warped reference at the target's own size, where it is known before."""
+
+
+def correspond(figure: Figure, target: Image, params: TransferParams, seed: int) -> Started:
     """The correspondence for all steps, and the reference warped by it as a clean latent; none where correspondences
     are made while sampling."""
     if params.matching.source in ("per_layer", "per_step"):
-        return Start(seed, None)
+        return Started(seed, None)
     maps = match_regions(figure.scene, params.matching, seed)
     if params.latent.warp_strength == 0.0:
-        return Start(seed, maps)
+        return Started(seed, maps)
     proposal = Proposal(figure.scene, target, figure.selected, maps[0], params.latent)
-    return Start(seed, maps, propose_latent(figure.scene, proposal), proposal)
+    return Started(seed, maps, propose_latent(figure.scene, proposal), proposal)
 
 
 def propose_latent(scene: Scene, proposal: Proposal) -> Latent:
@@ -272,7 +280,7 @@ def propose_latent(scene: Scene, proposal: Proposal) -> Latent:
 
 
 def conclude(
-    figure: Figure, target: Image, start: Start, sampled: Sampled, params: TransferParams
+    figure: Figure, target: Image, start: Started, sampled: Sampled, params: TransferParams
 ) -> tuple[Finished, list[Correspondence]]:
     """All that `stitch` needs of one figure, and its correspondence."""
     scene, selected, mask = figure.scene, figure.selected, figure.selected.target_mask

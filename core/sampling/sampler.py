@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.finish import Proposal
 from core.injection import FeatureInjection, Injected, InjectionStep, Maps, Observer, injecting
 from core.matching.correspondence import Correspondence
 from core.models.noise import REPLAYED, Step, make_steps, mix_noise
@@ -34,8 +33,6 @@ class Start:
     """One per region for all steps, or None where correspondences are made while sampling."""
     proposed: Latent | None = None
     """The warped reference as a clean latent, where it is known before."""
-    proposal: Proposal | None = None
-    """The same at the target's own size."""
 
     def warp(self, region: EncodedRegion, found: Correspondence) -> Latent:
         """The clean latent to which the prediction is drawn."""

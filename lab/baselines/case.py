@@ -21,6 +21,7 @@ from core.models.models import Models
 from core.params.transfer import MatchingParams, TransferParams
 from core.pipeline import (
     Figure,
+    Started,
     Stopwatch,
     TransferInputs,
     build_scenes,
@@ -28,7 +29,7 @@ from core.pipeline import (
     propose_latent,
     tell_matches,
 )
-from core.sampling.sampler import Start, sample
+from core.sampling.sampler import sample
 from lab.baselines.settings import Changes
 from lab.metrics.matches import Grid
 from lab.pairs import Pair
@@ -186,7 +187,7 @@ def repaint_figures(
     each layer or step matches for itself."""
     ends = []
     for number, figure in enumerate(figures):
-        start = Start(seed, None) if maps is None else start_from(figure, target, maps[number], params, seed)
+        start = Started(seed, None) if maps is None else start_from(figure, target, maps[number], params, seed)
         (sampled,) = sample(figure.scene, [start], params)
         end, _ = conclude(figure, target, start, sampled, params)
         ends.append(end)
@@ -194,12 +195,12 @@ def repaint_figures(
     return drawn
 
 
-def start_from(figure: Figure, target: Tensor, found: Correspondence, params: TransferParams, seed: int) -> Start:
+def start_from(figure: Figure, target: Tensor, found: Correspondence, params: TransferParams, seed: int) -> Started:
     """What a figure is sampled from by a given correspondence, as `core.pipeline.correspond` makes it by its own."""
     if params.latent.warp_strength == 0.0:
-        return Start(seed, [found])
+        return Started(seed, [found])
     proposal = Proposal(figure.scene, target, figure.selected, found, params.latent)
-    return Start(seed, [found], propose_latent(figure.scene, proposal), proposal)
+    return Started(seed, [found], propose_latent(figure.scene, proposal), proposal)
 
 
 def places_over_target(figure: Figure, found: Correspondence, grid: Grid) -> Tensor:
