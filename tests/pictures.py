@@ -85,3 +85,20 @@ SWAPPED_RGB = icc_profile(
         b"bTRC": LINEAR_CURVE,
     },
 )
+# Red, green and blue of Display P3 relative to D50, and the curve of sRGB.
+SRGB_CURVE = b"para\0\0\0\0\0\3\0\0" + struct.pack(
+    ">5i", *(round(v * 65536) for v in (2.4, 0.94787, 0.05213, 0.0774, 0.04045))
+)
+DISPLAY_P3 = icc_profile(
+    b"RGB ",
+    {
+        b"desc": b"desc\0\0\0\0\0\0\0\x09SMUGGLED\0",
+        b"wtpt": D50,
+        b"rXYZ": xyz(0.5151, 0.2412, -0.0011),
+        b"gXYZ": xyz(0.2920, 0.6923, 0.0419),
+        b"bXYZ": xyz(0.1571, 0.0666, 0.7841),
+        b"rTRC": SRGB_CURVE,
+        b"gTRC": SRGB_CURVE,
+        b"bTRC": SRGB_CURVE,
+    },
+)
