@@ -12,10 +12,9 @@ from functools import partial
 from math import isqrt
 from pathlib import Path
 
-import pillow_heif
 from PIL import Image, PngImagePlugin
 
-from tests.pictures import LINEAR_GRAY, SWAPPED_RGB, chunk, encoded, gradient, raw_png
+from tests.pictures import LINEAR_GRAY, SWAPPED_RGB, chunk, encoded, gradient, heic, raw_png
 from uploads.images import PictureLimits
 
 MARK = b"SMUGGLED"
@@ -126,7 +125,6 @@ def mpo() -> bytes:
 
 
 def of_type(kind: str) -> bytes:
-    pillow_heif.register_heif_opener()
     return encoded(gradient(), kind)
 
 
@@ -185,7 +183,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "odd: palette with transparency": lambda: encoded(gradient("P"), transparency=b"\x00\x80\xff"),
     "odd: grey with alpha": lambda: encoded(gradient("LA")),
     "odd: AVIF": partial(of_type, "AVIF"),
-    "odd: HEIC": partial(of_type, "HEIF"),
+    "odd: HEIC": partial(heic, "rgb"),
     "odd: one bit": lambda: encoded(gradient("1")),
     "odd: one transparent colour": lambda: encoded(gradient(), transparency=(250, 250, 250)),
     # not allowed at all

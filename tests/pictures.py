@@ -3,11 +3,14 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 SIZE = (48, 32)
+HEIC = Path(__file__).parent / "heic"
+"""Files that `tests/write_heic.py` has made."""
 
 
 def gradient(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
@@ -24,6 +27,23 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
+
+
+def heic(name: str) -> bytes:
+    return (HEIC / f"{name}.heic").read_bytes()
+
+
+def lying(orientation: int) -> Image.Image:
+    """The gradient as it lies in a file with this EXIF orientation: 1, 2, 3, 6 or 8."""
+    turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 6: "ROTATE_90", 8: "ROTATE_270"}
+    return gradient().transpose(Image.Transpose[turns[orientation]]) if orientation in turns else gradient()
+
+
+def oriented(orientation: int) -> bytes:
+    """EXIF that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
 
 
 def decoded(png: bytes) -> Image.Image:
