@@ -73,7 +73,7 @@ class Size(StoredModel):
 class InputSize(Size):
     """Of an input picture as it is used."""
 
-    scaled_from: Size | None = None
+    scaled_from: Size | None
     """Its size as it was sent, when that was more than the service keeps. A mask of it may have either size."""
 
     @classmethod

@@ -23,6 +23,7 @@ import structlog
 
 from uploads.decoder_process import READY
 from uploads.errors import DecoderUnavailable, InvalidImage
+from uploads.formats import is_heif
 from uploads.images import CheckedPicture, PictureLimits, Size
 from uploads.png import PROFILE_HEADER, SIGNATURE
 from uploads.profiles import LARGEST_PROFILE, bare_rgb_profile
@@ -113,7 +114,7 @@ class DecoderPool:
 
     def _next_child(self, child: "_Child | None") -> "_Child | None":
         """The child for the next picture: a fresh one is started now, so that it is warm by then."""
-        used_up = child is None or child.pictures >= self._bounds.pictures_per_child
+        used_up = child is None or child.pictures >= self._bounds.pictures_per_child or child.is_suspect
         if child is not None and child.alive and not used_up and not self._closed:
             return child
         if child is not None:
@@ -159,6 +160,9 @@ class _Child:
     def __init__(self, memory_bytes: int) -> None:
         self._pipe, far_end = Pipe()
         self.pictures = 0
+        self.is_suspect = False
+        """Whether it has read a HEIC file. libheif had faults by which a file takes over its reader (ADR 34), so no
+        other picture may come after one in the same memory."""
         self._ready = False
         environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
         try:
@@ -194,6 +198,7 @@ class _Child:
             self._process.kill()
 
         self.pictures += 1
+        self.is_suspect = is_heif(data)
         deadline = threading.Timer(within_s, stop)
         deadline.start()
         try:

@@ -4,6 +4,7 @@ JPEG, PNG, WebP and AVIF are Pillow's own. HEIC needs pi-heif, which the service
 file is of an unsupported type.
 """
 
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 
@@ -45,6 +46,13 @@ def kind_of(data: bytes) -> str:
     if kind == "HEIF":
         _register_heif()
     return kind
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether libheif is what reads the file."""
+    with suppress(InvalidImage):
+        return _kind_of_media(data) == "HEIF"
+    return False
 
 
 def _kind_of_media(data: bytes) -> str | None:

@@ -129,11 +129,11 @@ def check_mask(data: bytes, limits: PictureLimits, size: Size, scaled_from: Size
     image = _open(data, limits, scaled_from)
     turn = _turn(image)
     found = _upright(image.size, turn)
+    pixels, alpha = _split_alpha(_decode(image, data, limits))
+    del image
     if found not in (size, scaled_from):
         expected = " or ".join(f"{width} x {height} px" for width, height in filter(None, (scaled_from, size)))
         raise InvalidImage("mask_size_mismatch", f"the mask is {found[0]} x {found[1]} px, its picture {expected}")
-    pixels, alpha = _split_alpha(_decode(image, data, limits))
-    del image
     inside = pixels.convert("L")
     if alpha is not None:
         inside = Image.composite(inside, Image.new("L", inside.size, 0), alpha)

@@ -5,12 +5,14 @@ A stored picture may have a profile beside its pixels: bare numbers that the dec
 """
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageCms
 
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+_STRIP_PIXELS = 2**20
 
 
 def profile_of(image: Image.Image) -> bytes | None:
@@ -20,10 +22,18 @@ def profile_of(image: Image.Image) -> bytes | None:
     return profile
 
 
+def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Rows of the picture from top to bottom, some at a time, each with the first one's number: what is computed with
+    them needs little memory beside the picture."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def to_srgb(image: Image.Image) -> Image.Image:
     """A stored RGB or RGBA picture in sRGB."""
     profile = profile_of(image)
-    return image if profile is None else _converted(image, _opened(profile), _srgb())
+    return image if profile is None else _converted(image, _transform(_opened(profile), _srgb()))
 
 
 def to_space_of(target: Image.Image, result: Image.Image) -> Image.Image:
@@ -33,16 +43,20 @@ def to_space_of(target: Image.Image, result: Image.Image) -> Image.Image:
     """
     profile = profile_of(target)
     assert profile is not None
-    before = np.asarray(to_srgb(target).convert("RGB"))
-    unchanged = (np.asarray(result.convert("RGB")) == before).all(axis=-1)
-    converted = _converted(result, _srgb(), _opened(profile))
-    converted.paste(target.convert(converted.mode), mask=Image.fromarray(unchanged))
+    there, here = _transform(_srgb(), _opened(profile)), _transform(_opened(profile), _srgb())
+    converted = Image.new(result.mode, result.size)
+    for (top, own), (_, made) in zip(strips(target), strips(result), strict=True):
+        before = np.asarray(_converted(own, here).convert("RGB"))
+        unchanged = (np.asarray(made.convert("RGB")) == before).all(axis=-1)
+        strip = _converted(made, there)
+        strip.paste(own.convert(strip.mode), mask=Image.fromarray(unchanged))
+        converted.paste(strip, (0, top))
     return converted
 
 
 def color_in(profile: bytes, color: str) -> tuple[int, ...]:
     """An sRGB colour such as `#ffffff` in the profile's space."""
-    pixel = _converted(Image.new("RGB", (1, 1), color), _srgb(), _opened(profile)).getpixel((0, 0))
+    pixel = _converted(Image.new("RGB", (1, 1), color), _transform(_srgb(), _opened(profile))).getpixel((0, 0))
     assert isinstance(pixel, tuple)
     return tuple(int(level) for level in pixel)
 
@@ -55,14 +69,17 @@ def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(io.BytesIO(profile))
 
 
-def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile, goal: ImageCms.ImageCmsProfile) -> Image.Image:
-    """Transparency stays as it is."""
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    converted = ImageCms.profileToProfile(
-        image.convert("RGB"), source, goal, renderingIntent=_INTENT, outputMode="RGB", flags=_FLAGS
-    )
-    assert converted is not None  # None only when converting in place
-    if alpha is not None:
-        converted.putalpha(alpha)
-    converted.info.pop("icc_profile", None)
+def _transform(source: ImageCms.ImageCmsProfile, goal: ImageCms.ImageCmsProfile) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(source, goal, "RGB", "RGB", renderingIntent=_INTENT, flags=_FLAGS)
+
+
+def _converted(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    """Strip by strip. Transparency stays as it is."""
+    converted = Image.new(image.mode, image.size)
+    for top, strip in strips(image):
+        colors = ImageCms.applyTransform(strip.convert("RGB"), transform)
+        assert colors is not None  # None only when converting in place
+        if image.mode == "RGBA":
+            colors.putalpha(strip.getchannel("A"))
+        converted.paste(colors, (0, top))
     return converted

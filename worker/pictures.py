@@ -9,13 +9,13 @@ import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from core.images.canvas import from_pil, to_pil
+from core.images.canvas import to_pil
 from core.masks.regions import Masks, Named
 from core.matching.correspondence import Matches
 from core.pipeline import MatchResult, TransferInputs, TransferResult
 from jobs.inputs import MASK, PICTURE
 from jobs.schema import Output
-from worker.color import color_in, profile_of, to_space_of, to_srgb
+from worker.color import color_in, profile_of, strips, to_space_of, to_srgb
 from worker.drawing import draw_matches
 from worker.marking import XMP
 
@@ -50,12 +50,21 @@ def decode_picture(png: bytes, part: str = "target", look: Look | None = None) -
     image = to_srgb(_open(png))
     if look is not None:
         look(image, part)
-    return from_pil(image)
+    return _as_tensor(image)
 
 
 def decode_mask(png: bytes) -> Tensor:
     """An admitted L PNG as [height, width], 0 to 1; 1 is inside."""
-    return from_pil(_open(png))[0]
+    return _as_tensor(_open(png))[0]
+
+
+def _as_tensor(image: Image.Image) -> Tensor:
+    """[channels, height, width], 0 to 1. Strip by strip: beside picture and tensor there is no third copy."""
+    pixels = torch.empty(image.height, image.width, len(image.getbands()))
+    for top, strip in strips(image):
+        rows = torch.from_numpy(np.array(strip)).reshape(strip.height, strip.width, -1)
+        pixels[top : top + strip.height] = rows
+    return pixels.div_(255.0).permute(2, 0, 1)
 
 
 def decode_inputs(

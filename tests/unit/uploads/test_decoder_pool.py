@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pictures import LINEAR_GRAY, SIZE, SWAPPED_RGB, chunk, encoded, gradient
+from tests.pictures import LINEAR_GRAY, SIZE, SWAPPED_RGB, chunk, encoded, gradient, heic
 from uploads.decoder_pool import DecodeBounds, DecoderPool, parse_response
 from uploads.errors import DecoderUnavailable, InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
@@ -252,6 +252,16 @@ def test_a_child_does_a_few_pictures_and_is_replaced() -> None:
         decoders.check_picture(SOUND)
         assert not Path(f"/proc/{pid}").exists()
         assert decoders.check_picture(SOUND).width == SIZE[0]
+
+
+def test_no_picture_follows_a_heic_file_in_the_same_child() -> None:
+    with one_decoder() as (decoders, pid):
+        decoders.check_mask(heic("l"), SIZE)
+        assert not Path(f"/proc/{pid}").exists()
+        assert decoders.check_picture(SOUND).width == SIZE[0]
+    with one_decoder() as (decoders, pid):
+        refusal(decoders, heic("rgb")[:300])
+        assert not Path(f"/proc/{pid}").exists()
 
 
 def test_what_a_child_responds_is_not_believed() -> None:
