@@ -14,7 +14,7 @@ import io
 import warnings
 import zlib
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
@@ -33,6 +33,9 @@ SCALED_HEIF = 2
 """A HEIC picture may have so many times the pixels that are kept: it is decoded whole, at some 8 bytes each."""
 SCALED_BYTES_PER_PIXEL = 16
 """Of those that are kept: what decoding a JPEG that is scaled may take."""
+_STRIP_ROWS = 256
+_LANCZOS_REACH = 3
+"""Rows of the result on either side that a row's filter reaches."""
 Size = tuple[int, int]
 """Width and height in pixels."""
 UPRIGHT = {
@@ -105,7 +108,7 @@ def check_picture(data: bytes, limits: PictureLimits, *, keep_profile: bool = Fa
     """
     image = _open(data, limits)
     sent, profile, turn = image.size, image.info.get("icc_profile"), _turn(image)
-    pixels = _shrunk(_decode(image, data, limits), limits.fitted(sent))
+    pixels = shrunk(_decode(image, data, limits), limits.fitted(sent))
     del image  # of large pictures there should be few copies at a time
     pixels, alpha = _split_alpha(pixels)
     kept = bare_rgb_profile(profile) if keep_profile and profile and pixels.mode == "RGB" else None
@@ -217,21 +220,33 @@ def _decode(image: Image.Image, data: bytes, limits: PictureLimits) -> Image.Ima
 def _reduction(image: JpegImageFile, data: bytes, limits: PictureLimits) -> int:
     """The smallest with which decoding takes no more memory than is allowed. Raises InvalidImage when none does.
 
-    Pillow takes four bytes for a pixel of colour. libjpeg keeps two for each coefficient of a JPEG that comes in more
-    than one scan, however much it is reduced.
+    Pillow takes four bytes for a pixel of colour: of what is decoded and then, beside it, of what that is scaled to.
+    While it decodes, libjpeg keeps two for each coefficient of a JPEG that comes in more than one scan, however much it
+    is reduced.
     """
     pixels, room = image.width * image.height, SCALED_BYTES_PER_PIXEL * limits.max_pixels
-    if is_buffered_jpeg(data):
-        room -= 2 * len(image.getbands()) * pixels
+    coefficients = 2 * len(image.getbands()) * pixels if is_buffered_jpeg(data) else 0
     for reduction in REDUCTIONS:
-        if 4 * pixels <= room * reduction**2:
+        decoded = pixels / reduction**2
+        if 4 * decoded + max(coefficients, 4 * min(decoded, limits.max_pixels)) <= room:
             return reduction
     raise InvalidImage("image_too_many_pixels", "a progressive JPEG of so many pixels takes too much memory")
 
 
-def _shrunk(image: Image.Image, size: Size) -> Image.Image:
-    """The picture at this size, unless it is no larger."""
-    return image.resize(size, Image.Resampling.LANCZOS) if image.width > size[0] or image.height > size[1] else image
+def shrunk(image: Image.Image, size: Size) -> Image.Image:
+    """The picture at this size, unless it is no larger. Strip by strip, because Pillow scales one direction after the
+    other and keeps what lies between."""
+    if image.width <= size[0] and image.height <= size[1]:
+        return image
+    scaled, step = Image.new(image.mode, size), image.height / size[1]
+    margin = ceil(_LANCZOS_REACH * step) + 1
+    for top in range(0, size[1], _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, size[1])
+        first, last = max(0, int(top * step) - margin), min(image.height, ceil(bottom * step) + margin)
+        strip = image.crop((0, first, image.width, last))
+        box = (0, top * step - first, image.width, min(bottom * step, image.height) - first)
+        scaled.paste(strip.resize((size[0], bottom - top), Image.Resampling.LANCZOS, box), (0, top))
+    return scaled
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
