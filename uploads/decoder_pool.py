@@ -102,6 +102,8 @@ class DecoderPool:
             raise DecoderUnavailable("All decoders are busy.") from None
         try:
             for _ in range(2):
+                if child is not None and child.pictures and is_heif(data):
+                    child.end()
                 if child is None or not child.alive:
                     child = self._start_child()
                 try:
@@ -161,8 +163,8 @@ class _Child:
         self._pipe, far_end = Pipe()
         self.pictures = 0
         self.is_suspect = False
-        """Whether it has read a HEIC file. libheif had faults by which a file takes over its reader (ADR 34), so no
-        other picture may come after one in the same memory."""
+        """Whether it has read a HEIC file. libheif has faults by which a file takes over its reader (ADR 34), so no
+        other picture may be in the same memory, before it or after."""
         self._ready = False
         environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
         try:

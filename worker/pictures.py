@@ -22,6 +22,7 @@ from worker.marking import XMP
 PREVIEW_SIDE_PX = 384
 PREVIEW_QUALITY = 80
 DEFAULT_QUALITY = 90
+ROWS_AT_ONCE = 256
 SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 
@@ -167,8 +168,10 @@ def encode_masks(masks: Masks) -> dict[str, EncodedMask]:
 
 def encode_mask(weights: Tensor) -> EncodedMask:
     """Weights [height, width], 0 to 1, as a grey PNG."""
-    png = io.BytesIO()
-    Image.fromarray((weights * 255.0).round().to(torch.uint8).cpu().numpy()).save(png, "PNG")
+    png, levels = io.BytesIO(), torch.empty(weights.shape, dtype=torch.uint8)
+    for some, rows in zip(levels.split(ROWS_AT_ONCE), weights.split(ROWS_AT_ONCE), strict=True):
+        some.copy_((rows * 255.0).round())
+    Image.fromarray(levels.numpy()).save(png, "PNG")
     return EncodedMask(png.getvalue(), round(float(weights.mean()), 6))
 
 

@@ -254,14 +254,26 @@ def test_a_child_does_a_few_pictures_and_is_replaced() -> None:
         assert decoders.check_picture(SOUND).width == SIZE[0]
 
 
-def test_no_picture_follows_a_heic_file_in_the_same_child() -> None:
-    with one_decoder() as (decoders, pid):
+def test_a_heic_file_is_alone_in_its_child() -> None:
+    with one_decoder() as (decoders, used):
+        others = decoder_pids() - {used}
+        os.kill(used, signal.SIGSTOP)  # what has had a picture is not asked
         decoders.check_mask(heic("l"), SIZE)
-        assert not Path(f"/proc/{pid}").exists()
-        assert decoders.check_picture(SOUND).width == SIZE[0]
-    with one_decoder() as (decoders, pid):
+        assert not Path(f"/proc/{used}").exists()
+        decoders.check_picture(SOUND)
+        (second,) = decoder_pids() - others
         refusal(decoders, heic("rgb")[:300])
-        assert not Path(f"/proc/{pid}").exists()
+        assert not Path(f"/proc/{second}").exists()
+    decoders = DecoderPool(LIMITS, at_once=1)
+    try:
+        decoders.start()
+        while not (fresh := decoder_pids() - others):
+            time.sleep(0.01)
+        decoders.check_mask(heic("l"), SIZE)
+        decoders.check_picture(SOUND)
+        assert not decoder_pids() & fresh
+    finally:
+        decoders.close()
 
 
 def test_what_a_child_responds_is_not_believed() -> None:
