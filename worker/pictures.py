@@ -47,25 +47,20 @@ Look = Callable[[Image.Image, str], None]
 
 
 def decode_picture(png: bytes, part: str = "target", look: Look | None = None) -> Tensor:
-    """An admitted RGB or RGBA PNG as [channels, height, width], 0 to 1, in sRGB. Raises what `look` raises."""
+    """An admitted RGB or RGBA PNG as bytes [channels, height, width] in sRGB. Raises what `look` raises."""
     image = to_srgb(_open(png))
     if look is not None:
         look(image, part)
-    return _as_tensor(image)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def decode_mask(png: bytes) -> Tensor:
-    """An admitted L PNG as [height, width], 0 to 1; 1 is inside."""
-    return _as_tensor(_open(png))[0]
-
-
-def _as_tensor(image: Image.Image) -> Tensor:
-    """[channels, height, width], 0 to 1. Strip by strip: beside picture and tensor there is no third copy."""
-    pixels = torch.empty(image.height, image.width, len(image.getbands()))
+    """An admitted L PNG as [height, width], 0 to 1; 1 is inside. Strip by strip, so that there is no third copy."""
+    image = _open(png)
+    weights = torch.empty(image.height, image.width)
     for top, strip in strips(image):
-        rows = torch.from_numpy(np.array(strip)).reshape(strip.height, strip.width, -1)
-        pixels[top : top + strip.height] = rows
-    return pixels.div_(255.0).permute(2, 0, 1)
+        weights[top : top + strip.height] = torch.from_numpy(np.array(strip))
+    return weights.div_(255.0)
 
 
 def decode_inputs(

@@ -146,10 +146,10 @@ def _draw_cell(
 
 
 def _small(picture: Tensor) -> Image.Image:
-    """An RGB picture for a cell, of one of 3 or 4 channels in 0 to 1."""
+    """An RGB picture for a cell, of one of 3 or 4 channels in bytes."""
     from core.images.canvas import to_pil
 
-    small = to_pil((picture[:3].permute(1, 2, 0) * 255).round().byte())
+    small = to_pil(picture[:3].permute(1, 2, 0))
     small.thumbnail((CELL_PX, CELL_PX))
     return small
 

@@ -62,15 +62,15 @@ def test_inputs_are_computed_with_in_srgb() -> None:
     """Red of Display P3 lies outside sRGB; a mixed colour is another number there."""
     image = decoded(STORED)
     assert pixel(image, 4, 4) == (220, 30, 30)
-    seen = np.asarray(decode_picture(STORED))[:, 4, 4] * 255
+    seen = np.asarray(decode_picture(STORED))[:, 4, 4].astype(int)
     assert abs(seen[0] - 238) <= 3
     assert seen[1] <= 2
-    assert (np.asarray(decode_picture(encoded(gradient())))[:, 4, 4] * 255).round().tolist() == [220, 30, 30]
+    assert np.asarray(decode_picture(encoded(gradient())))[:, 4, 4].tolist() == [220, 30, 30]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_result_in_the_targets_own_space(kind: str) -> None:
-    result = to_pil(decode_picture(STORED).permute(1, 2, 0).mul(255).round().byte())
+    result = to_pil(decode_picture(STORED).permute(1, 2, 0))
     result.paste((10, 120, 200), (0, 0, 10, 10))
     output = Output.model_validate({"format": kind, "color_profile": "target", **FORMATS[kind]})
     image = opened(encode_image(result, ImageWriting(output, target=STORED)))
