@@ -33,14 +33,13 @@ def select_mask(
     check_image(image, uploaded, role)
     if mode == "none":
         return None
-    picture = on_matte(image)
     masks = [] if uploaded is None else [uploaded]
     if selection.pointed:
-        masks.append(_outline(models, picture, selection))
+        masks.append(_outline(models, on_matte(image), selection))
     if selection.text:
-        masks.append(_find(models, picture, selection.text, role))
+        masks.append(_find(models, on_matte(image), selection.text, role))
     if not masks and mode == "auto":
-        masks.append(find_foreground(models, picture))
+        masks.append(find_foreground(models, on_matte(image)))
     if not masks:
         return None
     mask = reduce(torch.mul, masks)
