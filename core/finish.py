@@ -5,6 +5,7 @@ correspondence at the target's own size: the *proposal*. What the network change
 enlarged and added to it, and the whole is set into the target through its mask. Tiles bound the memory.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,9 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.images.canvas import alpha_of, cut, extrapolate, feather_part, on_matte
+from core.images.canvas import alpha_of, cut, extrapolate, feather_part, on_matte, resized_on_matte
 from core.images.color import keep_lightness
-from core.images.geometry import resize, resize_image, resize_strips, token_mask, unit_range
+from core.images.geometry import resize, resize_strips, token_mask, unit_range
 from core.images.shading import shading_gain
 from core.masks.regions import SelectedRegion
 from core.matching.correspondence import Correspondence
@@ -27,6 +28,8 @@ from core.types import Canvas, Image, ImageMask, Latent, Picture
 
 TILE_PX = 512 * 1024
 """Pixels that are warped at once."""
+OVERSAMPLED = 4
+"""Places along a canvas pixel's side at which a proposal is computed, at most, before it is encoded."""
 SOURCE_MAX_PX = 16 * 1024 * 1024
 """Pixels of a reference's window that are warped; a larger one is scaled down to them."""
 MIXED_EDGE = 1 / 256
@@ -71,7 +74,8 @@ class Proposal:
             self._confidence = found.confidence.unflatten(0, found.grid)[None, None]
         self._gain: Tensor | None = None
         if params.shading_strength > 0.0:
-            small = self.over(self._fractions(scene.target.picture.shape[1], scene.target.picture.shape[2]), None)
+            rows, columns = scene.target.picture.shape[1:]
+            small = self._warped(self._fractions(rows, columns), None, self._reduced((rows, columns)))
             gain = shading_gain(small, scene.target.picture, region.target_mask)
             self._gain = (params.shading_strength * gain)[None, None]
 
@@ -99,15 +103,21 @@ class Proposal:
         ratio = shrink * (width * height / (self._window[2] * self._window[3])) ** 0.5
         ratio = max(ratio, (width * height / SOURCE_MAX_PX) ** 0.5)
         size = (height, width) if ratio <= 1.0 else (max(1, round(height / ratio)), max(1, round(width / ratio)))
-        patch = resize_image(shown, size) if len(shown) == 3 else resize(on_matte(shown), size)
+        patch = resized_on_matte(shown, size)
         inside = resize(inside, size)
         margin = max(1, round(MIXED_EDGE * max(patch.shape[1:])))
         return extrapolate(patch, inside[0], margin)
 
-    def over(self, fractions: tuple[Tensor, Tensor], guide: Picture | None) -> Picture:
-        """The warped reference at rows and columns given as fractions of the target's canvas, without shading."""
-        flow = self._flow.at(*fractions, guide).to(self._source.dtype)
-        source = self._source.to(flow.device)[None]
+    def _reduced(self, size: tuple[int, int]) -> Picture:
+        """The reference low-passed for a canvas of `size` (height, width)."""
+        shrink = max(1.0, self._window[3] / size[0])
+        _, height, width = self._source.shape
+        return resize(self._source, (max(1, round(height / shrink)), max(1, round(width / shrink))))
+
+    def _warped(self, fractions: tuple[Tensor, Tensor], guide: Picture | None, source: Picture) -> Picture:
+        """The reference at the places that match rows and columns given as fractions of the target's canvas."""
+        flow = self._flow.at(*fractions, guide).to(source.dtype)
+        source = source.to(flow.device)[None]
         moved = F.grid_sample(source, flow[None], mode="bicubic", padding_mode="border", align_corners=False)
         return moved[0].clamp(0.0, 1.0)
 
@@ -120,15 +130,14 @@ class Proposal:
         weight: Tensor | float = self._scale
         if self._confidence is not None:
             weight = self._scale * sample_plane(self._confidence, *self._places(part))
-        return own + weight * (self.warped_at(part) - own)
+        return own + weight * (self._shaded(self._places(part), own, self._source) - own)
 
-    def warped_at(self, part: Rectangle) -> Picture:
-        """The warped reference under the target's shading in a part of the target."""
-        y, x = self._places(part)
-        moved = self.over((y, x), self._own(part))
+    def _shaded(self, fractions: tuple[Tensor, Tensor], guide: Picture, source: Picture) -> Picture:
+        """The warped reference under the target's shading; `guide` is the target there."""
+        moved = self._warped(fractions, guide, source)
         if self._gain is None:
             return moved
-        return (moved * sample_plane(self._gain, y, x).exp()).clamp(0.0, 1.0)
+        return (moved * sample_plane(self._gain, *fractions).exp()).clamp(0.0, 1.0)
 
     def _own(self, part: Rectangle) -> Picture:
         return on_matte(cut(self._target, part.left, part.top, part.width, part.height))
@@ -153,17 +162,21 @@ class Proposal:
         return Rectangle(x0, y0, x1 - x0, y1 - y0)
 
     def on_canvas(self, canvas: Canvas, mask: Float[Tensor, "height width"]) -> Picture:
-        """The target's canvas with the warped reference, made at the target's own size, inside `mask`."""
-        part = self.extent
-        left, top, width, height = self._window
+        """The target's canvas with the warped reference inside `mask`, computed at up to OVERSAMPLED places along a
+        canvas pixel's side, as many as the target has, and averaged."""
         rows, columns = canvas.picture.shape[1:]
-        y = (torch.arange(rows) + 0.5) / rows * height + top
-        x = (torch.arange(columns) + 0.5) / columns * width + left
-        size = (max(1, round(part.height / height * rows)), max(1, round(part.width / width * columns)))
-        if size[0] * size[1] >= part.width * part.height:
-            size = (part.height, part.width)
-        small = resize_strips((self.warped_at(tile) for tile in tiles(part)), size)
-        shown = sample_plane(small[None], (y - part.top) / part.height, (x - part.left) / part.width)
+        left, top, width, height = (round(value) for value in self._window)
+        times = min(OVERSAMPLED, max(1, math.ceil(height / rows)))
+        size = (rows * times, columns * times)
+        guide = resized_on_matte(cut(self._target, left, top, width, height), size)
+        source = self._reduced(size)
+        y, x = self._fractions(*size)
+        step = max(1, TILE_PX // size[1])
+        strips = (
+            self._shaded((y[top : top + step], x), guide[:, top : top + step], source)
+            for top in range(0, size[0], step)
+        )
+        shown = resize_strips(strips, (rows, columns))
         return torch.lerp(canvas.picture, shown.to(canvas.picture), mask)
 
 

@@ -61,7 +61,7 @@ def stretch_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int
     """
     weight = _weight(image, mask, "target")
     weight = (weight > FAINT).to(weight.dtype) if mask is not None else weight
-    return Canvas(_resize_on_matte(image, size), resize(weight[None], size)[0], (0.0, 0.0, 1.0, 1.0))
+    return Canvas(resized_on_matte(image, size), resize(weight[None], size)[0], (0.0, 0.0, 1.0, 1.0))
 
 
 def fit_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -> Canvas:
@@ -74,7 +74,7 @@ def fit_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int]) -
     inner = (min(size[0], max(1, round(height * scale))), min(size[1], max(1, round(width * scale))))
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     padding = (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top)
-    fitted = F.pad(_resize_on_matte(image, inner)[None], padding, mode="replicate")[0]
+    fitted = F.pad(resized_on_matte(image, inner)[None], padding, mode="replicate")[0]
     mask_out = F.pad(resize(weight[None], inner)[0], padding)
     box = (left / size[1], top / size[0], inner[1] / size[1], inner[0] / size[0])
     return Canvas(fitted, mask_out, box)
@@ -93,7 +93,7 @@ def crop_canvas(image: Image, mask: UploadedMask | None, size: tuple[int, int], 
     if role == "target":
         inside = (inside > FAINT).to(weight.dtype)
     box = (-left / width, -top / height, image.shape[2] / width, image.shape[1] / height)
-    return Canvas(_resize_on_matte(patch, size), resize(inside, size)[0], box)
+    return Canvas(resized_on_matte(patch, size), resize(inside, size)[0], box)
 
 
 def half_inside(mask: ImageMask) -> Bool[Tensor, "image_height image_width"]:
@@ -165,7 +165,8 @@ def _weight(image: Image, mask: UploadedMask | None, role: str) -> ImageMask:
     return weight
 
 
-def _resize_on_matte(image: Image, size: tuple[int, int]) -> Picture:
+def resized_on_matte(image: Image, size: tuple[int, int]) -> Picture:
+    """The picture on the matte at `size` (height, width)."""
     return resize_image(image, size) if len(image) == 3 else resize(on_matte(image), size)
 
 

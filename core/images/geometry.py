@@ -105,7 +105,7 @@ def unit_range(
     image: Float[Tensor, "channels height width"] | UInt8[Tensor, "channels height width"],
 ) -> Float[Tensor, "channels height width"]:
     """An image as 0 to 1."""
-    return image.float() / 255.0 if image.dtype == torch.uint8 else image
+    return image.float().div_(255.0) if image.dtype == torch.uint8 else image
 
 
 def resize_image(
