@@ -1,13 +1,9 @@
-"""Writes the HEIC files in `tests/heic`, of pictures made here. It needs an encoder, which nothing else here does:
-
-python -m venv FOLDER && FOLDER/bin/pip install pillow-heif==1.8.1
-FOLDER/bin/python -m tests.write_heic
-"""
+"""`python -m tests.write_heic` writes the HEIC files in `tests/heic`, of pictures made here."""
 
 import io
-from importlib import import_module
 from typing import Any
 
+import pillow_heif
 from PIL import Image
 
 from tests.pictures import DISPLAY_P3, HEIC, SIZE, SWAPPED_RGB, encoded, gradient, lying, oriented
@@ -17,7 +13,6 @@ EXACT: dict[str, Any] = {"quality": -1, "chroma": 444}
 
 def files() -> dict[str, bytes]:
     """Their content by name."""
-    pillow_heif = import_module("pillow_heif")
     pillow_heif.register_heif_opener()
     transparent = gradient("RGBA")
     transparent.putalpha(Image.linear_gradient("L").resize(SIZE))

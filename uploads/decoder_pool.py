@@ -163,8 +163,8 @@ class _Child:
         self._pipe, far_end = Pipe()
         self.pictures = 0
         self.is_suspect = False
-        """Whether it has read a HEIC file. libheif has faults by which a file takes over its reader (ADR 34), so no
-        other picture may be in the same memory, before it or after."""
+        """Whether it has read a HEIC file. libheif has had faults by which a file takes over its reader (ADR 34), so
+        no other picture may be in the same memory, before it or after."""
         self._ready = False
         environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
         try:

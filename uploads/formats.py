@@ -1,7 +1,7 @@
 """Which files are pictures that are accepted, by their first bytes, and what reading each kind costs.
 
-JPEG, PNG, WebP and AVIF are Pillow's own. HEIC needs pi-heif, which the service's extra brings; without it a HEIC
-file is of an unsupported type.
+JPEG, PNG, WebP and AVIF are Pillow's own. HEIC needs pillow-heif, which is the extra `heic`; without it a HEIC file
+is of an unsupported type.
 """
 
 from contextlib import suppress
@@ -25,7 +25,7 @@ _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _BUFFERED_FRAMES = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 """Those of them that are progressive."""
 
-HAS_HEIF = find_spec("pi_heif") is not None
+HAS_HEIF = find_spec("pillow_heif") is not None
 """Whether HEIC can be read here."""
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -73,7 +73,7 @@ def _register_heif() -> None:
     """Only the picture itself is read: no thumbnail in its place, no depth map, and no thread beside this one."""
     if not HAS_HEIF:
         raise InvalidImage("image_type_unsupported", "HEIC pictures are not accepted here; send JPEG")
-    from pi_heif import register_heif_opener
+    from pillow_heif import register_heif_opener
 
     register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=0)
 

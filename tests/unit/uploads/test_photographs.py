@@ -137,7 +137,7 @@ def test_what_is_no_still_picture_is_refused(decoders: DecoderPool, data: bytes,
 
 WITHOUT_DECODER = """
 import sys
-sys.modules["pi_heif"] = None  # as if it were not installed
+sys.modules["pillow_heif"] = None  # as if it were not installed
 from tests.pictures import encoded, gradient, heic
 from uploads.decoder_process import rehearse
 from uploads.errors import InvalidImage
