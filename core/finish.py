@@ -36,6 +36,10 @@ MIXED_EDGE = 1 / 256
 """How far inside its outline a figure's pixels mix with what is behind it, as a share of the figure's window."""
 
 
+SourcePicture = Float[Tensor, "3 source_height source_width"]
+"""A reference, or its window, as it is warped."""
+
+
 @dataclass(frozen=True)
 class Rectangle:
     """A part of the target, in its pixels."""
@@ -108,13 +112,15 @@ class Proposal:
         margin = max(1, round(MIXED_EDGE * max(patch.shape[1:])))
         return extrapolate(patch, inside[0], margin)
 
-    def _reduced(self, size: tuple[int, int]) -> Picture:
+    def _reduced(self, size: tuple[int, int]) -> SourcePicture:
         """The reference low-passed for a canvas of `size` (height, width)."""
         shrink = max(1.0, self._window[3] / size[0])
         _, height, width = self._source.shape
         return resize(self._source, (max(1, round(height / shrink)), max(1, round(width / shrink))))
 
-    def _warped(self, fractions: tuple[Tensor, Tensor], guide: Picture | None, source: Picture) -> Picture:
+    def _warped(
+        self, fractions: tuple[Tensor, Tensor], guide: Picture | None, source: SourcePicture
+    ) -> Float[Tensor, "3 part_height part_width"]:
         """The reference at the places that match rows and columns given as fractions of the target's canvas."""
         flow = self._flow.at(*fractions, guide).to(source.dtype)
         source = source.to(flow.device)[None]
@@ -132,7 +138,7 @@ class Proposal:
             weight = self._scale * sample_plane(self._confidence, *self._places(part))
         return own + weight * (self._shaded(self._places(part), own, self._source) - own)
 
-    def _shaded(self, fractions: tuple[Tensor, Tensor], guide: Picture, source: Picture) -> Picture:
+    def _shaded(self, fractions: tuple[Tensor, Tensor], guide: Picture, source: SourcePicture) -> Picture:
         """The warped reference under the target's shading; `guide` is the target there."""
         moved = self._warped(fractions, guide, source)
         if self._gain is None:

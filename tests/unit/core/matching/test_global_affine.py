@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.images.geometry import token_places
-from core.matching.global_affine import FARTHEST, PENALTY_SAME, SURELY_SAME, distance_from_affine, fit_affine
+from core.matching.global_affine import FARTHEST, PENALTY_SAME, SURELY_SAME, agreement, distance_from_affine, fit_affine
 from core.matching.solver import Constraints
 from core.types import Outlines
 from tests.unit.core.matching.solving import solved
@@ -117,7 +117,16 @@ def test_penalty_is_bounded() -> None:
     cosine, target_mask, reference_mask, _ = pictures(*MAPS["moved"], noise=0.0)
     lost = distance_from_affine(cosine, GRID, outlined(target_mask, reference_mask))
     assert float(lost.min()) >= 0.0
-    assert float(lost.max()) == pytest.approx(PENALTY_SAME * FARTHEST)
+    assert float(lost.max()) == pytest.approx(0.3)
+
+
+def test_outlines_of_one_shape_bind_matches_only_where_features_cannot_tell_places_apart() -> None:
+    cosine, target_mask, reference_mask, _ = pictures(*MAPS["moved"], noise=0.0)
+    outlines = outlined(target_mask, reference_mask)
+    assert agreement(cosine, GRID, outlines) == 1.0
+    noise = 0.2 * torch.randn(cosine.shape, generator=torch.Generator().manual_seed(2))
+    assert agreement(noise, GRID, outlines) == 0.0
+    assert float(distance_from_affine(noise, GRID, outlines).max()) == pytest.approx(PENALTY_SAME * FARTHEST)
 
 
 def test_the_figures_map_settles_what_features_leave_open() -> None:
