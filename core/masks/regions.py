@@ -99,7 +99,7 @@ class Named:
         return self.masks[name]
 
 
-LABEL_SIDE = 128
+LABEL_SIDE = 96
 """Cells along the longer side of a picture in which figures are told apart."""
 GAP_CELLS = 1
 """Parts nearer to each other than twice this are one figure."""

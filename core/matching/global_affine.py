@@ -23,7 +23,7 @@ from core.types import LatentMask, Outlines
 
 ROTATIONS = 64
 """Starts over the full turn, each mirrored as well."""
-TRIED = 16
+TRIED = 10
 """So many of the starts, the best, are fitted to the cosines."""
 ITERATIONS = 12
 TEMPERATURE = 0.08
@@ -45,9 +45,9 @@ ASTRAY, AGREED = 0.72, 0.82
 """Mean mutual confidence of the features' own matches up to which, of outlines of one shape, the outlines decide, and
 from which the features do. Shipped features: on drawn scenes .82 to .96, on photographs of a figure and itself .40 to
 .81."""
-OUTLINE_SIDE = 64
+OUTLINE_SIDE = 48
 """Places along a side at which the masks are compared."""
-SOFT_PLACES = (3.0, 1.5, 0.75)
+SOFT_PLACES = (2.25, 1.1, 0.55)
 """How far outlines are blurred (standard deviation, in places) while the map is settled, four rounds each."""
 DAMPING = 1e-2
 """Levenberg's, as a share of the diagonal."""
