@@ -16,7 +16,7 @@ from checkpoints.errors import CheckpointMismatch, CheckpointNotFound, RevisionN
 from checkpoints.manifest import manifest_path, verify, write_manifest
 from checkpoints.settings import ModelSettings
 
-MODELS = ("model", "vae", "lora", "segmenter", "text_segmenter", "correspondence", "part_finder")
+MODELS = ("model", "vae", "lora", "segmenter", "text_segmenter", "correspondence", "part_finder", "salient")
 """Settings that name a model; each has a `<name>_revision`."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _PATTERNS = ("*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors")

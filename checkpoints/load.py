@@ -23,8 +23,14 @@ from checkpoints.files import find_backbone, require_parts
 from checkpoints.hub import Source, download_network, is_folder, source_of, verified
 from checkpoints.lora import DEFAULT_FILE, fuse_lora
 from checkpoints.manifest import digest_of, fingerprints
-from checkpoints.optional import load_correspondence, load_part_finder, load_segmenter, load_text_segmenter
-from checkpoints.settings import ModelSettings
+from checkpoints.optional import (
+    load_correspondence,
+    load_part_finder,
+    load_salient,
+    load_segmenter,
+    load_text_segmenter,
+)
+from checkpoints.settings import MINI, ModelSettings
 from core.models.models import SD15, SDXL, Backbone, Models
 from core.params.optional_models import OptionalModel
 
@@ -34,6 +40,9 @@ _LEFT_OUT: dict[Backbone, dict[str, Any]] = {
     SD15: {"safety_checker": None, "requires_safety_checker": False},
 }
 """Arguments that turn off what a pipeline of diffusers does beside what is used here."""
+FOR_ALL = ("salient",)
+"""Companions of the small checkpoint that serve every checkpoint: they come with the code, and know its pictures as
+well as any other's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +132,13 @@ def _load_optional(settings: ModelSettings, device: torch.device) -> dict[str, A
         "text_segmenter": load_text_segmenter,
         "correspondence": load_correspondence,
         "part_finder": load_part_finder,
+        "salient": load_salient,
     }
     loaded = {}
     for name, load_one in loaders.items():
         folder = _network_folder(settings, name) or _companion(settings.model, name)
+        if folder is None and name in FOR_ALL:
+            folder = _companion(str(MINI), name)
         if folder is not None:
             loaded[name] = load_one(folder, None, device)
     return loaded

@@ -1,15 +1,19 @@
-"""The optional models beside the main checkpoint: segmenters, the correspondence model, and CLIP for part names.
+"""The optional models beside the main checkpoint: segmenters, the correspondence model, CLIP for part names, and the
+network that finds the thing in a photograph.
 
-Each is a network of transformers in float32, from a folder or a hub id at a pinned revision. Every loader raises the
-errors of `checkpoints.errors`, whose messages name its setting.
+Each but the last is a network of transformers; all are in float32, from a folder or a hub id at a pinned revision.
+Every loader raises the errors of `checkpoints.errors`, whose messages name its setting.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -24,7 +28,7 @@ from transformers import (
 from transformers.image_processing_base import ImageProcessingMixin
 
 from checkpoints.errors import CheckpointUnsupported
-from checkpoints.hub import pinned
+from checkpoints.hub import local_folder, pinned
 from core.models.models import VisionModel
 from core.models.part_classifier import PartFinder
 from core.models.preprocessing import (
@@ -35,6 +39,7 @@ from core.models.preprocessing import (
     SamProcessor,
     prepare,
 )
+from core.models.salient import SalientFinder, SalientNetwork
 from core.models.segmenters import Segmenter, TextSegmenter
 
 # Classes by the `model_type` of the configuration.
@@ -44,6 +49,8 @@ _CLIPSEG = {"clipseg": CLIPSegForImageSegmentation}
 _DINO = dict.fromkeys(("dinov2", "dinov2_with_registers", "dinov3_vit"), AutoModel)
 """Tokens: class token, registers if any, then patches in reading order."""
 _CLIP = {"clip": CLIPModel}
+SALIENT_TYPE = "plumage_salient"
+"""Of `config.json`."""
 
 
 def load_segmenter(source: str, revision: str | None, device: torch.device) -> Segmenter:
@@ -92,6 +99,23 @@ def load_part_finder(source: str, revision: str | None, device: torch.device) ->
         size = {"height": side, "width": side}
         processor = load_processor(ClipProcessor, source, commit, size=size, do_center_crop=False)
         return PartFinder(model, tokenizer, processor, side)
+
+
+def load_salient(source: str, revision: str | None, device: torch.device) -> SalientFinder:
+    """The network of PLUMAGE_SALIENT, whose weights `python -m lab.train.salient` writes."""
+    folder = local_folder(source, pinned(source, revision, "PLUMAGE_SALIENT_REVISION"))
+    with _loading("PLUMAGE_SALIENT", source):
+        if folder is None:
+            raise OSError("it has not been downloaded")
+        config = json.loads((folder / "config.json").read_text())
+        if config.get("model_type") != SALIENT_TYPE:
+            raise ValueError(f"its model_type is {config.get('model_type')!r}, not {SALIENT_TYPE!r}")
+        network = SalientNetwork()
+        try:
+            network.load_state_dict(load_file(folder / "model.safetensors"))
+        except (RuntimeError, SafetensorError) as error:
+            raise ValueError(f"model.safetensors: {str(error).splitlines()[0]}") from error
+        return SalientFinder(network.float().requires_grad_(False).eval().to(device), int(config["side_px"]))
 
 
 @contextmanager

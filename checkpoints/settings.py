@@ -56,6 +56,11 @@ class ModelSettings(BaseSettings):
     `part_finder` within the checkpoint's own, where it has one; else jobs that need it are refused."""
     part_finder_revision: str | None = None
     """Commit of CLIP's hub id."""
+    salient: str | None = None
+    """The network that finds the thing in a photograph for `masks.mode` `auto`: folder or hub id. Absent: the folder
+    `salient` within the checkpoint's own, else that of the small checkpoint that comes with the repository."""
+    salient_revision: str | None = None
+    """Commit of its hub id."""
     manifests: Path | None = None
     """Folder with a manifest (SHA-256 of every file) for each model, named `<folder>.json` or
     `<owner>--<name>@<commit>.json`; a model without one is then refused. Absent: the `manifest.json` in a model's own

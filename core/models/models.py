@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedModel
 
 from core.models.part_classifier import PartFinder
+from core.models.salient import SalientFinder
 from core.models.segmenters import Segmenter, TextSegmenter
 from core.params.optional_models import OPTIONAL_MODELS, OptionalModel
 from core.types import Conditioning
@@ -106,9 +107,10 @@ class Models:
     """Finds what a text names."""
     correspondence: VisionModel | None = None
     """Describes places by what they are part of, beside the UNet's own features."""
-
     part_finder: PartFinder | None = None
     """Classifies places by a list of words for parts."""
+    salient: SalientFinder | None = None
+    """Finds the thing in a photograph; without it, the UNet's early features do."""
 
     @property
     def loaded(self) -> tuple[OptionalModel, ...]:
