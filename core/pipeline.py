@@ -18,7 +18,7 @@ Method: Go, Choi, Shin, Uh, "Eye-for-an-eye" (arXiv 2406.07008), on SDXL; each s
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import UInt8
@@ -35,8 +35,8 @@ from core.masks.regions import (
     Named,
     SelectedRegion,
     place_regions,
-    select_mask,
     select_regions,
+    select_surely,
     union,
 )
 from core.matching.correspondence import Correspondence, Matches, describe
@@ -184,12 +184,14 @@ def select(models: Models, inputs: TransferInputs, params: MaskParams) -> tuple[
     """What takes part, from uploaded masks and the selections of `params`; and the masks that this comes to, each of
     its picture's size."""
     target, reference, mode = inputs.target, inputs.reference, params.mode
-    used = Masks(
-        select_mask(models, target, inputs.masks.target, params.target_selection, mode=mode, role="target"),
-        select_mask(models, reference, inputs.masks.reference, params.reference_selection, mode=mode, role="reference"),
+    given, here, there = inputs.masks, params.target_selection, params.reference_selection
+    mask, sure = select_surely(models, target, given.target, here, mode=mode, role="target", other=reference)
+    other_mask, other_sure = select_surely(
+        models, reference, given.reference, there, mode=mode, role="reference", other=target
     )
+    used = Masks(mask, other_mask, sure, other_sure)
     regions = select_regions(models, target, reference, used, params.regions, inputs.named, mode)
-    return regions, Masks(union(regions), used.reference)
+    return regions, replace(used, target=union(regions))
 
 
 def prepare(models: Models, target: Image, regions: Sequence[SelectedRegion], resolution: int | None) -> Canvases:

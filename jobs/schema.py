@@ -145,6 +145,8 @@ class StoredMask(StoredModel):
     """Of a grey PNG of its picture's size, white = inside."""
     coverage: float
     """Share of the picture that it lets in, 0 to 1, greys as weights."""
+    confidence: float | None = None
+    """How surely `auto` found it, 0 to 1; None where it was given."""
 
 
 class StoredFile(StoredModel):

@@ -37,6 +37,8 @@ class EncodedMask:
     png: bytes
     coverage: float
     """Mean weight, 0 to 1."""
+    confidence: float | None
+    """How surely `auto` found it, 0 to 1; None where it was given."""
 
 
 def decode_picture(png: bytes) -> Tensor:
@@ -104,15 +106,19 @@ def encode_image(image: Image.Image, output: Output) -> bytes:
 
 def encode_masks(masks: Masks) -> dict[str, EncodedMask]:
     """The masks that were used, by the name of the picture; a picture without a mask is left out."""
-    named = (("target", masks.target), ("reference", masks.reference))
-    return {name: encode_mask(mask) for name, mask in named if mask is not None}
+    named = (
+        ("target", masks.target, masks.target_confidence),
+        ("reference", masks.reference, masks.reference_confidence),
+    )
+    return {name: encode_mask(mask, confidence) for name, mask, confidence in named if mask is not None}
 
 
-def encode_mask(weights: Tensor) -> EncodedMask:
+def encode_mask(weights: Tensor, confidence: float | None) -> EncodedMask:
     """Weights [height, width], 0 to 1, as a grey PNG."""
     png = io.BytesIO()
     Image.fromarray((weights * 255.0).round().to(torch.uint8).cpu().numpy()).save(png, "PNG")
-    return EncodedMask(png.getvalue(), round(float(weights.mean()), 6))
+    sure = None if confidence is None else round(confidence, 4)
+    return EncodedMask(png.getvalue(), round(float(weights.mean()), 6), sure)
 
 
 def encode_preview(pixels: Tensor) -> bytes:

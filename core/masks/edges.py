@@ -26,7 +26,8 @@ STRIP_PX = 1 << 20
 def follow_edges(coarse: Float[Tensor, "rows columns"], picture: Pixels) -> Float[Tensor, "height width"]:
     """The mask, weights 0 to 1, at the picture's size, its outline where the picture has an edge nearby."""
     height, width = picture.shape[1:]
-    fit = working_size(height, width, resolution=min(FIT_SIDE_PX, (height * width) ** 0.5), multiple=1)
+    small_enough = height * width <= FIT_SIDE_PX**2
+    fit = (height, width) if small_enough else working_size(height, width, resolution=FIT_SIDE_PX, multiple=1)
     small = reduced(picture, fit)
     mask = F.interpolate(coarse[None, None].float(), size=fit, mode="bilinear", align_corners=False)
     slopes, offset = _fitted(mask, small[None])

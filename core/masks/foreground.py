@@ -40,8 +40,8 @@ class Foreground:
 
     weights: Float[Tensor, "height width"]
     """0 to 1, of the picture's size."""
-    confidence: float
-    """The intersection over union with the truth that the network expects, 0 to 1."""
+    confidence: float | None
+    """The intersection over union with the truth that the network expects, 0 to 1; None without the network."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def find_thing(models: Models, picture: Pixels, other: Pixels | None, role: str)
     Raises EmptyMaskError where nothing stands out clearly enough.
     """
     if models.salient is None:
-        return Foreground(find_foreground(models, picture), 1.0)
+        return Foreground(find_foreground(models, to_unit(picture)), None)
     things = _things(models.salient, picture)
     if len(things) > 1 and other is not None:
         things = _shared(things, _things(models.salient, other))
     chances = torch.stack([thing.chances for thing in things]).amax(0) if things else torch.zeros(1, 1)
-    sure = confidence(chances)
+    sure = expected_iou(chances)
     if sure < LEAST_CONFIDENCE:
         raise EmptyMaskError(
             f"nothing stands out clearly in the {role} (confidence {sure:.2f}): send a mask, or select it by a box, "
@@ -75,7 +75,7 @@ def find_thing(models: Models, picture: Pixels, other: Pixels | None, role: str)
     return Foreground(_outlined(models.segmenter, picture, weights), sure)
 
 
-def confidence(chances: Float[Tensor, "rows columns"]) -> float:
+def expected_iou(chances: Float[Tensor, "rows columns"]) -> float:
     """Expected intersection over expected union of what is more likely than not with the truth, were the places
     independent: 0 to 1."""
     inside = chances > 0.5

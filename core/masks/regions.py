@@ -15,7 +15,7 @@ from torch import Tensor
 from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
 from core.images.canvas import FAINT, check_image, fit_canvas, on_matte, stretch_canvas
 from core.images.geometry import resize, token_at
-from core.masks.saliency import find_foreground
+from core.masks.foreground import find_thing
 from core.models.models import Models
 from core.params.selection import Region, Selection
 from core.params.transfer import MaskMode
@@ -25,29 +25,47 @@ from core.types import Canvas, Image, ImageMask, Mask, UploadedMask
 def select_mask(
     models: Models, image: Image, uploaded: UploadedMask | None, selection: Selection, *, mode: MaskMode, role: str
 ) -> ImageMask | None:
-    """The mask of one picture at its own size, without its alpha; None where nothing restricts it.
+    """As `select_surely`, the mask alone, where no other picture is known."""
+    return select_surely(models, image, uploaded, selection, mode=mode, role=role, other=None)[0]
+
+
+def select_surely(
+    models: Models,
+    image: Image,
+    uploaded: UploadedMask | None,
+    selection: Selection,
+    *,
+    mode: MaskMode,
+    role: str,
+    other: Image | None,
+) -> tuple[ImageMask | None, float | None]:
+    """The mask of one picture at its own size, without its alpha; None where nothing restricts it. With it, where mode
+    `auto` found it, how surely, 0 to 1; there `other` is the picture that shows the same thing.
 
     Raises ShapeError, EmptyMaskError and ModelMissingError.
     """
     check_image(image, uploaded, role)
     if mode == "none":
-        return None
+        return None, None
     picture, _ = on_matte(image)
+    confidence = None
     masks = [] if uploaded is None else [uploaded]
     if selection.pointed:
         masks.append(_outline(models, picture, selection))
     if selection.text:
         masks.append(_find(models, picture, selection.text, role))
     if not masks and mode == "auto":
-        masks.append(find_foreground(models, picture))
+        found = find_thing(models, picture, None if other is None else on_matte(other)[0], role)
+        confidence = found.confidence
+        masks.append(found.weights)
     if not masks:
-        return None
+        return None, None
     mask = reduce(torch.mul, masks)
     if selection.invert:
         mask = 1.0 - mask
     if float(mask.max()) <= 0.0:
         raise EmptyMaskError(f"the masks and selections of the {role} leave no pixel")
-    return mask
+    return mask, confidence
 
 
 def _outline(models: Models, picture: Float[Tensor, "3 height width"], selection: Selection) -> ImageMask:
@@ -73,6 +91,9 @@ class Masks:
 
     target: Float[Tensor, "target_height target_width"] | None = None
     reference: Float[Tensor, "reference_height reference_width"] | None = None
+    target_confidence: float | None = None
+    """How surely `auto` found the target's, 0 to 1; None where it was given."""
+    reference_confidence: float | None = None
 
 
 @dataclass(frozen=True)

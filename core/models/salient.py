@@ -48,14 +48,22 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Logits at 1/2 and 1/8 of the pictures' size, `[pictures, 1, rows, columns]`, from the features at 1/4, 1/8,
         1/16 and 1/32 and the pictures, 0 to 1, at half their size."""
-        *finer, deepest = features
-        within = self.context(self.enter(deepest) + self.whole(deepest.mean((2, 3), keepdim=True)))
-        coarse = within
-        for entering, lateral, level in zip(reversed(finer), self.lateral, self.levels, strict=True):
-            within = level(torch.cat([_enlarge(within, entering), lateral(entering)], dim=1))
-            if within.shape[1] == WIDTHS[2]:
-                coarse = self.coarse(within)
+        within = self.eighth(features)
+        coarse = self.coarse(within)
+        within = self._finer(2, within, features[0])
         return self.last(torch.cat([_enlarge(within, half), half - 0.5], dim=1)), coarse
+
+    def eighth(self, features: Sequence[Tensor]) -> Tensor:
+        """The decoder's own features at 1/8 of the pictures' size, of which the coarse logits are made."""
+        _, eighth, sixteenth, deepest = features
+        within = self.context(self.enter(deepest) + self.whole(deepest.mean((2, 3), keepdim=True)))
+        return self._finer(1, self._finer(0, within, sixteenth), eighth)
+
+    def _finer(self, level: int, within: Tensor, entering: Tensor) -> Tensor:
+        finer: Tensor = self.levels[level](
+            torch.cat([_enlarge(within, entering), self.lateral[level](entering)], dim=1)
+        )
+        return finer
 
 
 class SalientNetwork(nn.Module):

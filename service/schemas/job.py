@@ -45,6 +45,9 @@ class UsedMask(ResponseModel):
 
     coverage: float
     """Share of the picture, 0 to 1; grey counts by its weight."""
+    confidence: float | None
+    """Where `masks.mode` `auto` found it with the network of salient objects: the intersection over union with the
+    truth that it expects, 0 to 1."""
     url: str
     """A grey PNG of the picture's size: white took part."""
 
@@ -93,7 +96,7 @@ class Result(File):
     @classmethod
     def of(cls, result: JobResult, file: SignFile, self_url: str) -> Self:
         masks = {
-            name: UsedMask(coverage=mask.coverage, url=f"{self_url}/masks/{name}")
+            name: UsedMask(coverage=mask.coverage, confidence=mask.confidence, url=f"{self_url}/masks/{name}")
             for name, mask in result.masks.items()
         }
         variants = [Variant.of(stored, file) for stored in result.variants]

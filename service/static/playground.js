@@ -40,8 +40,15 @@ function show(record) {
   if (record.status === "succeeded") {
     showPicture(record.urls.result);
     $("download").href = record.result.url; // a link that needs no key
+    $("state").textContent += foundMasks(record.result.masks);
   }
   $("download").hidden = record.status !== "succeeded";
+}
+
+function foundMasks(masks) {
+  const found = Object.entries(masks ?? {}).filter(([, mask]) => mask.confidence !== null);
+  const said = found.map(([name, mask]) => `${name} ${Math.round(100 * mask.confidence)} %`);
+  return said.length ? `; masks found, expected overlap: ${said.join(", ")}` : "";
 }
 
 async function showPicture(url) {

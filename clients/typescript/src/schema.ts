@@ -3538,6 +3538,12 @@ export interface components {
              */
             coverage: number;
             /**
+             * Confidence
+             * @description Where `masks.mode` `auto` found it with the network of salient objects: the intersection over union with the
+             *     truth that it expects, 0 to 1.
+             */
+            confidence: number | null;
+            /**
              * Url
              * @description A grey PNG of the picture's size: white took part.
              */

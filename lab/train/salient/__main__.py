@@ -30,9 +30,11 @@ from lab.train.salient.sources import read_sources
 SIDE = 256
 BATCH, FRESH = 8, 2
 """Examples a step, and how many of them are newly drawn."""
-FIRST = 128
+FIRST = 48
 """Examples drawn before the first step."""
 MOST_KEPT = 6000
+COARSE_UNTIL = 0.65
+"""Share of the run in which only what lies at 1/8 of the size is learnt, which is three times as fast."""
 AVERAGE_DECAY = 0.99
 SAVE_EVERY_S = 60.0
 
@@ -60,7 +62,7 @@ def train(folder: Path, encoder: EfficientNetLite, sources: Sources, ends_at: fl
         store.add([draw_example(sources, SIDE, rng) for _ in range(FRESH)])
     while (share := budget.share(step)) < 1.0:
         store.add([draw_example(sources, SIDE, rng) for _ in range(FRESH)])
-        loss = loss_of(decoder, store.draw(BATCH, rng))
+        loss = loss_of(decoder, store.draw(BATCH, rng), fine=share >= COARSE_UNTIL)
         descend(loss, decoder, optimizer, learning_rate(round(share * 10_000), 10_000, rate, warmup=100))
         follow(average, decoder, step, AVERAGE_DECAY)
         for kept, new in zip(average.buffers(), decoder.buffers(), strict=True):

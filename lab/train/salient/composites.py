@@ -15,7 +15,7 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from lab.train.salient.figures import Figure, Floats, choose, refill
 from lab.train.salient.grounds import crop, draw_ground, shift_colours
 
-REAL = 0.4
+REAL = 0.3
 """Share of photographs as they are, where some have masks."""
 NOTHING = 0.04
 """Share of pictures without a thing."""
@@ -197,11 +197,12 @@ def _cluttered(ground: Floats, sources: Sources, side: int, rng: np.random.Gener
 
 def photographed(picture: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Bytes `[side, side, 3]` of a picture through one camera."""
-    picture = picture.clip(0.0, 1.0) ** np.exp(rng.normal(0.0, 0.15)) * (1.0 + rng.normal(0.0, 0.05, (3, 1, 1)))
+    tint = (1.0 + rng.normal(0.0, 0.05, (3, 1, 1))).astype(np.float32)
+    picture = picture.clip(0.0, 1.0) ** np.float32(np.exp(rng.normal(0.0, 0.15))) * tint
     if rng.uniform() < 0.5:
         picture = gaussian_filter(picture, (0.0, *([float(rng.uniform(0.2, 1.2))] * 2)))
     if rng.uniform() < 0.5:
-        picture = picture + rng.normal(0.0, rng.uniform(0.0, 0.04), picture.shape)
+        picture = picture + rng.normal(0.0, rng.uniform(0.0, 0.04), picture.shape).astype(np.float32)
     levels = np.rint(picture.clip(0.0, 1.0) * 255.0).astype(np.uint8).transpose(1, 2, 0)
     if rng.uniform() < 0.5:
         stream = BytesIO()

@@ -12,11 +12,14 @@ EDGE_PX = 15
 """Of the window in which a place differs from the mean of the truth, which makes it count more (F3Net)."""
 
 
-def loss_of(decoder: Decoder, batch: Batch) -> Tensor:
-    """Cross-entropy that counts more along outlines, and one minus the soft intersection over union, at both sizes."""
-    fine, coarse = decoder(batch.features, batch.half)
-    small = F.interpolate(batch.masks, size=coarse.shape[2:], mode="area")
-    return structure_loss(fine, batch.masks) + COARSE_WEIGHT * structure_loss(coarse, small)
+def loss_of(decoder: Decoder, batch: Batch, *, fine: bool) -> Tensor:
+    """Cross-entropy that counts more along outlines, and one minus the soft intersection over union, at 1/8 of the
+    pictures' size; with `fine` at 1/2 as well."""
+    small = F.interpolate(batch.masks, scale_factor=0.25, mode="area")
+    if not fine:
+        return structure_loss(decoder.coarse(decoder.eighth(batch.features)), small)
+    logits, coarse = decoder(batch.features, batch.half)
+    return structure_loss(logits, batch.masks) + COARSE_WEIGHT * structure_loss(coarse, small)
 
 
 def structure_loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from lab.train.salient.grounds import read_photographs
 
 DRAWN = 60
 """Figures of rendered scenes."""
-CUT_OUT_SHARE, CUT_SHARE, DRAWN_SHARE = 0.62, 0.3, 0.08
+CUT_OUT_SHARE, CUT_SHARE, DRAWN_SHARE = 0.5, 0.42, 0.08
 """How often figures are cut-outs, cut from photographs, and drawn scenes."""
 LONGEST_PX = 512
 MASKS = Path(__file__).parent / "masks"
