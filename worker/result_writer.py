@@ -67,9 +67,8 @@ class ResultWriter:
         return StoredFile(key=key, content_type=file.content_type, bytes=len(file.data), sha256=sha256)
 
     def _write_mask(self, name: str, mask: EncodedMask) -> StoredMask:
-        return StoredMask(
-            key=self._put(f"mask-{name}.png", mask.png, "image/png"), coverage=mask.coverage, confidence=mask.confidence
-        )
+        key = self._put(f"mask-{name}.png", mask.png, "image/png")
+        return StoredMask(key=key, coverage=mask.coverage, confidence=mask.confidence)
 
     def _put(self, name: str, data: bytes, content_type: str) -> str:
         record = self._claim.record
