@@ -22,7 +22,7 @@ def truth() -> torch.Tensor:
     return halves(0.0)[0] > 0.5
 
 
-def coarse(cells: int = 48) -> torch.Tensor:
+def coarse(cells: int = 16) -> torch.Tensor:
     """The truth a little blurred, in few cells."""
     return torch.nn.functional.adaptive_avg_pool2d(truth().float()[None], (cells * 3 // 4, cells))[0]
 
@@ -33,9 +33,7 @@ def test_the_outline_moves_to_the_edge() -> None:
     wrong, wrong_before = ((one > 0.5) != truth() for one in (found, plain))
     assert found.shape == SIZE
     assert 0.0 <= float(found.min()) <= float(found.max()) <= 1.0
-    assert float(wrong.float().mean()) < 0.004
-    assert float((found - truth().float()).abs().mean()) < 0.6 * float((plain - truth().float()).abs().mean())
-    assert wrong.sum() <= wrong_before.sum()
+    assert float(wrong.float().mean()) < 0.1 * float(wrong_before.float().mean())
 
 
 def test_bytes_and_strips_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
