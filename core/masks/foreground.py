@@ -53,8 +53,8 @@ class _Thing:
     """Of length 1."""
 
 
-def find_thing(models: Models, picture: Pixels, other: Pixels | None, role: str) -> Foreground:
-    """The thing in `picture`; of several, the one that is most like a thing in `other`.
+def find_thing(models: Models, picture: Pixels, other: Tensor | None, role: str) -> Foreground:
+    """The thing in `picture`; of several, the one that is most like a thing in `other`, a picture of any size.
 
     Raises EmptyMaskError where nothing stands out clearly enough.
     """

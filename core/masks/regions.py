@@ -37,7 +37,7 @@ def select_surely(
     *,
     mode: MaskMode,
     role: str,
-    other: Image | None,
+    other: Tensor | None,
 ) -> tuple[ImageMask | None, float | None]:
     """The mask of one picture at its own size, without its alpha; None where nothing restricts it. With it, where mode
     `auto` found it, how surely, 0 to 1; there `other` is the picture that shows the same thing.

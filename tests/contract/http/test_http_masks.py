@@ -65,9 +65,9 @@ def test_the_mask_used_is_in_the_record_and_can_be_fetched(stack: Stack) -> None
     problem(stack.http.get(f"{job['urls']['self']}/masks/target"), 409, "not_finished")
     png = encoded(gradient("L"))
     stack.objects.put("results/mask.png", png, "image/png")
-    finish(stack, claimed, masks={"target": StoredMask(key="results/mask.png", coverage=0.25)})
+    finish(stack, claimed, masks={"target": StoredMask(key="results/mask.png", coverage=0.25, confidence=0.9)})
     masks = stack.http.get(job["urls"]["self"]).json()["result"]["masks"]
-    assert masks == {"target": {"coverage": 0.25, "url": f"{job['urls']['self']}/masks/target"}}
+    assert masks == {"target": {"coverage": 0.25, "confidence": 0.9, "url": f"{job['urls']['self']}/masks/target"}}
     fetched = stack.http.get(masks["target"]["url"])
     assert (fetched.headers["Content-Type"], fetched.content) == ("image/png", png)
     problem(stack.http.get(f"{job['urls']['self']}/masks/reference"), 404, "no_mask")

@@ -83,10 +83,10 @@ def test_the_decoder_learns_what_it_is_shown(fine: bool) -> None:
     decoder, batch = Decoder(), store.draw(4, rng)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(30):
         loss = loss_of(decoder, batch, fine=fine)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss))
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.85 * losses[0]
