@@ -53,11 +53,13 @@ def decode_mask(png: bytes) -> Tensor:
 
 def decode_inputs(parts: Mapping[str, bytes], prompt: str = "", negative_prompt: str = "") -> TransferInputs:
     """The inputs of a transfer, from admitted PNGs by the names of their parts in the form."""
-    masks = (decode_mask(parts[part]) if part in parts else None for part in ("target_mask", "reference_mask"))
+    mask, other_mask = (
+        decode_mask(parts[part]) if part in parts else None for part in ("target_mask", "reference_mask")
+    )
     return TransferInputs(
         decode_picture(parts["target"]),
         decode_picture(parts["reference"]),
-        Masks(*masks),
+        Masks(mask, other_mask),
         decode_named(parts),
         prompt,
         negative_prompt,

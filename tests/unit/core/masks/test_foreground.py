@@ -32,6 +32,7 @@ def test_what_the_network_finds_has_the_pictures_size(models: Models) -> None:
     assert found.weights.shape == (64, 128)
     assert float(found.weights[inside(50)].min()) == 1.0
     assert float(found.weights[:, :40].max()) == 0.0
+    assert found.confidence is not None
     assert found.confidence > 0.8
 
 
