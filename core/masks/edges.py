@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from core.images.canvas import working_size
+from core.images.geometry import STRIP_PX, resize_image, unit_range
 
 Pixels = Float[Tensor, "3 height width"] | UInt8[Tensor, "3 height width"]
 FIT_SIDE_PX = 512
@@ -19,8 +20,6 @@ RADIUS_PX = 6
 """Of the windows, in pixels of the reduced picture."""
 SMOOTHNESS = 1e-3
 """Variance of colours, 0 to 1 squared, from which an edge counts."""
-STRIP_PX = 1 << 20
-"""Pixels that are worked on at once."""
 
 
 def follow_edges(coarse: Float[Tensor, "rows columns"], picture: Pixels) -> Float[Tensor, "height width"]:
@@ -28,36 +27,16 @@ def follow_edges(coarse: Float[Tensor, "rows columns"], picture: Pixels) -> Floa
     height, width = picture.shape[1:]
     small_enough = height * width <= FIT_SIDE_PX**2
     fit = (height, width) if small_enough else working_size(height, width, resolution=FIT_SIDE_PX, multiple=1)
-    small = reduced(picture, fit)
+    small = resize_image(picture, fit)
     mask = F.interpolate(coarse[None, None].float(), size=fit, mode="bilinear", align_corners=False)
     slopes, offset = _fitted(mask, small[None])
     follows = torch.empty(height, width, device=picture.device)
     rows = max(1, STRIP_PX // width)
     for top in range(0, height, rows):
-        strip = to_unit(picture[:, top : top + rows])
+        strip = unit_range(picture[:, top : top + rows])
         planes = [_rows_of(plane, (height, width), top, strip.shape[1]) for plane in (slopes, offset)]
         follows[top : top + rows] = ((planes[0] * strip).sum(0) + planes[1][0]).clamp(0.0, 1.0)
     return follows
-
-
-def reduced(picture: Pixels, size: tuple[int, int]) -> Float[Tensor, "3 rows columns"]:
-    """The picture at a smaller size, by means, in floating point; read strip by strip."""
-    height, width = picture.shape[1:]
-    if (height, width) == size:
-        return to_unit(picture)
-    rows = max(1, STRIP_PX // width)
-    strips = [to_unit(picture[:, top : top + rows]) for top in range(0, height, rows)]
-    narrow = torch.cat([_shrunk(strip, (strip.shape[1], size[1])) for strip in strips], dim=1)
-    return _shrunk(narrow, size).clamp(0.0, 1.0)
-
-
-def to_unit(picture: Pixels) -> Float[Tensor, "3 height width"]:
-    """0 to 1."""
-    return picture.float() / 255.0 if picture.dtype == torch.uint8 else picture.float()
-
-
-def _shrunk(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(picture[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def _fitted(mask: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from core.errors import EmptyMaskError
 from core.images.canvas import working_size
-from core.masks.edges import Pixels, follow_edges, reduced, to_unit
+from core.images.geometry import resize_image, unit_range
+from core.masks.edges import Pixels, follow_edges
 from core.masks.saliency import find_foreground
 from core.models.efficientnet_lite import STRIDE
 from core.models.models import Models
@@ -59,7 +60,7 @@ def find_thing(models: Models, picture: Pixels, other: Tensor | None, role: str)
     Raises EmptyMaskError where nothing stands out clearly enough.
     """
     if models.salient is None:
-        return Foreground(find_foreground(models, to_unit(picture)), None)
+        return Foreground(find_foreground(models, unit_range(picture)), None)
     things = _things(models.salient, picture)
     if len(things) > 1 and other is not None:
         things = _shared(things, _things(models.salient, other))
@@ -87,7 +88,7 @@ def expected_iou(chances: Float[Tensor, "rows columns"]) -> float:
 def _things(finder: SalientFinder, picture: Pixels) -> list[_Thing]:
     """The parts of the picture's foreground that lie apart, the one with most evidence first."""
     size = working_size(picture.shape[1], picture.shape[2], resolution=finder.side_px, multiple=STRIDE)
-    chances, features = finder.read(reduced(picture.to(finder.device), size))
+    chances, features = finder.read(resize_image(picture.to(finder.device), size))
     left, parts = chances > 0.5, list[Tensor]()
     while len(parts) < MOST_THINGS and bool(left.any()):
         parts.append(_reached(left, int((chances * left).argmax())))
@@ -141,6 +142,6 @@ def _outlined(
     height, width = inside.shape
     rows, columns = torch.nonzero(inside.any(1))[:, 0], torch.nonzero(inside.any(0))[:, 0]
     box = (int(columns[0]) / width, int(rows[0]) / height, (int(columns[-1]) + 1) / width, (int(rows[-1]) + 1) / height)
-    drawn = segmenter.outline(to_unit(picture), box=box)
+    drawn = segmenter.outline(unit_range(picture), box=box)
     agreement = float((inside & (drawn > 0.5)).sum()) / float((inside | (drawn > 0.5)).sum())
     return drawn if agreement >= AGREES else weights

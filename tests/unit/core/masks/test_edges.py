@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.masks import edges
-from core.masks.edges import follow_edges, reduced
+from core.masks.edges import follow_edges
 
 SIZE = (192, 256)
 
@@ -42,15 +42,6 @@ def test_bytes_and_strips_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(follow_edges(coarse(), picture), whole)
     monkeypatch.setattr(edges, "STRIP_PX", 7 * SIZE[1])
     torch.testing.assert_close(follow_edges(coarse(), picture), whole, rtol=0.0, atol=1e-4)
-
-
-def test_a_picture_is_reduced_by_means(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = halves()
-    small = reduced(picture, (48, 64))
-    torch.testing.assert_close(small.mean((1, 2)), picture.mean((1, 2)), rtol=0.0, atol=1e-3)
-    monkeypatch.setattr(edges, "STRIP_PX", 5 * SIZE[1])
-    torch.testing.assert_close(reduced(picture, (48, 64)), small, rtol=0.0, atol=1e-5)
-    assert torch.equal(reduced(picture, SIZE), picture)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 300), (20, 20)])
