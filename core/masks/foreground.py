@@ -16,9 +16,7 @@ from core.errors import EmptyMaskError
 from core.images.canvas import working_size
 from core.images.geometry import resize_image, unit_range
 from core.masks.edges import Pixels, follow_edges
-from core.masks.saliency import find_foreground
 from core.models.efficientnet_lite import STRIDE
-from core.models.models import Models
 from core.models.salient import SalientFinder
 from core.models.segmenters import Segmenter, soft_weights
 
@@ -41,8 +39,8 @@ class Foreground:
 
     weights: Float[Tensor, "height width"]
     """0 to 1, of the picture's size."""
-    confidence: float | None
-    """The intersection over union with the truth that the network expects, 0 to 1; None without the network."""
+    confidence: float
+    """The intersection over union with the truth that the network expects, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,16 @@ class _Thing:
     """Of length 1."""
 
 
-def find_thing(models: Models, picture: Pixels, other: Tensor | None, role: str) -> Foreground:
+def find_thing(
+    finder: SalientFinder, segmenter: Segmenter | None, picture: Pixels, other: Tensor | None, role: str
+) -> Foreground:
     """The thing in `picture`; of several, the one that is most like a thing in `other`, a picture of any size.
 
     Raises EmptyMaskError where nothing stands out clearly enough.
     """
-    if models.salient is None:
-        return Foreground(find_foreground(models, unit_range(picture)), None)
-    things = _things(models.salient, picture)
+    things = _things(finder, picture)
     if len(things) > 1 and other is not None:
-        things = _shared(things, _things(models.salient, other))
+        things = _shared(things, _things(finder, other))
     chances = torch.stack([thing.chances for thing in things]).amax(0) if things else torch.zeros(1, 1)
     sure = expected_iou(chances)
     if sure < LEAST_CONFIDENCE:
@@ -73,7 +71,7 @@ def find_thing(models: Models, picture: Pixels, other: Tensor | None, role: str)
         )
     soft = follow_edges(chances, picture.to(chances.device)).to(picture.device)
     weights = soft_weights(torch.logit(soft, eps=1e-6))
-    return Foreground(_outlined(models.segmenter, picture, weights), sure)
+    return Foreground(_outlined(segmenter, picture, weights), sure)
 
 
 def expected_iou(chances: Float[Tensor, "rows columns"]) -> float:

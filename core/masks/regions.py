@@ -17,6 +17,7 @@ from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, 
 from core.images.canvas import FAINT, check_image, crop_canvas, fit_canvas, on_matte, stretch_canvas, working_size
 from core.images.geometry import token_at
 from core.masks.foreground import find_thing
+from core.masks.saliency import find_foreground
 from core.models.models import Models
 from core.params.selection import Region, Selection
 from core.params.transfer import MaskMode
@@ -55,9 +56,8 @@ def select_surely(
     if selection.text:
         masks.append(_find(models, on_matte(image), selection.text, role))
     if not masks and mode == "auto":
-        found = find_thing(models, _opaque(image), None if other is None else _opaque(other), role)
-        confidence = found.confidence
-        masks.append(found.weights)
+        weights, confidence = _stand_out(models, image, other, role)
+        masks.append(weights)
     if not masks:
         return None, None
     mask = reduce(torch.mul, masks)
@@ -66,6 +66,15 @@ def select_surely(
     if float(mask.max()) <= 0.0:
         raise EmptyMaskError(f"the masks and selections of the {role} leave no pixel")
     return mask, confidence
+
+
+def _stand_out(models: Models, image: Tensor, other: Tensor | None, role: str) -> tuple[Tensor, float | None]:
+    """What stands out, and how surely where the network for it is loaded."""
+    if models.salient is None:
+        return find_foreground(models, on_matte(image)), None
+    opaque_other = None if other is None else _opaque(other)
+    found = find_thing(models.salient, models.segmenter, _opaque(image), opaque_other, role)
+    return found.weights, found.confidence
 
 
 def _opaque(image: Tensor) -> Tensor:

@@ -88,5 +88,5 @@ def test_the_decoder_learns_what_it_is_shown(fine: bool) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.85 * losses[0]
