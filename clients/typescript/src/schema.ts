@@ -2165,7 +2165,7 @@ export interface components {
             global_affine_weight: number;
             /**
              * Crop
-             * @description Whether masked figures are cropped to a square window, so that their sizes and places do not matter.
+             * @description Whether a figure that a mask sets apart is worked on alone, cropped, so that its size and place do not matter.
              * @default true
              */
             crop: boolean;
