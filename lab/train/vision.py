@@ -44,7 +44,10 @@ class Reader(nn.Module):
 
     def forward(self, batch: PlacedBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss to descend and its parts for the log."""
-        tokens = self._tokens(batch)
+        return self.placed_loss(self.tokens(batch.pictures), batch)
+
+    def placed_loss(self, tokens: Tensor, batch: PlacedBatch) -> tuple[Tensor, dict[str, float]]:
+        """As `forward`, for the tokens `[batch, tokens, channels]` of a batch."""
         part = functional.cross_entropy(self.part(tokens).flatten(0, 1).float(), batch.parts.flatten())
         surface, ends = self.surface(tokens, batch.parts, batch.uv)
         values = {"part": part, "surface": surface, "ends": END_WEIGHT * ends}
@@ -56,10 +59,11 @@ class Reader(nn.Module):
         already have there."""
         begin_as(self.model, Dinov2Model.from_pretrained(folder, dtype=torch.float32))
         batches = (scenes.draw(step, Length.batch) for step in range(FIRST_BATCHES))
-        self.surface.begin_with((self._tokens(batch), batch.parts, batch.uv) for batch in batches)
+        self.surface.begin_with((self.tokens(batch.pictures), batch.parts, batch.uv) for batch in batches)
 
-    def _tokens(self, batch: PlacedBatch) -> Tensor:
-        tokens: Tensor = self.model(pixel_values=batch.pictures).last_hidden_state[:, 1:].float()
+    def tokens(self, pictures: Tensor) -> Tensor:
+        """Features `[batch, tokens, channels]` of normalised pictures."""
+        tokens: Tensor = self.model(pixel_values=pictures).last_hidden_state[:, 1:].float()
         return tokens
 
 
