@@ -177,10 +177,9 @@ def main() -> None:
     pool = kept_pool(options.out / "pool.npz", lambda: open_pool(options.photographs, WINDOWS, options.batch_seed))
     views = Views(pool, scenes, shades)
     ends_at = None if options.until is None else next_time(options.until)
-    length = Length(
-        options.steps, ends_at, options.batch, options.rate, bf16=options.bf16, batch_seed=options.batch_seed
-    )
-    train_companion(options.out / STATE, reader, MixedBatches(placed, views, options.batch_seed).draw, length)
+    length = Length(options.steps, ends_at, options.batch, options.rate, batch_seed=options.batch_seed)
+    batches = MixedBatches(placed, views, options.batch_seed, options.tokens)
+    train_companion(options.out / STATE, reader, batches.draw, length)
 
 
 if __name__ == "__main__":

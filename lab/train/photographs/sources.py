@@ -74,7 +74,7 @@ def gather(packages: Path, target: Path) -> list[Source]:
         licences = list(_licences(packages / package / "usr/share/doc" / package / "copyright"))
         if package == "gcompris-qt-data":
             listed = json.loads((Path(__file__).parent / "gcompris.json").read_text())
-            licences += [_Licence(path, name, "see GCompris' REUSE.toml") for path, name in listed.items()]
+            licences += [_Licence(path, one["licence"], one.get("holder", "")) for path, one in listed.items()]
         for path, content in _pictures(packages / package):
             licence = _of(path, licences)
             where = FOLDERS.get(package)
