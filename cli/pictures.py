@@ -60,7 +60,7 @@ def _read(path: Path, masked: CheckedPicture | None = None) -> CheckedPicture:
         data = path.read_bytes()
         if masked is None:
             return check_picture(data, limits)
-        return check_mask(data, limits, (masked.width, masked.height))
+        return check_mask(data, limits, masked.size, masked.scaled_from)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}", "file_not_found") from error
     except InvalidImage as error:

@@ -12,15 +12,14 @@ from core.errors import EmptyMaskError
 from core.images.geometry import token_at, token_grid, token_mask
 from core.injection import InjectionStep, Seen
 from core.masks.regions import inside
-from core.matching.correspondence import describe
 from core.matching.one_shot import match_regions
 from core.matching.solver import match_tokens
 from core.models.models import Models
 from core.models.unet import select_layers
 from core.params.selection import Place
 from core.params.transfer import TransferParams
-from core.pipeline import Stopwatch, TransferInputs, build_scene, correspond
-from core.sampling.sampler import Start, sample
+from core.pipeline import Stopwatch, TransferInputs, build_scenes, correspond, tell_matches
+from core.sampling.sampler import sample
 from core.scene import Scene
 
 
@@ -44,19 +43,18 @@ class Explanation:
 class _Witness:
     """A `core.injection.Observer` of one token."""
 
-    def __init__(self, scene: Scene, layers: list[str], place: Place, number: int) -> None:
+    def __init__(self, scene: Scene, layers: list[str], place: Place) -> None:
         self.layers = layers
         self.rows: list[tuple[float, list[Place], list[float]]] = []
         self._scene = scene
-        self._place = place
-        self._number = number
+        self._place = on_canvas(scene, place)
 
     def observe(self, step: InjectionStep, seen: Seen, timestep: int) -> None:
-        region = self._scene.regions[self._number]
+        region = self._scene.regions[0]
         found, cosines = [], []
         for name in self.layers:
             rows = step.layout.split(seen[name])[0]
-            output, reference = rows.output[-1], rows.references[self._number][-1]
+            output, reference = rows.output[-1], rows.references[0][-1]
             grid = token_grid(self._scene.latent_size, len(output))
             token = int(token_at(torch.tensor(self._place, dtype=torch.float64), grid))
             there = token_mask(region.reference_latent_mask, grid)
@@ -66,9 +64,22 @@ class _Witness:
         self.rows.append((timestep / len(self._scene.models.alphas_cumprod), found, cosines))
 
     def _in_reference(self, column: int, row: int, grid: tuple[int, int]) -> Place:
-        left, top, width, height = self._scene.regions[self._number].reference.box
+        left, top, width, height = self._scene.regions[0].reference.box
         x, y = ((column + 0.5) / grid[1] - left) / width, ((row + 0.5) / grid[0] - top) / height
         return min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
+
+
+def on_canvas(scene: Scene, place: Place) -> Place:
+    """A place of the target on the scene's canvas, both as fractions."""
+    left, top, width, height = scene.target.box
+    return left + place[0] * width, top + place[1] * height
+
+
+def _holds(scene: Scene, place: Place) -> bool:
+    x, y = on_canvas(scene, place)
+    mask = scene.target.mask
+    there = torch.tensor([[x, y]], device=mask.device)
+    return 0.0 <= x < 1.0 and 0.0 <= y < 1.0 and bool(inside(mask, there))
 
 
 def explain(
@@ -86,18 +97,18 @@ def explain(
     backbone. Raises what `core.pipeline.transfer` raises, and EmptyMaskError for a place outside every mask.
     """
     params = params.resolved()
-    scene, _, _ = build_scene(models, inputs, params, Stopwatch(time.perf_counter, models.device))
-    where = torch.tensor([place], device=models.device)
-    holding = [number for number, region in enumerate(scene.regions) if bool(inside(region.target_mask, where))]
+    figures, _, _ = build_scenes(models, inputs, params, Stopwatch(time.perf_counter, models.device))
+    holding = [figure for figure in figures if _holds(figure.scene, place)]
     if not holding:
         raise EmptyMaskError(f"nothing is repainted at ({place[0]:g}, {place[1]:g})")
-    number = holding[0]
+    figure = holding[-1]
+    scene, number = figure.scene, figure.selected.number
     chosen = layers or params.injection.layers or models.backbone.injection_layers
-    witness = _Witness(scene, select_layers(models.unet, chosen), place, number)
-    start = Start(seed, correspond(scene, params.matching, seed))
+    witness = _Witness(scene, select_layers(models.unet, chosen), place)
+    start = correspond(figure, inputs.target, params, seed)
     (sampled,) = sample(scene, [start], params, observers=[witness])
     maps = sampled.matched or match_regions(scene, params.matching, seed)
-    last = describe(maps, scene.target.mask, scene.regions)
+    last = tell_matches([figure], [maps], inputs.target)
     rows, columns = last.similarity.shape
     token = token_at(torch.tensor(place, dtype=torch.float64), (rows, columns))
     x, y = last.positions.flatten(0, 1)[token].tolist()

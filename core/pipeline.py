@@ -1,11 +1,11 @@
 """One transfer, from two pictures to one, in six stages.
 
     select      masks, from files, places and words
-    prepare     sizes, alpha, masks: all pictures on one canvas
-    encode      prompts and pictures as the networks need them, references extrapolated: the scene
+    prepare     sizes, alpha, masks: every figure on a canvas of its own
+    encode      prompts and pictures in the network's terms: the scene
     correspond  which place of the reference each place of the target matches
-    sample      the references warped onto the target; one call of the UNet per step for output, references, structure
-    finish      decode, and set the result into the target at its own size
+    sample      output, references and structure as rows of one call of the network per step
+    finish      the target's own size: warped pixels, what the network changed, stitched into the target
 
 `select`, `prepare` and `encode` run once for a job; `correspond` and `finish` once for each seed, and `sample` for all
 seeds in one batch. A stage takes the group of parameters that is for it; `encode` and `sample`, which need several,
@@ -24,33 +24,36 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from core.images.canvas import compose, covers_all, extrapolate, to_device, working_size
-from core.images.color import keep_lightness
-from core.images.geometry import shrink_mask
+from core.finish import Finished, Proposal, sample_plane, stitch
+from core.images.canvas import covers_all, to_device
+from core.images.geometry import resize_image, shrink_mask
 from core.masks.regions import (
     NONE_NAMED,
     UNMASKED,
-    Canvases,
     Masks,
     Named,
     SelectedRegion,
-    place_regions,
+    place_figure,
     select_mask,
     select_regions,
+    split_figures,
     union,
 )
-from core.matching.correspondence import Correspondence, Matches, describe
+from core.matching.correspondence import Correspondence, Described, Matches, describe
 from core.matching.one_shot import match_regions
 from core.models.models import Models, encode_prompt
-from core.models.unet import make_predictor
-from core.models.vae import decode_latent, encode_picture, fit_latent_to_rgb, preview_picture
-from core.params.transfer import MaskParams, MatchingParams, OutputParams, TransferParams
+from core.models.unet import NoisePredictor, make_predictor
+from core.models.vae import encode_closely, encode_picture, fit_latent_to_rgb, preview_picture
+from core.params.transfer import MaskParams, TransferParams
 from core.sampling.sampler import Sampled, Start, sample
+from core.sampling.trajectory import confidence_mask
 from core.scene import Scene
-from core.types import Canvas, EncodedRegion, Image, ImageMask, LatentMask, Mask
+from core.types import Canvas, EncodedRegion, Image, Latent
 
 Preview = Callable[[], UInt8[Tensor, "rows columns 3"]]
 OnStep = Callable[[int, int, Preview], None]
+PREVIEW_SIDE = 128
+"""Pixels, at most, along the longer side of a preview."""
 Clock = Callable[[], float]
 """Seconds from any fixed point, monotonic."""
 
@@ -60,7 +63,7 @@ class TransferInputs:
     """The pictures, masks and prompts of a transfer."""
 
     target: Tensor
-    """Its structure is kept. RGB or RGBA `[channels, height, width]`, 0 to 1, of any size and aspect ratio."""
+    """Its structure is kept. RGB or RGBA `[channels, height, width]`, 0 to 1 or bytes, of any size and aspect ratio."""
     reference: Tensor
     """Its appearance is taken; likewise, of any other size."""
     masks: Masks = UNMASKED
@@ -135,21 +138,26 @@ def transfer_variants(
     larger batch. Previews show the first."""
     params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    scene, masks, references = build_scene(models, inputs, params, phase)
+    figures, masks, references = build_scenes(models, inputs, params, phase)
     with phase("correspond"):
-        starts = [Start(seed, correspond(scene, params.matching, seed)) for seed in seeds]
+        started = [[correspond(figure, inputs.target, params, seed) for seed in seeds] for figure in figures]
     with phase("sample"):
-        sampled = sample(scene, starts, params, preview_after_step(scene, on_step))
-    with phase("finish"):
-        images = [finish(models, inputs.target, masks.target, scene.target, one, params.output) for one in sampled]
-        maps = [
-            one.matched or match_regions(scene, params.matching, seed) for one, seed in zip(sampled, seeds, strict=True)
+        progress = Progress(inputs.target, figures, on_step)
+        sampled = [
+            sample(figure.scene, starts, params, progress.of(number))
+            for number, (figure, starts) in enumerate(zip(figures, started, strict=True))
         ]
-        matches = [describe(one, scene.target.mask, scene.regions) for one in maps]
-    return [
-        TransferResult(image, seed, phase.milliseconds, found, masks, references)
-        for image, seed, found in zip(images, seeds, matches, strict=True)
-    ]
+    with phase("finish"):
+        results = []
+        for which, seed in enumerate(seeds):
+            ends = [
+                conclude(figure, inputs.target, starts[which], of_seed[which], params)
+                for figure, starts, of_seed in zip(figures, started, sampled, strict=True)
+            ]
+            image = stitch(inputs.target, [end for end, _ in ends], params.output)
+            matches = tell_matches(figures, [maps for _, maps in ends], inputs.target)
+            results.append(TransferResult(image, seed, phase.milliseconds, matches, masks, references))
+    return results
 
 
 def match(
@@ -160,24 +168,39 @@ def match(
     `per_layer` and `per_step`."""
     params = params.resolved()
     phase = Stopwatch(clock, models.device)
-    scene, masks, references = build_scene(models, inputs, params, phase)
+    figures, masks, references = build_scenes(models, inputs, params, phase)
     with phase("correspond"):
-        matches = describe(match_regions(scene, params.matching, seed), scene.target.mask, scene.regions)
+        maps = [match_regions(figure.scene, params.matching, seed) for figure in figures]
+        matches = tell_matches(figures, maps, inputs.target)
     return MatchResult(seed, phase.milliseconds, matches, masks, references)
 
 
-def build_scene(
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """One thing that is repainted: where it is in the pictures, and its scene."""
+
+    selected: SelectedRegion
+    scene: Scene
+
+
+def build_scenes(
     models: Models, inputs: TransferInputs, params: TransferParams, phase: "Stopwatch"
-) -> tuple[Scene, Masks, tuple[Tensor, ...]]:
-    """The stages `select`, `prepare` and `encode`: the scene, the masks that were used, and every region's reference.
-    `params` are resolved, as in all stages; `phase` measures them."""
+) -> tuple[list[Figure], Masks, tuple[Tensor, ...]]:
+    """The stages `select`, `prepare` and `encode`: every figure with its scene, the masks that were used, and every
+    region's reference."""
     with phase("select"):
         regions, masks = select(models, inputs, params.masks)
+        figures = split_figures(inputs.target, regions) if params.matching.crop else regions
     with phase("prepare"):
-        canvases = prepare(models, inputs.target, regions, params.resolution)
+        canvases = [prepare(models, inputs.target, figure, params) for figure in figures]
     with phase("encode"):
-        scene = encode(models, canvases, regions, inputs, params)
-    return scene, masks, tuple(region.reference for region in regions)
+        prompts = encode_prompts(models, inputs, params, canvases[0][0])
+        scenes = [
+            encode(models, *pair, prompts, figure.scale * params.output.appearance_scale)
+            for pair, figure in zip(canvases, figures, strict=True)
+        ]
+    seen = [Figure(figure, scene) for figure, scene in zip(figures, scenes, strict=True)]
+    return seen, masks, tuple(region.reference for region in regions)
 
 
 def select(models: Models, inputs: TransferInputs, params: MaskParams) -> tuple[list[SelectedRegion], Masks]:
@@ -192,91 +215,135 @@ def select(models: Models, inputs: TransferInputs, params: MaskParams) -> tuple[
     return regions, Masks(union(regions), used.reference)
 
 
-def prepare(models: Models, target: Image, regions: Sequence[SelectedRegion], resolution: int | None) -> Canvases:
-    """All pictures at one working size, on the networks' device: the target resized to the nearest size that they
-    support, references fitted in. `resolution`: side in pixels of the square of that area; None: the checkpoint's."""
-    size = working_size(
-        target.shape[1],
-        target.shape[2],
-        resolution=resolution or models.native_resolution,
-        multiple=models.size_multiple,
-    )
-    placed = place_regions(target, regions, size)
-    return Canvases(
-        to_device(placed.target, models.device),
-        tuple(to_device(reference, models.device) for reference in placed.references),
-        tuple(mask.to(models.device) for mask in placed.target_masks),
-    )
+def prepare(models: Models, target: Image, figure: SelectedRegion, params: TransferParams) -> tuple[Canvas, Canvas]:
+    """Target and reference at one working size, on the networks' device: the figures that masks set apart, with a
+    margin, or the whole pictures."""
+    resolution = params.resolution or models.native_resolution
+    placed = place_figure(target, figure, resolution, models.size_multiple, crop=params.matching.crop)
+    here, there = (to_device(canvas, models.device) for canvas in placed)
+    return here, there
 
 
-def encode(
-    models: Models,
-    canvases: Canvases,
-    regions: Sequence[SelectedRegion],
-    inputs: TransferInputs,
-    params: TransferParams,
-) -> Scene:
-    """Clean latents of the target and each region's reference, the references with their colours continued beyond their
-    masks, and the UNet with its prompts and guidance bound. Raises NonFiniteError."""
-    height, width = canvases.target.mask.shape
-    target = encode_picture(models.vae, canvases.target.picture, models.trajectory_dtype)
-    size = (target.shape[2], target.shape[3])
-
-    def encoded(reference: Canvas, mask: Mask, scale: float) -> EncodedRegion:
-        def small(weights: Mask) -> LatentMask:
-            return shrink_mask(weights.to(models.trajectory_dtype), size)
-
-        return EncodedRegion(
-            reference,
-            extrapolate(reference.picture, reference.mask),
-            mask,
-            figure=not (bool((mask > 0.0).all()) and covers_all(reference)),
-            reference_latent=encode_picture(models.vae, reference.picture, models.trajectory_dtype),
-            target_latent_mask=small(mask),
-            reference_latent_mask=small(reference.mask),
-            scale=scale * params.output.appearance_scale,
-        )
-
-    placed = zip(canvases.references, canvases.target_masks, regions, strict=True)
-    encoded_regions = tuple(encoded(reference, mask, region.scale) for reference, mask, region in placed)
+def encode_prompts(models: Models, inputs: TransferInputs, params: TransferParams, canvas: Canvas) -> NoisePredictor:
+    """The UNet with its prompts and guidance bound, for canvases of one size."""
+    height, width = canvas.mask.shape
     conditional = encode_prompt(models, inputs.prompt, height=height, width=width)
     unconditional = None
     if params.guidance_scale != 1.0:
         unconditional = encode_prompt(models, inputs.negative_prompt, height=height, width=width, negative=True)
-    predict = make_predictor(models.unet, conditional, unconditional, params.guidance_scale)
-    resolution = params.resolution or models.native_resolution
-    return Scene(models, canvases.target, target, size, encoded_regions, predict, resolution)
+    return make_predictor(models.unet, conditional, unconditional, params.guidance_scale)
 
 
-def correspond(scene: Scene, params: MatchingParams, seed: int) -> list[Correspondence] | None:
-    """One correspondence per region for all steps, or None where they are made while sampling. Raises
-    ModelMissingError, NonFiniteError and UnknownLayerError."""
-    return None if params.source in ("per_layer", "per_step") else match_regions(scene, params, seed)
+def encode(models: Models, target: Canvas, reference: Canvas, predict: NoisePredictor, scale: float) -> Scene:
+    """Clean latents of the target and the reference of one figure."""
+    dtype = models.trajectory_dtype
+    latent = encode_picture(models.vae, target.picture, dtype)
+    size = (latent.shape[2], latent.shape[3])
+    whole = covers_all(target), covers_all(reference)
+    region = EncodedRegion(
+        reference,
+        target.mask,
+        figure=not all(whole),
+        alike=not any(whole),
+        reference_latent=encode_picture(models.vae, reference.picture, dtype),
+        target_latent_mask=shrink_mask(target.mask.to(dtype), size),
+        reference_latent_mask=shrink_mask(reference.mask.to(dtype), size),
+        scale=scale,
+    )
+    return Scene(models, target, latent, size, (region,), predict)
 
 
-def preview_after_step(scene: Scene, on_step: OnStep | None) -> Callable[[int, int, Tensor], None]:
-    """The function that the sampler calls after a step: it hands `on_step` a preview that is made only when asked
-    for."""
-    latents = [scene.target_latent, *(region.reference_latent for region in scene.regions)]
-    pictures = [scene.target.picture, *(region.reference.picture for region in scene.regions)]
-    latent_to_rgb = fit_latent_to_rgb(latents, pictures)
+@dataclass(frozen=True)
+class Started(Start):
+    """What one figure is sampled from, and what it is finished with."""
 
-    def after_step(done: int, steps: int, clean: Tensor) -> None:
-        if on_step is not None:
-            on_step(done, steps, lambda: preview_picture(clean, latent_to_rgb))
-
-    return after_step
+    proposal: Proposal | None = None
+    """The warped reference at the target's own size, where it is known before."""
 
 
-def finish(
-    models: Models, target: Image, mask: ImageMask | None, canvas: Canvas, sampled: Sampled, params: OutputParams
-) -> UInt8[Tensor, "image_height image_width image_channels"]:
-    """The picture of a clean latent, set into the target at its own size; `mask` is what is repainted, None:
-    everything."""
-    generated = decode_latent(models.vae, sampled.latent)
-    if params.keep_lightness:
-        generated = keep_lightness(generated, canvas.picture)
-    return compose(generated, target, mask, params.feather_px).cpu()
+def correspond(figure: Figure, target: Image, params: TransferParams, seed: int) -> Started:
+    """The correspondence for all steps, and the reference warped by it as a clean latent; none where correspondences
+    are made while sampling."""
+    if params.matching.source in ("per_layer", "per_step"):
+        return Started(seed, None)
+    maps = match_regions(figure.scene, params.matching, seed)
+    if params.latent.warp_strength == 0.0:
+        return Started(seed, maps)
+    proposal = Proposal(figure.scene, target, figure.selected, maps[0], params.latent)
+    return Started(seed, maps, propose_latent(figure.scene, proposal), proposal)
+
+
+def propose_latent(scene: Scene, proposal: Proposal) -> Latent:
+    """The proposal as a clean latent, encoded amid the target's surroundings: a latent depends on what lies around."""
+    picture = proposal.on_canvas(scene.target, scene.regions[0].target_mask)
+    return encode_closely(scene.models.vae, picture, scene.target_latent.dtype)
+
+
+def conclude(
+    figure: Figure, target: Image, start: Started, sampled: Sampled, params: TransferParams
+) -> tuple[Finished, list[Correspondence]]:
+    """All that `stitch` needs of one figure, and its correspondence."""
+    scene, selected, mask = figure.scene, figure.selected, figure.selected.target_mask
+    maps = sampled.matched or match_regions(scene, params.matching, start.seed)
+    proposal, proposed = start.proposal, start.proposed
+    if proposal is None and params.latent.warp_strength > 0.0:
+        proposal = Proposal(scene, target, selected, maps[0], params.latent)
+        proposed = propose_latent(scene, proposal)
+    if proposal is None or proposed is None:
+        unchanged = Proposal.of_target(scene, target, selected)
+        return Finished(scene, unchanged, scene.target_latent, sampled.latent, mask), maps
+    region = scene.regions[0]
+    weight = region.scale * confidence_mask(maps[0], region.target_latent_mask)
+    proposed = torch.lerp(scene.target_latent, proposed, weight.to(proposed.dtype))
+    return Finished(scene, proposal, proposed, sampled.latent, mask), maps
+
+
+def tell_matches(figures: Sequence[Figure], maps: Sequence[Sequence[Correspondence]], target: Image) -> Matches:
+    """The correspondence in the terms of the pictures."""
+    described = [
+        Described(found[0], figure.scene.target, figure.scene.regions[0].reference, figure.selected.number)
+        for figure, found in zip(figures, maps, strict=True)
+    ]
+    return describe(described, target.shape[1] / target.shape[2])
+
+
+class Progress:
+    """What the sampler calls after a step, for a caller who wants pictures of the whole target."""
+
+    def __init__(self, target: Image, figures: Sequence[Figure], on_step: OnStep | None) -> None:
+        self._figures = figures
+        self._on_step = on_step
+        scale = min(1.0, PREVIEW_SIDE / max(target.shape[1:]))
+        size = (max(1, round(target.shape[1] * scale)), max(1, round(target.shape[2] * scale)))
+        self._small = resize_image(target[:3], size).cpu()
+
+    def of(self, number: int) -> Callable[[int, int, Tensor], None]:
+        """After a step of one figure: `(done, steps, predicted_clean)`."""
+        scene = self._figures[number].scene
+        latents = [scene.target_latent, *(region.reference_latent for region in scene.regions)]
+        pictures = [scene.target.picture, *(region.reference.picture for region in scene.regions)]
+        latent_to_rgb = fit_latent_to_rgb(latents, pictures)
+
+        def after_step(done: int, steps: int, clean: Tensor) -> None:
+            if self._on_step is not None:
+                before, total = number * steps, len(self._figures) * steps
+                self._on_step(before + done, total, lambda: self._preview(scene, preview_picture(clean, latent_to_rgb)))
+
+        return after_step
+
+    def _preview(
+        self, scene: Scene, figure: UInt8[Tensor, "rows columns 3"]
+    ) -> UInt8[Tensor, "small_rows small_columns 3"]:
+        """The target, at most PREVIEW_SIDE along its longer side, with a figure's latent shown inside its mask."""
+        small = self._small
+        left, top, width, height = scene.target.box
+        y = top + (torch.arange(small.shape[1]) + 0.5) / small.shape[1] * height
+        x = left + (torch.arange(small.shape[2]) + 0.5) / small.shape[2] * width
+        shown = sample_plane(figure.permute(2, 0, 1)[None].float() / 255.0, y, x)
+        within = ((y >= 0.0) & (y < 1.0))[:, None] & ((x >= 0.0) & (x < 1.0))[None]
+        weight = sample_plane(scene.target.mask[None, None].cpu(), y, x) * within
+        drawn = torch.lerp(small, shown, weight)
+        return (drawn * 255.0).round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
 class Stopwatch:

@@ -22,6 +22,3 @@ class Scene:
     """At least one; one alone may be the whole target."""
     predict: NoisePredictor
     """The UNet with the prompts and the guidance of the job."""
-    resolution: int
-    """Side in pixels of the square whose area the canvases have: the parameter `resolution`, or the checkpoint's own.
-    Square crops of masked objects get this side for matching, unless the checkpoint's own is smaller."""

@@ -7,11 +7,13 @@ stands for one number.
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-Image = Float[Tensor, "image_channels image_height image_width"]
-"""RGB or RGBA, 0 to 1, at the size in which it was given."""
+Image = (
+    Float[Tensor, "image_channels image_height image_width"] | UInt8[Tensor, "image_channels image_height image_width"]
+)
+"""RGB or RGBA at the size in which it was given: 0 to 1, or in bytes 0 to 255, which take a quarter of the memory."""
 ImageMask = Float[Tensor, "image_height image_width"]
 """Weights 0 to 1 of an image's size."""
 UploadedMask = Float[Tensor, "mask_height mask_width"]
@@ -38,7 +40,8 @@ class Canvas:
     mask: Mask
     """Where the picture takes part: its mask, or its alpha, or everywhere; 0 outside its own area."""
     box: tuple[float, float, float, float]
-    """Where the picture lies in the canvas: left, top, width, height as fractions of the canvas."""
+    """Where the picture lies: left, top, width, height as fractions of the canvas. A canvas that shows a part of its
+    picture has a box larger than itself."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,20 @@ class Conditioning:
 
 
 @dataclass(frozen=True)
+class Outlines:
+    """Masks of both figures on their canvases, weights 0 to 1, at a latent's size."""
+
+    target: LatentMask
+    reference: LatentMask
+    alike: bool = True
+    """Whether both are outlines of things, which can be laid over each other; not where one is its whole picture."""
+
+
+@dataclass(frozen=True)
 class EncodedRegion:
     """One part of the target and the picture that it takes its appearance from, on canvases and as latents."""
 
     reference: Canvas
-    appearance: Picture
-    """The reference with its colours extrapolated beyond its mask, of the reference canvas's size."""
     target_mask: Mask
     """Where in the target's canvas the region lies; regions do not overlap."""
     figure: bool
@@ -69,3 +80,10 @@ class EncodedRegion:
     reference_latent_mask: LatentMask
     scale: float = 1.0
     """How far the region goes towards the reference's appearance, 0 to 1."""
+    alike: bool = False
+    """Whether both masks leave out a part of their picture."""
+
+    @property
+    def outlines(self) -> Outlines | None:
+        """The masks, where there is a masked object."""
+        return Outlines(self.target_latent_mask, self.reference_latent_mask, self.alike) if self.figure else None

@@ -63,8 +63,28 @@ class ExpectedInputs:
         return sorted(set(given) - self.pictures - set(self.masks))
 
 
+class Size(StoredModel):
+    """In pixels, upright."""
+
+    width: int
+    height: int
+
+
+class InputSize(Size):
+    """Of an input picture as it is used."""
+
+    scaled_from: Size | None
+    """Its size as it was sent, when that was more than the service keeps. A mask of it may have either size."""
+
+    @classmethod
+    def of(cls, size: tuple[int, int], scaled_from: tuple[int, int] | None) -> Self:
+        """Of (width, height)."""
+        sent = None if scaled_from is None else Size(width=scaled_from[0], height=scaled_from[1])
+        return cls(width=size[0], height=size[1], scaled_from=sent)
+
+
 class InputKeys(StoredModel):
-    """Object keys of the checked input pictures (PNG, sRGB, upright, no metadata)."""
+    """Object keys of the checked input pictures (PNG, upright, no metadata; in sRGB, or with an RGB profile)."""
 
     target: str
     reference: str

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from core.params.optional_models import OptionalModel
 from core.params.transfer import TransferParams
 from jobs.base import StoredModel
-from jobs.inputs import InputKeys
+from jobs.inputs import InputKeys, InputSize
 from jobs.webhooks import Delivery, Webhook
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -68,6 +68,10 @@ class Output(StoredModel):
     """Colour, as `#ffffff`, that takes the place of transparency. Absent: PNG and WebP keep it, and a JPEG of a target
     with transparency is refused."""
 
+    color_profile: Literal["srgb", "target"] = "srgb"
+    """`target`: in the RGB space of the target's own profile, such as Display P3, which the file then carries. A target
+    without one, or with one of grey, CMYK or tables, gives sRGB."""
+
     @model_validator(mode="after")
     def _png_has_no_quality(self) -> "Output":
         if self.format == "png" and self.quality is not None:
@@ -104,6 +108,8 @@ class JobSpec(StoredModel):
     webhook: Webhook | None = None
     batch: str | None = None
     """Id of the batch that it came with."""
+    sizes: dict[str, InputSize] = Field(default_factory=dict)
+    """Of the input pictures, by the names of their parts."""
 
     @property
     def seeds(self) -> tuple[Seed, ...]:
@@ -170,8 +176,10 @@ class JobResult(StoredModel):
     """What a job has made. Written only after all of it can be read."""
 
     width: int
-    """Of the target, and so of the picture, in pixels."""
+    """Of the target as it was used, and so of the picture, in pixels."""
     height: int
+    color_profile: Literal["srgb", "target"] = "srgb"
+    """Of the picture."""
     seed: int
     model: ModelIdentity
     timings: dict[str, float]

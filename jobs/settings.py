@@ -79,6 +79,12 @@ class JobSettings(BaseSettings):
     max_assets_per_tenant: int = Field(default=10_000, ge=1, le=10_000_000)
     """Assets that one tenant may have at a time."""
 
+    mark_results: bool = True
+    """Finished pictures carry, as XMP, that they are composites made with a model."""
+
+    content_check: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """`package.module:function` of a check of the operator's own that workers hand every picture to."""
+
     commit_patience_s: float = Field(default=300.0, gt=0, le=86_400)
     """How long a finished result waits for an absent Redis or object store before the worker gives it up."""
 

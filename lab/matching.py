@@ -23,7 +23,7 @@ from core.models.features import read_layers
 from core.models.models import Models
 from core.models.noise import NoiseDraws
 from core.models.unet import select_layers
-from core.params.transfer import TransferParams
+from core.params.transfer import MatchingParams, TransferParams
 from lab.baselines.case import Case
 from lab.metrics.matches import MatchScore, nearest_position, score_matches
 from lab.pairs import Pair, PairSet, sample_pair
@@ -32,6 +32,8 @@ from lab.scenes import Domain
 BLOCKS = ("mid_block", "up_blocks.0", "up_blocks.1")
 LAST_BLOCK = "up_blocks.1"
 NEAREST = "nearest position"
+WHOLE_PICTURES = TransferParams(matching=MatchingParams(crop=False))
+"""Tokens lie over the pictures as the truth does."""
 
 
 def score_pair(models: Models, pair: Pair, noise_level: float, draws: int) -> dict[str, MatchScore]:
@@ -39,7 +41,7 @@ def score_pair(models: Models, pair: Pair, noise_level: float, draws: int) -> di
 
     `noise_level`: t / 1000 at which features are extracted; `draws`: noise draws that they are averaged over.
     """
-    scene = Case(models, pair, TransferParams(), seed=0).scene
+    scene = Case(models, pair, WHOLE_PICTURES, seed=0).figures[0].scene
     (region,) = scene.regions
     clean = torch.cat([scene.target_latent, region.reference_latent])
     layers, noise = select_layers(models.unet, BLOCKS), NoiseDraws(0, row=2)

@@ -27,14 +27,13 @@ from core.matching.correspondence import Correspondence
 from core.matching.one_shot import match_regions
 from core.models.models import Models
 from core.params.transfer import TransferParams, with_values
-from core.pipeline import Stopwatch, TransferInputs, build_scene, finish
-from core.sampling.sampler import Start, sample
-from lab.baselines.case import Bytes, figure, picture
+from core.pipeline import Figure, Stopwatch, TransferInputs, build_scenes
+from lab.baselines.case import Bytes, correspondence_at_tokens, figure, picture, repaint_figures
 from lab.evaluation.plan import token_pitch_px
 from lab.metrics.colour import LIMIT
 from lab.metrics.colour_space import ciede2000, srgb_to_lab
 from lab.metrics.judge import Judge
-from lab.metrics.matches import Grid, at_tokens
+from lab.metrics.matches import Grid
 from lab.metrics.regions import Flags, counted_parts
 from lab.pairs import Pair, sample_pair
 from lab.scenes import Category, Domain, render
@@ -83,33 +82,23 @@ def repaint(
 ) -> tuple[Bytes, Bytes]:
     """The results of both figures, each of its own pair's target's size, out of one run."""
     params = with_values(params, {"masks.regions": REGIONS}).resolved()
-    if params.resolution is None:  # both figures as large as a single one would be
-        params = with_values(params, {"resolution": round(models.native_resolution * 2**0.5)})
     inputs = TransferInputs(figures.target, picture(figures.left.reference), UNMASKED, figures.named)
-    scene, masks, _ = build_scene(models, inputs, params, Stopwatch(time.perf_counter, models.device))
-    maps = match_regions(scene, params.matching, seed)
+    painted, _, _ = build_scenes(models, inputs, params, Stopwatch(time.perf_counter, models.device))
+    maps = [match_regions(one.scene, params.matching, seed)[0] for one in painted]
     if true_matches:
-        both = enumerate(zip(_both(figures), maps, strict=True))
-        maps = [true_correspondence(pair, side, found.grid) for side, (pair, found) in both]
-    (sampled,) = sample(scene, [Start(seed, maps)], params)
-    image = finish(models, inputs.target, masks.target, scene.target, sampled, params.output).numpy()
+        maps = [true_correspondence(figures, one, found.grid) for one, found in zip(painted, maps, strict=True)]
+    image = repaint_figures(painted, inputs.target, maps, params, seed)
     half = image.shape[1] // 2
     return image[:, :half], image[:, half:]
 
 
-def true_correspondence(pair: Pair, side: int, grid: Grid) -> Correspondence:
-    """The renderer's correspondence of one half of the target, on a grid over the whole canvas. The reference is
-    square and lies in the middle of the canvas, at its full height."""
-    rows, columns = grid
-    half = (rows, columns // 2)
-    height, width = pair.correspondence.row.shape
-    row, column = (
-        at_tokens(plane, half).reshape(half) for plane in (pair.correspondence.row, pair.correspondence.column)
-    )
-    index = np.zeros(grid, np.int64)
-    there = (np.maximum(row, 0) * half[0] // height) * columns + columns // 4 + np.maximum(column, 0) * half[1] // width
-    index[:, side * half[1] : (side + 1) * half[1]] = there
-    return Correspondence(grid, torch.from_numpy(index.ravel()), torch.ones(rows * columns))
+def true_correspondence(figures: TwoFigures, one: Figure, grid: Grid) -> Correspondence:
+    """The renderer's correspondence of one figure, on a grid over its canvas: that of the half of the target in which
+    its region lies."""
+    side = one.selected.number
+    left, top, width, height = one.scene.target.box
+    half = (left + side * width / 2, top, width / 2, height)
+    return correspondence_at_tokens(_both(figures)[side].correspondence, grid, half, one.scene.regions[0].reference.box)
 
 
 def judge(scene: TwoFigures, results: Sequence[Bytes], token_pitch_px: float) -> list[dict[str, float]]:

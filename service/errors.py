@@ -53,7 +53,7 @@ PROBLEMS: dict[str, ProblemKind] = {
     "rate_limited": ProblemKind(429, "Too many requests with this API key."),
     # pictures
     "image_too_many_bytes": ProblemKind(413, "A picture file is too large."),
-    "image_type_unsupported": ProblemKind(415, "A file is not a JPEG, PNG or WebP picture."),
+    "image_type_unsupported": ProblemKind(415, "A file is no picture of an accepted type."),
     "image_empty": ProblemKind(422, "A picture file is empty."),
     "image_unreadable": ProblemKind(422, "A picture is damaged."),
     "image_animated": ProblemKind(422, "A picture is animated."),

@@ -53,8 +53,12 @@ class ServiceSettings(BaseSettings):
     """Largest uploaded file."""
 
     max_picture_pixels: int = Field(default=32_000_000, ge=256, le=80_000_000)
-    """Most pixels of an uploaded picture, width times height. A decoder may take 20 bytes of memory for each, and WebP
-    does take up to 18, even from a file of 40 bytes: the default keeps one picture below 600 MB."""
+    """Most pixels of a picture as it is kept, width times height. A decoder may take 20 bytes of memory for each, and
+    WebP does take up to 18, even from a file of 40 bytes: the default keeps one picture below 600 MB."""
+
+    max_jpeg_pixels: int = Field(default=128_000_000, ge=256, le=320_000_000)
+    """Most pixels of an uploaded JPEG. One with more than `max_picture_pixels` is scaled down to them as it is decoded,
+    in no more memory."""
 
     max_picture_side_px: int = Field(default=8192, ge=16, le=16_383)
     """Longest side of an uploaded picture."""
@@ -117,6 +121,7 @@ class ServiceSettings(BaseSettings):
         return PictureLimits(
             max_bytes=self.max_picture_bytes,
             max_pixels=self.max_picture_pixels,
+            max_jpeg_pixels=self.max_jpeg_pixels,
             max_side_px=self.max_picture_side_px,
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from tests.pictures import LINEAR_GRAY, SWAPPED_RGB, chunk, encoded, gradient, raw_png
+from tests.pictures import LINEAR_GRAY, SWAPPED_RGB, chunk, encoded, gradient, heic, raw_png
 from uploads.images import PictureLimits
 
 MARK = b"SMUGGLED"
@@ -54,8 +54,13 @@ def too_much_image_data() -> bytes:
 
 def jpeg_of_size(width: int, height: int) -> bytes:
     """A JPEG whose header lies about its size."""
-    data = bytearray(encoded(gradient(), "JPEG"))
-    at = data.index(b"\xff\xc0") + 5
+    return resized(encoded(gradient(), "JPEG"), width, height)
+
+
+def resized(jpeg: bytes, width: int, height: int) -> bytes:
+    """The JPEG with another size in its header."""
+    data = bytearray(jpeg)
+    at = next(data.index(mark) for mark in (b"\xff\xc0", b"\xff\xc2") if mark in data) + 5
     data[at : at + 4] = struct.pack(">HH", height, width)
     return bytes(data)
 
@@ -135,6 +140,9 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "bomb: the largest WebP that is allowed": partial(webp_of_size, LARGEST_SIDE, LARGEST_SIDE),
     "bomb: 4000 x 2500 JPEG without pixels": partial(jpeg_of_size, 4_000, 2_500),
     "bomb: 4000 x 2500 WebP in 40 bytes": partial(webp_of_size, 4_000, 2_500),
+    "bomb: 11000 x 11000 JPEG without pixels": partial(jpeg_of_size, 11_000, 11_000),
+    "bomb: 11000 x 11000 progressive JPEG": lambda: resized(many_scans(1), 11_000, 11_000),
+    "bomb: 9000 x 9000 progressive JPEG": lambda: resized(many_scans(1), 9_000, 9_000),
     "bomb: 100 scans": partial(many_scans, 100),
     "bomb: more pixel data than pixels": too_much_image_data,
     "bomb: colour profile": lambda: with_chunks(chunk(b"iCCP", deflated(b"x\0\0"))),
@@ -174,10 +182,12 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "odd: palette": lambda: encoded(gradient("P")),
     "odd: palette with transparency": lambda: encoded(gradient("P"), transparency=b"\x00\x80\xff"),
     "odd: grey with alpha": lambda: encoded(gradient("LA")),
+    "odd: AVIF": partial(of_type, "AVIF"),
+    "odd: HEIC": partial(heic, "rgb"),
     "odd: one bit": lambda: encoded(gradient("1")),
     "odd: one transparent colour": lambda: encoded(gradient(), transparency=(250, 250, 250)),
     # not allowed at all
-    **{f"type: {kind}": partial(of_type, kind) for kind in ("GIF", "BMP", "TIFF", "ICO", "PPM", "JPEG2000", "AVIF")},
+    **{f"type: {kind}": partial(of_type, kind) for kind in ("GIF", "BMP", "TIFF", "ICO", "PPM", "JPEG2000")},
     "type: SVG": lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     "type: EPS": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n",
     "type: PDF": lambda: b"%PDF-1.7\n",

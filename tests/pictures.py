@@ -3,11 +3,14 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 SIZE = (48, 32)
+HEIC = Path(__file__).parent / "heic"
+"""Files that `tests/write_heic.py` has made."""
 
 
 def gradient(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
@@ -24,6 +27,23 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
+
+
+def heic(name: str) -> bytes:
+    return (HEIC / f"{name}.heic").read_bytes()
+
+
+def lying(orientation: int) -> Image.Image:
+    """The gradient as it lies in a file with this EXIF orientation: 1, 2, 3, 6 or 8."""
+    turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 6: "ROTATE_90", 8: "ROTATE_270"}
+    return gradient().transpose(Image.Transpose[turns[orientation]]) if orientation in turns else gradient()
+
+
+def oriented(orientation: int) -> bytes:
+    """EXIF that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
 
 
 def decoded(png: bytes) -> Image.Image:
@@ -83,5 +103,22 @@ SWAPPED_RGB = icc_profile(
         b"rTRC": LINEAR_CURVE,
         b"gTRC": LINEAR_CURVE,
         b"bTRC": LINEAR_CURVE,
+    },
+)
+# Red, green and blue of Display P3 relative to D50, and the curve of sRGB.
+SRGB_CURVE = b"para\0\0\0\0\0\3\0\0" + struct.pack(
+    ">5i", *(round(v * 65536) for v in (2.4, 0.94787, 0.05213, 0.0774, 0.04045))
+)
+DISPLAY_P3 = icc_profile(
+    b"RGB ",
+    {
+        b"desc": b"desc\0\0\0\0\0\0\0\x09SMUGGLED\0",
+        b"wtpt": D50,
+        b"rXYZ": xyz(0.5151, 0.2412, -0.0011),
+        b"gXYZ": xyz(0.2920, 0.6923, 0.0419),
+        b"bXYZ": xyz(0.1571, 0.0666, 0.7841),
+        b"rTRC": SRGB_CURVE,
+        b"gTRC": SRGB_CURVE,
+        b"bTRC": SRGB_CURVE,
     },
 )

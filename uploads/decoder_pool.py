@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
@@ -22,12 +23,16 @@ import structlog
 
 from uploads.decoder_process import READY
 from uploads.errors import DecoderUnavailable, InvalidImage
-from uploads.images import CheckedPicture, PictureLimits
-from uploads.png import SIGNATURE
+from uploads.formats import is_heif
+from uploads.images import CheckedPicture, PictureLimits, Size
+from uploads.png import PROFILE_HEADER, SIGNATURE
+from uploads.profiles import LARGEST_PROFILE, bare_rgb_profile
 
 _CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
 """A child that ends by one of these was broken by its picture."""
 _PASSED_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+_CHILD_VARIABLES = {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "1"}
+"""One heap for all threads: each further one would take 64 MiB out of the address space that a child may have."""
 _MAX_RESPONSE_BYTES = 4096
 _EXIT_GRACE_S = 1.0
 log = structlog.get_logger()
@@ -77,26 +82,28 @@ class DecoderPool:
                 child.end()
             self._slots.put(None)
 
-    def check_picture(self, data: bytes) -> CheckedPicture:
+    def check_picture(self, data: bytes, *, keep_profile: bool = False) -> CheckedPicture:
         """As `uploads.images.check_picture`. Raises InvalidImage, `image_unreadable` also for a picture that crashes
         its decoder or needs more memory or time than any honest one; DecoderUnavailable when it could not be decoded
         here and now."""
-        return self._check(data, None)
+        return self._check(data, {"size": None, "keep_profile": keep_profile})
 
-    def check_mask(self, data: bytes, size: tuple[int, int]) -> CheckedPicture:
+    def check_mask(self, data: bytes, size: Size, scaled_from: Size | None = None) -> CheckedPicture:
         """As `uploads.images.check_mask`. Raises as `check_picture` of this class does."""
-        return self._check(data, size)
+        return self._check(data, {"size": size, "scaled_from": scaled_from})
 
-    def _check(self, data: bytes, size: tuple[int, int] | None) -> CheckedPicture:
+    def _check(self, data: bytes, asked: dict[str, Any]) -> CheckedPicture:
         if len(data) > self.limits.max_bytes:
             raise InvalidImage("image_too_many_bytes", f"at most {self.limits.max_bytes} bytes are allowed")
-        request = {"limits": asdict(self.limits), "size": size, "cpu_s": self._bounds.cpu_s}
+        request = {"limits": asdict(self.limits), "cpu_s": self._bounds.cpu_s, **asked}
         try:
             child = self._slots.get(timeout=self._bounds.wall_s)
         except Empty:
             raise DecoderUnavailable("All decoders are busy.") from None
         try:
             for _ in range(2):
+                if child is not None and child.pictures and is_heif(data):
+                    child.end()
                 if child is None or not child.alive:
                     child = self._start_child()
                 try:
@@ -109,7 +116,7 @@ class DecoderPool:
 
     def _next_child(self, child: "_Child | None") -> "_Child | None":
         """The child for the next picture: a fresh one is started now, so that it is warm by then."""
-        used_up = child is None or child.pictures >= self._bounds.pictures_per_child
+        used_up = child is None or child.pictures >= self._bounds.pictures_per_child or child.is_suspect
         if child is not None and child.alive and not used_up and not self._closed:
             return child
         if child is not None:
@@ -155,12 +162,15 @@ class _Child:
     def __init__(self, memory_bytes: int) -> None:
         self._pipe, far_end = Pipe()
         self.pictures = 0
+        self.is_suspect = False
+        """Whether it has read a HEIC file. libheif has had faults by which a file takes over its reader (ADR 34), so
+        no other picture may be in the same memory, before it or after."""
         self._ready = False
         environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "uploads.decoder_process", str(far_end.fileno()), str(memory_bytes)],
-                env=environment | {"PYTHONUNBUFFERED": "1"},
+                env=environment | _CHILD_VARIABLES,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(far_end.fileno(),),
@@ -190,6 +200,7 @@ class _Child:
             self._process.kill()
 
         self.pictures += 1
+        self.is_suspect = is_heif(data)
         deadline = threading.Timer(within_s, stop)
         deadline.start()
         try:
@@ -225,11 +236,15 @@ def parse_response(response: dict[str, Any], png: bytes) -> CheckedPicture:
         raise InvalidImage(str(response["code"]), str(response["message"]))
     width, height = int(response["width"]), int(response["height"])
     _require_bare_png(png, width, height)
-    return CheckedPicture(png, width, height, bool(response["has_alpha"]))
+    scaled_from = response.get("scaled_from")
+    if scaled_from is not None:
+        scaled_from = (int(scaled_from[0]), int(scaled_from[1]))
+    return CheckedPicture(png, width, height, bool(response["has_alpha"]), scaled_from)
 
 
 def _require_bare_png(png: bytes, width: int, height: int) -> None:
-    """Raises ValueError unless `png` is a header of this size, 8 bit deep, pixels, and nothing else."""
+    """Raises ValueError unless `png` is a header of this size, 8 bit deep, pixels, and nothing else but, before them,
+    a profile of bare numbers."""
     if png[:8] != SIGNATURE or png[8:25] != struct.pack(">I4sIIB", 13, b"IHDR", width, height, 8):
         raise ValueError("not a PNG of 8 bits, or of another size")
     position, kinds = 8, []
@@ -237,5 +252,19 @@ def _require_bare_png(png: bytes, width: int, height: int) -> None:
         (length,) = struct.unpack_from(">I", png, position)
         kinds.append(png[position + 4 : position + 8])
         position += 12 + length
+    if b"iCCP" in kinds[1:2]:
+        _require_bare_profile(png[41 : 33 + 12 + int.from_bytes(png[33:37]) - 4])
+        del kinds[1]
     if position != len(png) or kinds[-1] != b"IEND" or set(kinds[1:-1]) != {b"IDAT"}:
         raise ValueError("a PNG with more than pixels in it")
+
+
+def _require_bare_profile(chunk: bytes) -> None:
+    """Raises ValueError unless an iCCP chunk's content is a profile as `uploads.profiles` composes it."""
+    inflating = zlib.decompressobj()
+    try:
+        profile = inflating.decompress(chunk.removeprefix(PROFILE_HEADER), LARGEST_PROFILE)
+    except zlib.error as error:
+        raise ValueError("a profile that cannot be inflated") from error
+    if not inflating.eof or inflating.unused_data or bare_rgb_profile(profile) != profile:
+        raise ValueError("a profile of more than bare numbers")

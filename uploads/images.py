@@ -1,8 +1,11 @@
 """Uploaded bytes in, clean pictures out.
 
-`check_picture` and `check_mask` are pure functions of bytes: they refuse what is not one still JPEG, PNG or
-WebP picture within the limits, and re-encode everything else from its pixels. What comes out is an upright
-PNG in sRGB that holds pixels and nothing else: no EXIF, XMP, comment, profile, text, or bytes behind the end.
+`check_picture` and `check_mask` are pure functions of bytes: they refuse what is not one still JPEG, PNG, WebP, AVIF
+or HEIC picture within the limits, and re-encode everything else from its pixels. What comes out is an upright
+PNG in sRGB that holds pixels and nothing else: no EXIF, XMP, comment, profile, text, or bytes behind the end. Where a
+picture's own colours are to be kept, an RGB profile of bare numbers lies beside the pixels (`uploads/profiles.py`).
+
+A JPEG or HEIC photograph with more pixels than are kept is scaled down as it is decoded, and so is its mask.
 
 Order matters: bytes, type, pixels, sides and frames are checked before the first pixel is decoded.
 """
@@ -11,15 +14,30 @@ import io
 import warnings
 import zlib
 from dataclasses import dataclass
+from math import ceil, sqrt
 
 from PIL import Image, ImageCms
+from PIL.JpegImagePlugin import JpegImageFile
 
 from uploads.errors import InvalidImage
+from uploads.formats import is_buffered_jpeg, kind_of
 from uploads.png import SIGNATURE, write_png
+from uploads.profiles import bare_rgb_profile
 
-# Process-wide, because `warnings.catch_warnings` is not safe in threads. Our own cap is usually far lower.
+# Process-wide, because `warnings.catch_warnings` is not safe in threads. Our own caps are usually far lower.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-FORMATS = ("JPEG", "PNG", "WEBP")
+Image.MAX_IMAGE_PIXELS = 320_000_000
+REDUCTIONS = (1, 2, 4, 8)
+"""How many times fewer rows and columns a JPEG can be decoded to, from its coefficients."""
+SCALED_HEIF = 2
+"""A HEIC picture may have so many times the pixels that are kept: it is decoded whole, at some 8 bytes each."""
+SCALED_BYTES_PER_PIXEL = 16
+"""Of those that are kept: what decoding a JPEG that is scaled may take."""
+_STRIP_ROWS = 256
+_LANCZOS_REACH = 3
+"""Rows of the result on either side that a row's filter reaches."""
+Size = tuple[int, int]
+"""Width and height in pixels."""
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -30,6 +48,13 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each value of the EXIF tag Orientation (0x0112); 1 is upright."""
+SWAPPING = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
+"""Those of them that exchange width and height."""
 PROFILE_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 """Colour space that an ICC profile must declare for a picture of this mode."""
 
@@ -40,11 +65,20 @@ class PictureLimits:
 
     max_bytes: int = 20 * 2**20
     max_pixels: int = 32_000_000
-    """Decoding takes up to 18 bytes each."""
+    """Of a picture as it is kept. Decoding takes up to 18 bytes each."""
+    max_jpeg_pixels: int = 128_000_000
+    """Of a JPEG as it is sent; it is scaled to `max_pixels` and `max_side_px`. A progressive one has to fit in the
+    memory of a picture of `max_pixels`, which it does up to some 80 million."""
     max_side_px: int = 8192
     min_side_px: int = 16
     max_aspect: float = 16.0
     """Longer side over shorter side."""
+
+    def fitted(self, size: Size) -> Size:
+        """The largest size of the same shape that may be kept."""
+        width, height = size
+        scale = min(sqrt(self.max_pixels / (width * height)), self.max_side_px / max(size))
+        return size if scale >= 1 else (int(width * scale), int(height * scale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,82 +86,92 @@ class CheckedPicture:
     """A picture that is safe to hand on."""
 
     png: bytes
-    """PNG, 8 bit: RGB or RGBA in sRGB; a mask is L. No metadata."""
+    """PNG, 8 bit: RGB or RGBA, in sRGB unless it has a profile; a mask is L. No metadata."""
     width: int
     height: int
     has_alpha: bool
+    scaled_from: Size | None = None
+    """Its size as it was sent, upright, when it was scaled down."""
+
+    @property
+    def size(self) -> Size:
+        return self.width, self.height
 
 
-def check_picture(data: bytes, limits: PictureLimits) -> CheckedPicture:
-    """The picture in `data`: upright, sRGB, RGBA when it has transparency of any kind, else RGB.
+def check_picture(data: bytes, limits: PictureLimits, *, keep_profile: bool = False) -> CheckedPicture:
+    """The picture in `data`: upright, RGBA when it has transparency of any kind, else RGB; in sRGB, or with
+    `keep_profile` in the RGB space that it came in, where that can be kept.
 
     Raises InvalidImage, code `image_empty`, `image_too_many_bytes`, `image_type_unsupported`,
     `image_unreadable`, `image_animated`, `image_too_many_pixels`, `image_too_large_side`, `image_too_small`
     or `image_too_narrow`.
     """
     image = _open(data, limits)
-    profile, turn = image.info.get("icc_profile"), _turn(image)
-    pixels, alpha = _split_alpha(_decode(image))
+    sent, profile, turn = image.size, image.info.get("icc_profile"), _turn(image)
+    pixels = shrunk(_decode(image, data, limits), limits.fitted(sent))
     del image  # of large pictures there should be few copies at a time
-    pixels = _to_srgb(pixels, profile)
+    pixels, alpha = _split_alpha(pixels)
+    kept = bare_rgb_profile(profile) if keep_profile and profile and pixels.mode == "RGB" else None
+    if kept is None:
+        pixels = _to_srgb(pixels, profile)
     if alpha is not None:
         pixels.putalpha(alpha)
         del alpha
-    return _encode(pixels if turn is None else pixels.transpose(turn))
+    scaled_from = None if limits.fitted(sent) == sent else _upright(sent, turn)
+    if turn is not None:
+        pixels = pixels.transpose(turn)
+    return CheckedPicture(write_png(pixels, kept), *pixels.size, pixels.mode == "RGBA", scaled_from)
 
 
-def check_mask(data: bytes, limits: PictureLimits, size: tuple[int, int]) -> CheckedPicture:
+def check_mask(data: bytes, limits: PictureLimits, size: Size, scaled_from: Size | None = None) -> CheckedPicture:
     """The mask in `data` as 8-bit grey, white = inside, transparent = outside. Colour profiles are ignored.
 
-    `size` is the (width, height) of the picture it belongs to. Raises InvalidImage as `check_picture` does,
-    and with `mask_size_mismatch` or `mask_empty`.
+    `size` is that of the picture it belongs to, and `scaled_from` what that was before it was scaled; a mask of either
+    size is accepted. Raises InvalidImage as `check_picture` does, and with `mask_size_mismatch` or `mask_empty`.
     """
-    image = _open(data, limits)
+    image = _open(data, limits, scaled_from)
     turn = _turn(image)
-    pixels, alpha = _split_alpha(_decode(image))
+    found = _upright(image.size, turn)
+    pixels, alpha = _split_alpha(_decode(image, data, limits))
     del image
+    if found not in (size, scaled_from):
+        expected = " or ".join(f"{width} x {height} px" for width, height in filter(None, (scaled_from, size)))
+        raise InvalidImage("mask_size_mismatch", f"the mask is {found[0]} x {found[1]} px, its picture {expected}")
     inside = pixels.convert("L")
     if alpha is not None:
         inside = Image.composite(inside, Image.new("L", inside.size, 0), alpha)
     if turn is not None:
         inside = inside.transpose(turn)
     if inside.size != size:
-        raise InvalidImage(
-            "mask_size_mismatch",
-            f"the mask is {inside.width} x {inside.height} px, its picture {size[0]} x {size[1]} px",
-        )
+        inside = inside.resize(size, Image.Resampling.BOX)
     if inside.getextrema()[1] == 0:
         raise InvalidImage("mask_empty", "the mask is black everywhere; white marks what is inside")
-    return _encode(inside)
+    return CheckedPicture(write_png(inside), *inside.size, False)
 
 
-def _open(data: bytes, limits: PictureLimits) -> Image.Image:
-    """Reads the header and checks everything that is in it. No pixel is decoded."""
+def _open(data: bytes, limits: PictureLimits, also_allowed: Size | None = None) -> Image.Image:
+    """Reads the header and checks everything that is in it. No pixel is decoded. One size is allowed whatever the
+    limits are, upright or lying."""
     if not data:
         raise InvalidImage("image_empty", "the file is empty")
     if len(data) > limits.max_bytes:
         raise InvalidImage("image_too_many_bytes", f"at most {limits.max_bytes} bytes are allowed")
-    if not _has_known_signature(data):
-        raise InvalidImage("image_type_unsupported", "only JPEG, PNG and WebP pictures are accepted")
-    if data.startswith(SIGNATURE) and not _is_whole_png(data):
+    kind = kind_of(data)
+    if kind == "PNG" and not _is_whole_png(data):
         raise InvalidImage("image_unreadable", "the picture is damaged or cut short")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=(kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidImage("image_too_many_pixels", f"more than {limits.max_pixels} pixels") from error
     except Exception as error:  # a hostile header makes Pillow raise almost any type
         raise InvalidImage("image_unreadable", "the picture's header is damaged") from error
-    _check_size(image.width, image.height, limits)
-    # A JPEG with several frames (MPO) is a photo with a preview or depth map behind it, not an animation.
-    if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
+    if also_allowed is None or sorted(image.size) != sorted(also_allowed):
+        _check_size(kind, image.size, limits)
+    # A JPEG with several frames (MPO) is a photo with a preview or depth map behind it, not an animation; a HEIC file
+    # with several pictures says which is the one.
+    if kind in ("PNG", "WEBP", "AVIF") and getattr(image, "n_frames", 1) > 1:
         raise InvalidImage("image_animated", "animated pictures are not accepted")
     return image
-
-
-def _has_known_signature(data: bytes) -> bool:
-    if data.startswith(b"RIFF"):
-        return data[8:12] == b"WEBP"
-    return data.startswith((b"\xff\xd8\xff", SIGNATURE))
 
 
 def _is_whole_png(data: bytes) -> bool:
@@ -143,21 +187,27 @@ def _is_whole_png(data: bytes) -> bool:
     return False
 
 
-def _check_size(width: int, height: int, limits: PictureLimits) -> None:
-    longer, shorter = max(width, height), min(width, height)
-    found = f"the picture is {width} x {height} px"
-    if width * height > limits.max_pixels:
-        raise InvalidImage("image_too_many_pixels", f"{found}, {limits.max_pixels} pixels are allowed")
-    if longer > limits.max_side_px:
+def _check_size(kind: str, size: Size, limits: PictureLimits) -> None:
+    longer, shorter = max(size), min(size)
+    found = f"the picture is {size[0]} x {size[1]} px"
+    scaled = {"JPEG": limits.max_jpeg_pixels, "HEIF": SCALED_HEIF * limits.max_pixels}
+    most = max(scaled.get(kind, 0), limits.max_pixels)
+    if longer * shorter > most:
+        raise InvalidImage("image_too_many_pixels", f"{found}, {most} pixels are allowed")
+    if longer > limits.max_side_px and kind not in scaled:
         raise InvalidImage("image_too_large_side", f"{found}, a side may have {limits.max_side_px}")
     if shorter < limits.min_side_px:
         raise InvalidImage("image_too_small", f"{found}, a side must have {limits.min_side_px}")
-    if longer > limits.max_aspect * shorter:
+    if longer > limits.max_aspect * shorter or min(limits.fitted(size)) < limits.min_side_px:
         raise InvalidImage("image_too_narrow", f"{found}, sides may differ {limits.max_aspect:g}-fold")
 
 
-def _decode(image: Image.Image) -> Image.Image:
-    """Decodes every pixel; `verify()` would let a half JPEG pass."""
+def _decode(image: Image.Image, data: bytes, limits: PictureLimits) -> Image.Image:
+    """Decodes every pixel; `verify()` would let a half JPEG pass. Of a JPEG with too many of them, as few as have to be
+    there for it to be scaled well."""
+    if isinstance(image, JpegImageFile) and limits.fitted(image.size) != image.size:
+        reduction = _reduction(image, data, limits)
+        image.draft(image.mode, (image.width // reduction, image.height // reduction))
     try:
         image.load()
     except MemoryError:
@@ -165,6 +215,38 @@ def _decode(image: Image.Image) -> Image.Image:
     except Exception as error:  # a hostile body makes Pillow raise almost any type
         raise InvalidImage("image_unreadable", "the picture is damaged or cut short") from error
     return image
+
+
+def _reduction(image: JpegImageFile, data: bytes, limits: PictureLimits) -> int:
+    """The smallest with which decoding takes no more memory than is allowed. Raises InvalidImage when none does.
+
+    Pillow takes four bytes for a pixel of colour: of what is decoded and then, beside it, of what that is scaled to.
+    While it decodes, libjpeg keeps two for each coefficient of a JPEG that comes in more than one scan, however much it
+    is reduced.
+    """
+    pixels, room = image.width * image.height, SCALED_BYTES_PER_PIXEL * limits.max_pixels
+    coefficients = 2 * len(image.getbands()) * pixels if is_buffered_jpeg(data) else 0
+    for reduction in REDUCTIONS:
+        decoded = pixels / reduction**2
+        if 4 * decoded + max(coefficients, 4 * min(decoded, limits.max_pixels)) <= room:
+            return reduction
+    raise InvalidImage("image_too_many_pixels", "a progressive JPEG of so many pixels takes too much memory")
+
+
+def shrunk(image: Image.Image, size: Size) -> Image.Image:
+    """The picture at this size, unless it is no larger. Strip by strip, because Pillow scales one direction after the
+    other and keeps what lies between."""
+    if image.width <= size[0] and image.height <= size[1]:
+        return image
+    scaled, step = Image.new(image.mode, size), image.height / size[1]
+    margin = ceil(_LANCZOS_REACH * step) + 1
+    for top in range(0, size[1], _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, size[1])
+        first, last = max(0, int(top * step) - margin), min(image.height, ceil(bottom * step) + margin)
+        strip = image.crop((0, first, image.width, last))
+        box = (0, top * step - first, image.width, min(bottom * step, image.height) - first)
+        scaled.paste(strip.resize((size[0], bottom - top), Image.Resampling.LANCZOS, box), (0, top))
+    return scaled
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -224,5 +306,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _encode(pixels: Image.Image) -> CheckedPicture:
-    return CheckedPicture(write_png(pixels), pixels.width, pixels.height, pixels.mode == "RGBA")
+def _upright(size: Size, turn: Image.Transpose | None) -> Size:
+    """What the size of a picture is once it is turned."""
+    return (size[1], size[0]) if turn in SWAPPING else size

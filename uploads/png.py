@@ -11,15 +11,21 @@ from PIL import Image, ImageChops
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}
+PROFILE_HEADER = b"profile\0\0"
+"""What precedes the deflated profile in its chunk: its name, and the one method that there is."""
 _STRIP_BYTES = 2**20
 _UP = b"\x02"
 """Filter type of a row that holds its difference to the row above, modulo 256."""
 
 
-def write_png(pixels: Image.Image) -> bytes:
-    """A PNG, 8 bit, of an L, RGB or RGBA picture: header, pixels and end, and nothing else that the picture carries."""
+def write_png(pixels: Image.Image, profile: bytes | None = None) -> bytes:
+    """A PNG, 8 bit, of an L, RGB or RGBA picture: header, pixels and end, and nothing else that the picture carries;
+    only a colour profile that is handed over lies before the pixels."""
     header = struct.pack(">IIBBBBB", pixels.width, pixels.height, 8, COLOUR_TYPES[pixels.mode], 0, 0, 0)
-    return b"".join([SIGNATURE, _chunk(b"IHDR", header), *_pixel_chunks(pixels), _chunk(b"IEND", b"")])
+    before = [_chunk(b"IHDR", header)]
+    if profile is not None:
+        before.append(_chunk(b"iCCP", PROFILE_HEADER + zlib.compress(profile, 9)))
+    return b"".join([SIGNATURE, *before, *_pixel_chunks(pixels), _chunk(b"IEND", b"")])
 
 
 def _pixel_chunks(pixels: Image.Image) -> list[bytes]:

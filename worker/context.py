@@ -9,6 +9,7 @@ from jobs.objects import ObjectStore
 from jobs.schema import ModelIdentity
 from jobs.settings import JobSettings
 from jobs.stores.job_store import JobStore
+from worker.content_check import ContentCheck
 from worker.heartbeat import Heartbeat
 from worker.recycling import RecyclingPolicy
 from worker.sequential_fallback import Transfer
@@ -36,6 +37,7 @@ class WorkerContext:
     heartbeat: Heartbeat
     recycling: RecyclingPolicy
     match: Match = match
+    content_check: ContentCheck | None = None
 
     @property
     def model_identity(self) -> ModelIdentity:

@@ -4,12 +4,12 @@ some of the pairs."""
 from collections.abc import Sequence
 
 import numpy as np
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from core.images.canvas import to_pil
+from core.images.geometry import resize_image
 from core.matching.correspondence import Matches
 
 PANEL_HEIGHT_PX = 512
@@ -24,13 +24,13 @@ CORNERS = np.array([[[230, 60, 40], [250, 200, 40]], [[90, 60, 220], [30, 190, 1
 
 
 def draw_matches(target: Tensor, references: Sequence[Tensor], matches: Matches) -> Image.Image:
-    """RGB. Pictures are [channels, height, width], 0 to 1, as they were matched; one reference for
-    each region.
+    """RGB. Pictures are [channels, height, width], 0 to 1 or in bytes, as they were matched; one reference for each
+    region.
 
     Each place of a reference has its own colour, and each token of the target the colour of the place that it
     matches. Outside the target's mask the target stays grey.
     """
-    positions = matches.positions.numpy()
+    positions = matches.positions.nan_to_num(0.0).numpy()  # nothing is drawn where there is no match
     colours = _colours(positions[..., 0], positions[..., 1])
     left = _tinted(_panel(target), colours, matches.inside.numpy()[..., None] * TINT)
     x, y = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))
@@ -50,11 +50,11 @@ def draw_matches(target: Tensor, references: Sequence[Tensor], matches: Matches)
 
 def _panel(picture: Tensor) -> Image.Image:
     """The picture in grey, at most PANEL_WIDTH_MAX_PX by PANEL_HEIGHT_PX pixels; transparent parts are white."""
-    rgb = picture[:3] if len(picture) < 4 else picture[:3] * picture[3:] + 1 - picture[3:]
-    _, height, width = rgb.shape
+    _, height, width = picture.shape
     scale = min(PANEL_HEIGHT_PX / height, PANEL_WIDTH_MAX_PX / width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    small = F.interpolate(rgb[None].float(), size=size, mode="area" if scale < 1 else "nearest")[0]
+    small = resize_image(picture, size)
+    small = small if len(small) == 3 else small[:3] * small[3:] + 1.0 - small[3:]
     return to_pil((small.permute(1, 2, 0) * 255).round().byte()).convert("L").convert("RGB")
 
 

@@ -1,25 +1,28 @@
 """Stored files to the tensors of a transfer, and its results to files."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from core.images.canvas import from_pil, to_pil
+from core.images.canvas import to_pil
 from core.masks.regions import Masks, Named
 from core.matching.correspondence import Matches
 from core.pipeline import MatchResult, TransferInputs, TransferResult
 from jobs.inputs import MASK, PICTURE
 from jobs.schema import Output
+from worker.color import color_in, profile_of, strips, to_space_of, to_srgb
 from worker.drawing import draw_matches
+from worker.marking import XMP
 
 PREVIEW_SIDE_PX = 384
 PREVIEW_QUALITY = 80
 DEFAULT_QUALITY = 90
+ROWS_AT_ONCE = 256
 SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 
@@ -39,42 +42,73 @@ class EncodedMask:
     """Mean weight, 0 to 1."""
 
 
-def decode_picture(png: bytes) -> Tensor:
-    """An admitted RGB or RGBA PNG as [channels, height, width], 0 to 1."""
-    return from_pil(_open(png))
+Look = Callable[[Image.Image, str], None]
+"""Gets each picture that is decoded, in sRGB, and the name of its part."""
+
+
+def decode_picture(png: bytes, part: str = "target", look: Look | None = None) -> Tensor:
+    """An admitted RGB or RGBA PNG as bytes [channels, height, width] in sRGB. Raises what `look` raises."""
+    image = to_srgb(_open(png))
+    if look is not None:
+        look(image, part)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def decode_mask(png: bytes) -> Tensor:
-    """An admitted L PNG as [height, width], 0 to 1; 1 is inside."""
-    return from_pil(_open(png))[0]
+    """An admitted L PNG as [height, width], 0 to 1; 1 is inside. Strip by strip, so that there is no third copy."""
+    image = _open(png)
+    weights = torch.empty(image.height, image.width)
+    for top, strip in strips(image):
+        weights[top : top + strip.height] = torch.from_numpy(np.array(strip))
+    return weights.div_(255.0)
 
 
-def decode_inputs(parts: Mapping[str, bytes], prompt: str = "", negative_prompt: str = "") -> TransferInputs:
-    """The inputs of a transfer, from admitted PNGs by the names of their parts in the form."""
+def decode_inputs(
+    parts: Mapping[str, bytes], prompt: str = "", negative_prompt: str = "", look: Look | None = None
+) -> TransferInputs:
+    """The inputs of a transfer, from admitted PNGs by the names of their parts in the form. Raises what `look`
+    raises."""
     masks = (decode_mask(parts[part]) if part in parts else None for part in ("target_mask", "reference_mask"))
     return TransferInputs(
-        decode_picture(parts["target"]),
-        decode_picture(parts["reference"]),
+        decode_picture(parts["target"], "target", look),
+        decode_picture(parts["reference"], "reference", look),
         Masks(*masks),
-        decode_named(parts),
+        decode_named(parts, look),
         prompt,
         negative_prompt,
     )
 
 
-def decode_named(parts: Mapping[str, bytes]) -> Named:
+def decode_named(parts: Mapping[str, bytes], look: Look | None = None) -> Named:
     """The pictures and masks that regions refer to by name, of admitted PNGs by the names of their parts."""
 
     def starting_with(prefix: str) -> Iterator[tuple[str, bytes]]:
         return ((name.removeprefix(prefix), png) for name, png in parts.items() if name.startswith(prefix))
 
     return Named(
-        {name: decode_picture(png) for name, png in starting_with(PICTURE)},
+        {name: decode_picture(png, PICTURE + name, look) for name, png in starting_with(PICTURE)},
         {name: decode_mask(png) for name, png in starting_with(MASK)},
     )
 
 
-def encode_result(inputs: TransferInputs, result: TransferResult | MatchResult, output: Output) -> dict[str, Encoded]:
+@dataclass(frozen=True)
+class ImageWriting:
+    """How the finished picture of a job becomes a file."""
+
+    output: Output
+    mark: bool = True
+    """Whether it is marked as made with a model (`worker/marking.py`)."""
+    target: bytes | None = None
+    """The stored target, whose colour space the picture gets; None: sRGB."""
+
+    @property
+    def keeps_profile(self) -> bool:
+        return self.target is not None and profile_of(_open(self.target)) is not None
+
+
+def encode_result(
+    inputs: TransferInputs, result: TransferResult | MatchResult, writing: ImageWriting
+) -> dict[str, Encoded]:
     """The files of a result: `image`, where there is one, `matches` and `matches_picture`."""
     picture = io.BytesIO()
     references = result.references or (inputs.reference,)
@@ -84,21 +118,40 @@ def encode_result(inputs: TransferInputs, result: TransferResult | MatchResult, 
         "matches_picture": Encoded("matches.png", "image/png", picture.getvalue()),
     }
     if isinstance(result, TransferResult):
-        data = encode_image(to_pil(result.image), output)
-        files["image"] = Encoded(f"image.{SUFFIXES[output.format]}", f"image/{output.format}", data)
+        kind = writing.output.format
+        data = encode_image(to_pil(result.image), writing)
+        files["image"] = Encoded(f"image.{SUFFIXES[kind]}", f"image/{kind}", data)
     return files
 
 
-def encode_image(image: Image.Image, output: Output) -> bytes:
-    """The picture in the format of `output`. Transparency is kept unless a background is given; a JPEG has none."""
-    if output.background is not None and image.mode == "RGBA":
-        behind = Image.new("RGBA", image.size, output.background)
-        image = Image.alpha_composite(behind, image).convert("RGB")
-    file = io.BytesIO()
+def encode_image(image: Image.Image, writing: ImageWriting) -> bytes:
+    """The picture, RGB or RGBA in sRGB, as `writing` has it. Transparency is kept unless a background is given; a JPEG
+    has none."""
+    output, profile = writing.output, None
+    background: str | tuple[int, ...] | None = output.background
+    if writing.keeps_profile:
+        assert writing.target is not None
+        target = _open(writing.target)
+        image, profile = to_space_of(target, image), profile_of(target)
+        assert profile is not None
+        background = color_in(profile, output.background) if output.background is not None else None
+    if background is not None and image.mode == "RGBA":
+        behind = Image.new("RGB", image.size, background)
+        image = Image.alpha_composite(behind.convert("RGBA"), image).convert("RGB")
+    return _saved(image, output, profile, XMP if writing.mark else None)
+
+
+def _saved(image: Image.Image, output: Output, profile: bytes | None, xmp: str | None) -> bytes:
+    """A file with the profile and the XMP packet, where there is one."""
+    file, colors = io.BytesIO(), {} if profile is None else {"icc_profile": profile}
     if output.format == "png":
-        image.save(file, "PNG")
+        text = PngImagePlugin.PngInfo()
+        if xmp is not None:
+            text.add_itxt("XML:com.adobe.xmp", xmp)
+        image.save(file, "PNG", pnginfo=text, **colors)
     else:
-        image.save(file, output.format.upper(), quality=output.quality or DEFAULT_QUALITY)
+        packet = {} if xmp is None else {"xmp": xmp.encode()}
+        image.save(file, output.format.upper(), quality=output.quality or DEFAULT_QUALITY, **colors, **packet)
     return file.getvalue()
 
 
@@ -110,8 +163,10 @@ def encode_masks(masks: Masks) -> dict[str, EncodedMask]:
 
 def encode_mask(weights: Tensor) -> EncodedMask:
     """Weights [height, width], 0 to 1, as a grey PNG."""
-    png = io.BytesIO()
-    Image.fromarray((weights * 255.0).round().to(torch.uint8).cpu().numpy()).save(png, "PNG")
+    png, levels = io.BytesIO(), torch.empty(weights.shape, dtype=torch.uint8)
+    for some, rows in zip(levels.split(ROWS_AT_ONCE), weights.split(ROWS_AT_ONCE), strict=True):
+        some.copy_((rows * 255.0).round())
+    Image.fromarray(levels.numpy()).save(png, "PNG")
     return EncodedMask(png.getvalue(), round(float(weights.mean()), 6))
 
 

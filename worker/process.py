@@ -20,6 +20,7 @@ from jobs.settings import JobSettings
 from jobs.stores.connection import connect_redis
 from jobs.stores.job_store import JobStore
 from jobs.stores.ticket_queue import TASK_NAME
+from worker.content_check import ContentCheckUnusable, load_content_check
 from worker.context import WorkerContext
 from worker.heartbeat import Heartbeat
 from worker.recycling import RecyclingPolicy
@@ -66,6 +67,12 @@ def run(
     with Heartbeat(store, worker_id, every_s=settings.lease_s / 2) as heartbeat:
         began = time.perf_counter()
         try:
+            content_check = load_content_check(settings.content_check)
+        except ContentCheckUnusable as error:
+            log.error("worker.unusable", reason=str(error))
+            heartbeat.report(WorkerState.STARTING, "the content check cannot be used; the worker's log tells why")
+            return EX_CONFIG
+        try:
             loaded = load_models()
         except CheckpointError as error:
             log.error("worker.unusable", reason=str(error))
@@ -82,6 +89,7 @@ def run(
             pipe=pipe,
             heartbeat=heartbeat,
             recycling=RecyclingPolicy(settings.max_jobs_per_worker, settings.max_growth_mb),
+            content_check=content_check,
         )
         heartbeat.report_ready(context.model_identity, loaded.optional_models)
         log.info("worker.ready", seconds=round(time.perf_counter() - began, 1), **context.model_identity.model_dump())

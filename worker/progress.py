@@ -71,14 +71,17 @@ class StepCallback:
 
 
 class ProgressWriter:
-    """A thread that writes progress and previews. What comes while it writes is dropped, never queued."""
+    """A thread that writes progress and, unless they are switched off, previews. What comes while it writes is dropped,
+    never queued."""
 
-    def __init__(self, store: JobStore, objects: ObjectStore, claim: Claim, lease: LeaseKeeper) -> None:
+    def __init__(
+        self, store: JobStore, objects: ObjectStore, claim: Claim, lease: LeaseKeeper, *, previews: bool = True
+    ) -> None:
         self._store = store
         self._objects = objects
         self._claim = claim
         self._lease = lease
-        self._key = preview_key(claim.record.tenant, claim.record.id, claim.attempt)
+        self._key = preview_key(claim.record.tenant, claim.record.id, claim.attempt) if previews else None
         self._next: queue.Queue[tuple[int, int, Tensor] | None] = queue.Queue(maxsize=1)
         self._busy = False
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -107,7 +110,8 @@ class ProgressWriter:
         while (item := self._next.get()) is not None:
             step, steps, preview = item
             try:
-                self._objects.put(self._key, encode_preview(preview), "image/jpeg", overwrite=True)
+                if self._key is not None:
+                    self._objects.put(self._key, encode_preview(preview), "image/jpeg", overwrite=True)
                 self._lease.update(self._store.report_progress(self._claim, step, steps, self._key))
             except (ObjectsUnavailable, StoreUnavailable) as error:
                 log.warning("job.progress_unseen", reason=error.code)

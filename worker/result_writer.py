@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.pipeline import MatchResult, TransferInputs, TransferResult
 from jobs.objects import ObjectStore, result_key
 from jobs.schema import Claim, JobResult, ModelIdentity, StoredFile, StoredMask, StoredVariant
-from worker.pictures import Encoded, EncodedMask, encode_masks, encode_result
+from worker.pictures import Encoded, EncodedMask, ImageWriting, encode_masks, encode_result
 from worker.retries import StoreRetries
 
 Results = Sequence[TransferResult | MatchResult]
@@ -23,6 +23,7 @@ class StoredResults:
     files: list[tuple[int, dict[str, StoredFile]]]
     """Seed, and the files of its result by `image`, `matches` and `matches_picture`."""
     masks: dict[str, StoredMask]
+    keeps_profile: bool
 
     def as_result(self, model: ModelIdentity, timings: Mapping[str, float]) -> JobResult:
         """The result for the record. `timings` in milliseconds by phase."""
@@ -37,6 +38,7 @@ class StoredResults:
             matches=first["matches"],
             matches_picture=first["matches_picture"],
             masks=self.masks,
+            color_profile="target" if self.keeps_profile else "srgb",
             more=tuple(StoredVariant(seed=other, **files) for other, files in more),
         )
 
@@ -49,16 +51,24 @@ class ResultWriter:
         self._objects = objects
         self._retries = retries
 
-    def write(self, inputs: TransferInputs, results: Results) -> StoredResults:
-        """Seed by seed, so that only one seed's files are in memory beside the results."""
+    def write(self, inputs: TransferInputs, results: Results, *, mark: bool) -> StoredResults:
+        """Seed by seed, so that only one seed's files are in memory beside the results. With `mark` pictures are marked
+        as made with a model."""
+        writing = self._writing(mark)
         _, height, width = inputs.target.shape
         files = []
         for number, result in enumerate(results):
-            encoded = encode_result(inputs, result, self._claim.record.spec.output)
+            encoded = encode_result(inputs, result, writing)
             suffix = f"-{result.seed}" if number else ""
             files.append((result.seed, {name: self._write_file(file, suffix) for name, file in encoded.items()}))
         masks = {name: self._write_mask(name, mask) for name, mask in encode_masks(results[0].masks).items()}
-        return StoredResults(width, height, files, masks)
+        return StoredResults(width, height, files, masks, writing.keeps_profile)
+
+    def _writing(self, mark: bool) -> ImageWriting:
+        spec, target = self._claim.record.spec, None
+        if spec.output.color_profile == "target":
+            target = self._retries(lambda: self._objects.get(spec.inputs.target))
+        return ImageWriting(spec.output, mark, target)
 
     def _write_file(self, file: Encoded, suffix: str) -> StoredFile:
         stem, dot, ending = file.name.rpartition(".")

@@ -12,13 +12,16 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from PIL import Image
 
 from core.errors import CoreError
+from core.images.canvas import to_pil
 from core.models.vae import small_footprint
-from core.pipeline import TransferInputs
+from core.pipeline import TransferInputs, TransferResult
 from jobs.errors import JobsError, ObjectNotFound, ObjectsUnavailable, StoreUnavailable
 from jobs.objects import output_prefixes
 from jobs.schema import Claim, JobError, JobKind, WorkerState
+from worker.content_check import ContentRefused, require_accepted
 from worker.context import WorkerContext
 from worker.device import end_process, free_memory, is_lost, is_out_of_memory
 from worker.lease import LeaseKeeper
@@ -90,6 +93,9 @@ class Attempt:
             committed = self._commit(self._store_results(inputs, results), results[0].timings)
         except Stopped as stop:
             self._end_stopped(stop.reason)
+        except ContentRefused as refusal:
+            log.info("job.content_refused", role=refusal.role)
+            self._fail(public_error(refusal))
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -103,7 +109,8 @@ class Attempt:
     def _compute(self) -> tuple[TransferInputs, Results]:
         """Inputs, and the results that are made from them, while progress is written. Raises Stopped."""
         context = self._context
-        with ProgressWriter(context.store, context.objects, self._claim, self._lease) as writer:
+        previews = context.content_check is None  # what has not been checked is not shown
+        with ProgressWriter(context.store, context.objects, self._claim, self._lease, previews=previews) as writer:
             timeout_s = context.settings.job_timeout_s
             on_step = StepCallback(self._lease, context.shutdown, writer, timeout_s=timeout_s)
             with self._phase("inputs"):
@@ -119,7 +126,12 @@ class Attempt:
             return self._retries(lambda: self._context.objects.get(key))
 
         parts = {part: read(key) for part, key in spec.inputs.parts.items()}
-        return decode_inputs(parts, spec.prompt, spec.negative_prompt)
+        return decode_inputs(parts, spec.prompt, spec.negative_prompt, self._check_content)
+
+    def _check_content(self, image: Image.Image, role: str) -> None:
+        """Raises ContentRefused, and what the operator's check raises."""
+        self._lease.mark()
+        require_accepted(self._context.content_check, image, role)
 
     def _run_pipeline(self, inputs: TransferInputs, on_step: StepCallback) -> Results:
         """The verb of `core.pipeline` that this kind of job asks for."""
@@ -154,7 +166,12 @@ class Attempt:
 
     def _store_results(self, inputs: TransferInputs, results: Results) -> StoredResults:
         with self._phase("outputs"):
-            return ResultWriter(self._claim, self._context.objects, self._retries).write(inputs, results)
+            if self._context.content_check is not None:
+                for result in results:  # all of them before any is stored
+                    if isinstance(result, TransferResult):
+                        self._check_content(to_pil(result.image), "result")
+            writer = ResultWriter(self._claim, self._context.objects, self._retries)
+            return writer.write(inputs, results, mark=self._context.settings.mark_results)
 
     def _commit(self, stored: StoredResults, pipeline_timings: Mapping[str, float]) -> bool:
         """Ends the job as succeeded; false, and the objects are removed, if another attempt or a cancel came first."""
@@ -226,7 +243,7 @@ def public_error(error: Exception) -> JobError:
     match error:
         case ObjectNotFound():
             return JobError(code="input_missing", message="An input picture is no longer stored.")
-        case CoreError() | JobsError():
+        case CoreError() | JobsError() | ContentRefused():
             return JobError(code=error.code, message=str(error))
         case _ if is_out_of_memory(error):
             return JobError(code="out_of_memory", message="The picture needs more memory than this device has.")

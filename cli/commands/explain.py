@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,8 @@ def draw_explanation(
     wide, high = max(target.width, reference.width) + GAP_PX, max(target.height, reference.height) + LABEL_PX + GAP_PX
     sheet = Image.new("RGB", (GAP_PX + wide * max(2, shown), GAP_PX + high * (1 + len(explanation.layers))), "white")
     _draw_cell(sheet, target, (GAP_PX, GAP_PX), place, "target", 1.0)
-    _draw_cell(sheet, reference, (GAP_PX + wide, GAP_PX), explanation.used, "used", 1.0)
+    used = None if math.isnan(explanation.used[0]) else explanation.used
+    _draw_cell(sheet, reference, (GAP_PX + wide, GAP_PX), used, "used", 1.0)
     for row, layer in enumerate(explanation.layers):
         for column, step in enumerate(steps):
             x, y = explanation.places[row, step].tolist()
@@ -129,11 +131,14 @@ def short_name(layer: str) -> str:
 
 
 def _draw_cell(
-    sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], place: Place, label: str, cosine: float
+    sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], place: Place | None, label: str, cosine: float
 ) -> None:
+    """A picture with its label, and a mark at the place where there is one."""
     sheet.paste(picture, (corner[0], corner[1] + LABEL_PX))
     draw = ImageDraw.Draw(sheet)
     draw.text(corner, label, fill="black")
+    if place is None:
+        return
     centre = (corner[0] + place[0] * picture.width, corner[1] + LABEL_PX + place[1] * picture.height)
     draw.circle(centre, 6, outline="white", width=3)
     draw.circle(centre, 5, outline=MARK, width=2)
@@ -141,10 +146,10 @@ def _draw_cell(
 
 
 def _small(picture: Tensor) -> Image.Image:
-    """An RGB picture for a cell, of one of 3 or 4 channels in 0 to 1."""
+    """An RGB picture for a cell, of one of 3 or 4 channels in bytes."""
     from core.images.canvas import to_pil
 
-    small = to_pil((picture[:3].permute(1, 2, 0) * 255).round().byte())
+    small = to_pil(picture[:3].permute(1, 2, 0))
     small.thumbnail((CELL_PX, CELL_PX))
     return small
 
@@ -153,7 +158,7 @@ def _as_numbers(place: Place, explanation: Explanation) -> dict[str, object]:
     return {
         "place": place,
         "region": explanation.region,
-        "used": explanation.used,
+        "used": None if math.isnan(explanation.used[0]) else explanation.used,
         "noise_levels": explanation.noise_levels,
         "layers": {
             layer: {"places": explanation.places[row].tolist(), "similarity": explanation.similarity[row].tolist()}

@@ -90,12 +90,12 @@ def find_matches(
     from cli.engine import running_models
     from core.pipeline import match as match_pictures
     from lab.metrics.pck import pck
-    from worker.pictures import decode_inputs, encode_result
+    from worker.pictures import ImageWriting, decode_inputs, encode_result
 
     inputs = decode_inputs(pictures)
     with running_models("match") as (loaded, _):
         result = match_pictures(loaded.models, inputs, params, seed=seed)
-    files = encode_result(inputs, result, Output())
+    files = encode_result(inputs, result, ImageWriting(Output()))
     matches, mask = result.matches, result.masks.reference
     figures = {"similarity": round(float(matches.similarity[matches.inside].mean()), 4)}
     for alpha in ALPHAS if truth else ():

@@ -13,6 +13,7 @@ from cli.params import describe_params, read_params
 from cli.pictures import read_named, read_pictures
 from core.params.transfer import TransferParams
 from jobs.schema import Output
+from jobs.settings import JobSettings
 
 
 def list_params(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -100,7 +101,7 @@ def repaint(
     from cli.engine import running_models
     from core.images.canvas import to_pil
     from core.pipeline import transfer_variants
-    from worker.pictures import decode_inputs, encode_image, encode_masks
+    from worker.pictures import ImageWriting, decode_inputs, encode_image, encode_masks
 
     with running_models("transfer") as (loaded, bar):
 
@@ -109,6 +110,7 @@ def repaint(
 
         inputs = decode_inputs(pictures, prompts.prompt, prompts.negative)
         results = transfer_variants(loaded.models, inputs, params, seeds=seeds, on_step=on_step)
+    writing = ImageWriting(Output(), mark=JobSettings().mark_results)
     for result in results:
         masks = {name: mask.png for name, mask in encode_masks(result.masks).items()}
-        yield Repainted(result.seed, encode_image(to_pil(result.image), Output()), masks)
+        yield Repainted(result.seed, encode_image(to_pil(result.image), writing), masks)

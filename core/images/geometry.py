@@ -9,11 +9,12 @@ So masked figures are cropped to a square window before they are compared. A win
 its places to those of the canvas behind it, both as fractions.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from core.types import ImageMask
@@ -22,6 +23,8 @@ CROP_FILL = 0.9
 """Share of a window's side that the longer side of the figure takes."""
 MAX_MAGNIFICATION = 4.0
 """Figures are magnified at most by this factor, along a side."""
+STRIP_PX = 1024 * 1024
+"""Pixels of a large image that are worked on at once."""
 
 
 def extent(size: tuple[int, int], like: Tensor) -> Float[Tensor, "2"]:
@@ -98,14 +101,48 @@ def token_grid(latent_size: tuple[int, int], tokens: int) -> tuple[int, int]:
     return grid
 
 
+def unit_range(
+    image: Float[Tensor, "channels height width"] | UInt8[Tensor, "channels height width"],
+) -> Float[Tensor, "channels height width"]:
+    """An image as 0 to 1."""
+    return image.float().div_(255.0) if image.dtype == torch.uint8 else image
+
+
+def resize_image(
+    image: Float[Tensor, "channels height width"] | UInt8[Tensor, "channels height width"], size: tuple[int, int]
+) -> Float[Tensor, "channels new_height new_width"]:
+    """As `resize`, of an image that may be in bytes, which are never all turned into floating point at once."""
+    height, width = image.shape[1], image.shape[2]
+    if image.dtype != torch.uint8:
+        return resize(image, size)
+    rows = max(1, STRIP_PX // width)
+    return resize_strips((unit_range(image[:, top : top + rows]) for top in range(0, height, rows)), size)
+
+
+def resize_strips(
+    strips: Iterable[Float[Tensor, "channels _strip_height width"]], size: tuple[int, int]
+) -> Float[Tensor, "channels new_height new_width"]:
+    """As `resize`, of a picture that comes in strips of rows from top to bottom: each to its new width, then all to
+    their new height."""
+    narrow = [_interpolated(strip, (strip.shape[1], size[1])) for strip in strips]
+    return _interpolated(torch.cat(narrow, dim=1), size).clamp(0.0, 1.0)
+
+
+def _interpolated(
+    picture: Float[Tensor, "channels height width"], size: tuple[int, int]
+) -> Float[Tensor, "channels new_height new_width"]:
+    if (picture.shape[1], picture.shape[2]) == size:
+        return picture
+    return F.interpolate(picture[None], size=size, mode="bicubic", align_corners=False, antialias=True)[0]
+
+
 def resize(
     picture: Float[Tensor, "channels height width"], size: tuple[int, int]
 ) -> Float[Tensor, "channels new_height new_width"]:
     """Bicubic, low-passed when shrinking, kept within 0..1."""
     if (picture.shape[1], picture.shape[2]) == size:
         return picture
-    scaled = F.interpolate(picture[None], size=size, mode="bicubic", align_corners=False, antialias=True)
-    return scaled[0].clamp(0.0, 1.0)
+    return _interpolated(picture, size).clamp(0.0, 1.0)
 
 
 def shrink_mask(mask: ImageMask, size: tuple[int, int]) -> Float[Tensor, "rows columns"]:

@@ -5,21 +5,22 @@ become regions on canvases that do not overlap.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
-from core.images.canvas import FAINT, check_image, fit_canvas, on_matte, stretch_canvas
-from core.images.geometry import resize, token_at
+from core.images.canvas import FAINT, check_image, crop_canvas, fit_canvas, on_matte, stretch_canvas, working_size
+from core.images.geometry import token_at
 from core.masks.saliency import find_foreground
 from core.models.models import Models
 from core.params.selection import Region, Selection
 from core.params.transfer import MaskMode
-from core.types import Canvas, Image, ImageMask, Mask, UploadedMask
+from core.types import Canvas, Image, ImageMask, UploadedMask
 
 
 def select_mask(
@@ -32,14 +33,13 @@ def select_mask(
     check_image(image, uploaded, role)
     if mode == "none":
         return None
-    picture, _ = on_matte(image)
     masks = [] if uploaded is None else [uploaded]
     if selection.pointed:
-        masks.append(_outline(models, picture, selection))
+        masks.append(_outline(models, on_matte(image), selection))
     if selection.text:
-        masks.append(_find(models, picture, selection.text, role))
+        masks.append(_find(models, on_matte(image), selection.text, role))
     if not masks and mode == "auto":
-        masks.append(find_foreground(models, picture))
+        masks.append(find_foreground(models, on_matte(image)))
     if not masks:
         return None
     mask = reduce(torch.mul, masks)
@@ -99,6 +99,13 @@ class Named:
         return self.masks[name]
 
 
+LABEL_SIDE = 128
+"""Cells along the longer side of a picture in which figures are told apart."""
+GAP_CELLS = 1
+"""Parts nearer to each other than twice this are one figure."""
+SMALLEST_FIGURE = 0.1
+"""Area, as a share of the largest figure's, from which a part is a figure of its own."""
+FIGURES_MAX = 8
 UNMASKED = Masks()
 NONE_NAMED = Named()
 
@@ -114,18 +121,8 @@ class SelectedRegion:
     """None: all of the reference."""
     scale: float = 1.0
     """How far the region goes towards the reference's appearance, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Canvases:
-    """All pictures at the working size."""
-
-    target: Canvas
-    """Its mask is all that is repainted."""
-    references: tuple[Canvas, ...]
-    """One for every region."""
-    target_masks: tuple[Mask, ...]
-    """Where in the target's canvas every region lies; they do not overlap."""
+    number: int = 0
+    """Which region, from 0; several figures may be of one."""
 
 
 def select_regions(
@@ -145,10 +142,10 @@ def select_regions(
     if not regions:
         return [SelectedRegion(reference, masks.target, masks.reference)]
     selected = []
-    for number, region in enumerate(regions, start=1):
+    for number, region in enumerate(regions):
         own = region.reference is None
         picture = reference if region.reference is None else named.picture(region.reference)
-        here, there = f"target in region {number}", f"reference of region {number}"
+        here, there = f"target in region {number + 1}", f"reference of region {number + 1}"
         target_mask = select_mask(
             models, target, named.mask(region.target_mask), region.target_selection, mode=mode, role=here
         )
@@ -157,7 +154,7 @@ def select_regions(
         )
         target_mask = intersection(target_mask, masks.target)
         reference_mask = intersection(reference_mask, masks.reference) if own else reference_mask
-        selected.append(SelectedRegion(picture, target_mask, reference_mask, region.scale))
+        selected.append(SelectedRegion(picture, target_mask, reference_mask, region.scale, number))
     return selected
 
 
@@ -170,6 +167,8 @@ def intersection(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 def union(regions: Sequence[SelectedRegion]) -> ImageMask | None:
     """Everything that is repainted, as weights; None where a region is everything."""
+    if len(regions) == 1:
+        return regions[0].target_mask
     open_to: Tensor | None = None
     for region in regions:
         if region.target_mask is None:
@@ -179,39 +178,95 @@ def union(regions: Sequence[SelectedRegion]) -> ImageMask | None:
     return None if open_to is None else 1.0 - open_to
 
 
-def place_regions(target: Image, regions: Sequence[SelectedRegion], size: tuple[int, int]) -> Canvases:
-    """Target and references on canvases of `size` (height, width), and which part of it each region owns.
+def place_figure(
+    target: Image, figure: SelectedRegion, resolution: int, multiple: int, *, crop: bool
+) -> tuple[Canvas, Canvas]:
+    """Canvases of the target and of the figure's reference, with the area of a square of side `resolution`, in
+    multiples of `multiple` pixels. With `crop`, a picture that is restricted to a figure shows that figure with a
+    margin; any other is there whole. Raises ShapeError and EmptyMaskError."""
+    here, there = (crop and _restricts(*one) for one in _masked(target, figure))
+    if here:
+        size = working_size(1, 1, resolution=resolution, multiple=multiple)
+        canvas = crop_canvas(target, figure.target_mask, size, "target")
+    else:
+        size = working_size(target.shape[1], target.shape[2], resolution=resolution, multiple=multiple)
+        canvas = stretch_canvas(target, figure.target_mask, size)
+    if there:
+        return canvas, crop_canvas(figure.reference, figure.reference_mask, size, "reference")
+    return canvas, fit_canvas(figure.reference, figure.reference_mask, size)
 
-    Raises ShapeError and EmptyMaskError: the latter also for a region that later ones cover wholly.
-    """
-    canvas = stretch_canvas(target, union(regions), size)
-    references = tuple(fit_canvas(region.reference, region.reference_mask, size) for region in regions)
-    if len(regions) == 1:
-        return Canvases(canvas, references, (canvas.mask,))
-    alpha = on_matte(target)[1]
-    owned = _owned(target, regions)
-    return Canvases(canvas, references, tuple(resize((mine * alpha)[None], size)[0] for mine in owned))
+
+def _masked(target: Image, figure: SelectedRegion) -> tuple[tuple[Tensor, Tensor | None], ...]:
+    return (target, figure.target_mask), (figure.reference, figure.reference_mask)
 
 
-def _owned(target: Image, regions: Sequence[SelectedRegion]) -> list[Tensor]:
-    """For every region 1 where it is the one that shows most with the later ones on top of it, else 0."""
+def _restricts(image: Image, mask: ImageMask | None) -> bool:
+    """Whether a mask or transparency keeps a part of a picture out."""
+    return bool((mask is not None and (mask <= 0.0).any()) or (image.shape[0] == 4 and (image[3] <= 0).any()))
+
+
+def split_figures(target: Image, regions: Sequence[SelectedRegion]) -> list[SelectedRegion]:
+    """Regions with one figure each: a mask of several things that lie apart becomes several. Small bits belong to the
+    figure nearest to them. Raises ShapeError for a mask of another size, and EmptyMaskError for a region of which
+    nothing is left under later ones."""
     size = (target.shape[1], target.shape[2])
-    shown: list[Tensor] = []
-    free = torch.ones(size, device=target.device)
-    for number in range(len(regions) - 1, -1, -1):
-        mask = regions[number].target_mask
+    covered = torch.zeros(size, dtype=torch.bool, device=target.device)
+    split: list[SelectedRegion] = []
+    for region in reversed(regions):
+        mask = region.target_mask
         if mask is not None and mask.shape != size:
-            raise ShapeError(f"the mask of region {number + 1} has not the target's size")
-        weight = torch.ones(size, device=target.device) if mask is None else mask
-        shown.insert(0, weight * free)
-        free = free * (1.0 - weight)
-    stacked = torch.stack(shown)
-    best = stacked.max(dim=0)
-    owned = [((best.indices == number) & (best.values > FAINT)).float() for number in range(len(regions))]
-    for number, mine in enumerate(owned, start=1):
-        if not bool(mine.any()):
-            raise EmptyMaskError(f"nothing is left of region {number}: its mask is empty, or later regions cover it")
-    return owned
+            raise ShapeError(f"the mask of region {region.number + 1} has not the target's size")
+        shown = ~covered if mask is None else (mask > FAINT) & ~covered
+        if len(regions) > 1 and not bool(shown.any()):
+            raise EmptyMaskError(
+                f"nothing is left of region {region.number + 1}: its mask is empty, or later regions cover it"
+            )
+        parts = [None] if mask is None else separate(mask)
+        split = [replace(region, target_mask=part) for part in parts] + split
+        covered |= torch.ones_like(covered) if mask is None else mask >= 1.0 - FAINT
+    return split
+
+
+def separate(mask: ImageMask) -> list[ImageMask]:
+    """The parts of a mask that lie apart, as masks: connected components at LABEL_SIDE, of at least SMALLEST_FIGURE of
+    the largest, each with what is nearest to it. At most FIGURES_MAX; one part is the mask itself."""
+    height, width = mask.shape
+    shrink = min(1.0, LABEL_SIDE / max(height, width))
+    grid = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+    cells = F.adaptive_max_pool2d((mask > FAINT).float()[None, None], grid)
+    labels = connected_components(F.max_pool2d(cells, 2 * GAP_CELLS + 1, stride=1, padding=GAP_CELLS))
+    area = F.interpolate(mask[None, None], size=grid, mode="area") * cells
+    found = labels[cells > 0.0].unique()
+    sizes = torch.stack([area[labels == label].sum() for label in found]) if len(found) else torch.zeros(0)
+    order = sizes.argsort(descending=True)[:FIGURES_MAX]
+    kept = [found[index] for index in order.tolist() if float(sizes[index]) >= SMALLEST_FIGURE * float(sizes.max())]
+    if len(kept) <= 1:
+        return [mask]
+    seeds = labels * torch.isin(labels, torch.stack(kept)) * cells
+    cells = nearest_label(seeds)
+    return [mask * F.interpolate((cells == label).byte(), size=(height, width))[0, 0] for label in kept]
+
+
+def connected_components(
+    cells: Float[Tensor, "1 1 rows columns"],
+) -> Float[Tensor, "1 1 rows columns"]:
+    """A label from 1 for every cell that is 1, the same for cells that touch, also at corners; 0 elsewhere."""
+    labels = (
+        torch.arange(1.0, cells.numel() + 1.0, device=cells.device, dtype=torch.float64).reshape(cells.shape) * cells
+    )
+    while True:
+        spread = F.max_pool2d(labels, 3, stride=1, padding=1) * cells
+        if torch.equal(spread, labels):
+            return labels
+        labels = spread
+
+
+def nearest_label(labels: Float[Tensor, "1 1 rows columns"]) -> Float[Tensor, "1 1 rows columns"]:
+    """Labels where they are; elsewhere, where it is 0, that of the nearest labelled cell (in steps of one cell, also
+    diagonal). One cell has to have a label."""
+    while bool((labels == 0.0).any()):
+        labels = torch.where(labels > 0.0, labels, F.max_pool2d(labels, 3, stride=1, padding=1))
+    return labels
 
 
 def inside(mask: Float[Tensor, "height width"], places: Float[Tensor, "places 2"]) -> Bool[Tensor, " places"]:

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.errors import NonFiniteError
-from core.images.geometry import AffineMap, extent, token_at, token_mask, token_places, token_weights
-from core.types import Canvas, EncodedRegion, Mask
+from core.images.geometry import AffineMap, extent, token_at, token_places
+from core.types import Canvas, Mask
+
+GRID_SIDE = 64
+"""Tokens along the longer side of the target in the map that a caller gets; a custom map may have as many."""
 
 
 @dataclass(frozen=True)
@@ -157,33 +161,74 @@ class Matches:
     """Which region, from 0, the token belongs to: positions are places in that region's reference."""
 
 
-def describe(correspondences: Sequence[Correspondence], target_mask: Mask, regions: Sequence[EncodedRegion]) -> Matches:
-    """Correspondences, one per region, in the terms of the pictures, on the CPU; `target_mask` is that of the target's
-    canvas. Raises NonFiniteError where a network gave NaN or infinity."""
-    finest = max((found.grid for found in correspondences), key=lambda grid: grid[0] * grid[1])
-    described = [
-        _describe_one(found.resized(finest), region.reference)
-        for found, region in zip(correspondences, regions, strict=True)
-    ]
-    within = [token_weights(region.target_mask, finest).unflatten(0, finest).cpu() for region in regions]
-    owner = torch.stack(within).argmax(dim=0)
-    positions, similarity, confidence = (torch.stack(planes) for planes in zip(*described, strict=True))
-    rows, columns = torch.meshgrid(torch.arange(finest[0]), torch.arange(finest[1]), indexing="ij")
-    whole = token_mask(target_mask, finest).unflatten(0, finest).cpu()
-    picked = (owner, rows, columns)
-    return Matches(positions[picked], similarity[picked], whole, confidence[picked], owner)
+@dataclass(frozen=True)
+class Described:
+    """One figure's correspondence, and where its two canvases lie."""
+
+    found: Correspondence
+    target: Canvas
+    reference: Canvas
+    region: int
 
 
-def _describe_one(found: Correspondence, reference: Canvas) -> tuple[Tensor, Tensor, Tensor]:
-    """Places in the reference picture, cosines and confidence, each by rows and columns."""
-    left, top, width, height = reference.box
-    offset = torch.tensor([left, top], device=found.index.device)
-    size = torch.tensor([width, height], device=found.index.device)
-    positions = ((found.positions().float() - offset) / size).clamp(0.0, 1.0)
-    if not bool(torch.isfinite(found.similarity).all()):
+def describe(figures: Sequence[Described], aspect: float) -> Matches:
+    """Correspondences of all figures in the terms of the pictures, on the CPU: one grid over the whole target, whose
+    longer side has GRID_SIDE tokens; `aspect` is the target's height over its width. Later figures lie on top. Outside
+    every figure positions are NaN, similarity and confidence 0. Raises NonFiniteError where a network gave NaN or
+    infinity."""
+    rows = max(1, round(GRID_SIDE * min(1.0, aspect)))
+    columns = max(1, round(GRID_SIDE * min(1.0, 1.0 / aspect)))
+    positions = torch.full((rows, columns, 2), torch.nan)
+    similarity, confidence = torch.zeros(rows, columns), torch.zeros(rows, columns)
+    inside, region = torch.zeros(rows, columns, dtype=torch.bool), torch.zeros(rows, columns, dtype=torch.long)
+    for figure in figures:
+        within, places, cosine, trusted = _describe_one(figure, (rows, columns))
+        positions[within], similarity[within], confidence[within] = places[within], cosine[within], trusted[within]
+        inside |= within
+        region[within] = figure.region
+    return Matches(positions, similarity, inside, confidence, region)
+
+
+def _describe_one(figure: Described, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the tokens of `grid` over the whole target: which lie in the figure, their places in the reference picture,
+    cosines and confidence, each by rows and columns."""
+    found, like = figure.found, figure.found.similarity
+    if not bool(torch.isfinite(like).all()):
         raise NonFiniteError("the correspondence is not finite")
+    shares = token_places(grid, like) / extent(grid, like)
+    here, there = _box(figure.target, like), _box(figure.reference, like)
+    seen = here[:2] + shares * here[2:]
+    token = token_at(seen, found.grid)
+    tokens = extent(found.grid, like)
+    places = (found.local_affine.at(token, seen * tokens) / tokens - there[:2]) / there[2:]
+    on_canvas = ((seen >= 0.0) & (seen < 1.0)).all(-1)
+    within = on_canvas & (_covered(figure.target, grid, here) >= 0.5)
+    if not bool(within.any()):  # finer than every token: the one that the figure covers most
+        centre = (figure.target.mask.nonzero().to(like).mean(0) + 0.5) / extent_rows(figure.target.mask, like)
+        within[token_at((centre.flip(0) - here[:2]) / here[2:], grid)] = True
     confidence = found.confidence
-    confidence = torch.ones_like(found.similarity) if confidence is None else confidence
-    planes = (positions, found.similarity.float(), confidence.float())
-    a, b, c = (plane.unflatten(0, found.grid).cpu() for plane in planes)
-    return a, b, c
+    trusted = torch.ones_like(like) if confidence is None else confidence
+    planes = (within, places.clamp(0.0, 1.0), like[token], trusted[token])
+    a, b, c, d = (plane.float().unflatten(0, grid).cpu() for plane in planes)
+    return a > 0.5, b, c, d
+
+
+def _box(canvas: Canvas, like: Tensor) -> Float[Tensor, "4"]:
+    return torch.tensor(canvas.box, device=like.device, dtype=like.dtype)
+
+
+def extent_rows(mask: Mask, like: Tensor) -> Float[Tensor, "2"]:
+    """(rows, columns) of a mask."""
+    return torch.tensor(mask.shape, device=like.device, dtype=like.dtype)
+
+
+def _covered(canvas: Canvas, grid: tuple[int, int], box: Float[Tensor, "4"]) -> Float[Tensor, " tokens"]:
+    """Share of every token of a grid over the whole picture that the canvas's mask covers, by 4 x 4 samples."""
+    fine = (grid[0] * 4, grid[1] * 4)
+    shares = token_places(fine, canvas.mask) / extent(fine, canvas.mask)
+    places = box[:2].to(shares) + shares * box[2:].to(shares)
+    sampled = F.grid_sample(
+        canvas.mask[None, None], (places * 2.0 - 1.0)[None, None], padding_mode="border", align_corners=False
+    )
+    sampled = sampled * ((places >= 0.0) & (places < 1.0)).all(-1)
+    return F.avg_pool2d(sampled[0].unflatten(2, fine), 4).flatten()

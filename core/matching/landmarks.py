@@ -16,6 +16,7 @@ from torch import Tensor
 from core.images.geometry import AffineMap, extent, token_at, token_places
 from core.matching.correspondence import Correspondence
 from core.params.selection import Landmark
+from core.types import Canvas
 
 STRETCH = 1.5
 """How much larger the reference's thing may be than the target's, before the landmark pulls."""
@@ -64,25 +65,32 @@ class CanvasLandmarks:
 def place_landmarks(
     landmarks: Sequence[Landmark],
     radius: float,
-    reference_box: tuple[float, float, float, float],
-    device: torch.device,
+    target: Canvas,
+    reference: Canvas,
 ) -> CanvasLandmarks:
-    """Landmarks given on the two pictures, one at least, on the canvases. The target fills its canvas, the reference
-    lies in `reference_box` (left, top, width, height)."""
-    left, top, width, height = reference_box
-    references = torch.tensor([landmark.reference for landmark in landmarks], device=device)
-    offset, size = torch.tensor([left, top], device=device), torch.tensor([width, height], device=device)
-    targets = torch.tensor([landmark.target for landmark in landmarks], device=device)
-    return CanvasLandmarks(targets, offset + size * references, radius)
+    """Landmarks given on the two pictures, on their canvases; `radius` is a fraction of the picture's longer side."""
+    device = target.mask.device
+    boxes = [torch.tensor(canvas.box, device=device) for canvas in (target, reference)]
+    given = [[landmark.target for landmark in landmarks], [landmark.reference for landmark in landmarks]]
+    here, there = (
+        box[:2] + torch.tensor(places, device=device) * box[2:] for box, places in zip(boxes, given, strict=True)
+    )
+    height, width = target.mask.shape
+    longer = max(target.box[2] * width, target.box[3] * height) / max(height, width)
+    return CanvasLandmarks(here, there, radius * longer)
 
 
 def fix_landmarks(found: Correspondence, landmarks: CanvasLandmarks) -> Correspondence:
-    """The same map with the token under every landmark at its counterpart."""
+    """The same map with the token under every landmark at its counterpart: a refined map leads from the landmark's very
+    place to its counterpart."""
     fixed, counterparts = landmarks.tokens(found.grid)
     index, refined = found.index.clone(), found.refined
     index[fixed] = counterparts
     if refined is not None:
         places = refined.places.clone()
-        places[fixed] = token_places(found.grid, places)[counterparts]
+        tokens = extent(found.grid, places)
+        here, there = landmarks.targets.to(places) * tokens, landmarks.references.to(places) * tokens
+        away = here - token_places(found.grid, places)[fixed]
+        places[fixed] = there - torch.einsum("lij,lj->li", refined.slopes[fixed], away)
         refined = replace(refined, places=places)
     return replace(found, index=index, refined=refined)

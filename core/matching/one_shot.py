@@ -1,6 +1,6 @@
 """One-shot matching: one correspondence for every region, from the clean pictures.
 
-Both figures are cropped (`core.images.geometry`), described by the UNet and the vision model, matched by the solver,
+Both canvases, which show the figures cropped, are described by the UNet and the vision model, matched by the solver,
 and, on demand, described once more with the reference moved onto the target by the affine map that the first match
 gave.
 """
@@ -13,17 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import ModelMissingError, NonFiniteError
-from core.images.canvas import working_size
 from core.images.geometry import (
     WHOLE,
     AffineMap,
     crop,
-    crop_window,
     extent,
     mirrored,
     shrink_mask,
     token_at,
     token_mask,
+    token_places,
 )
 from core.matching.correspondence import Correspondence, LocalAffine, uncropped
 from core.matching.global_affine import fit_affine
@@ -35,10 +34,10 @@ from core.models.models import Models
 from core.models.part_classifier import disagreement
 from core.models.unet import select_layers
 from core.models.vae import encode_picture
-from core.params.selection import Landmark, Place
+from core.params.selection import Place
 from core.params.transfer import MatchingParams
 from core.scene import Scene
-from core.types import Canvas, EncodedRegion, Latent, LatentMask, Mask, Picture
+from core.types import Canvas, EncodedRegion, Latent, LatentMask, Mask, Outlines, Picture
 
 
 @dataclass(frozen=True)
@@ -62,59 +61,50 @@ def match_regions(scene: Scene, params: MatchingParams, seed: int) -> list[Corre
     """
     if params.source == "custom":
         grid = scene.models.finest_grid(scene.latent_size)
-        device = scene.models.device
-        return [custom_correspondence(params.custom_map, region.reference, grid, device) for region in scene.regions]
+        return [custom_correspondence(params.custom_map, scene.target, region, grid) for region in scene.regions]
     return [match_region(scene, region, params, seed) for region in scene.regions]
 
 
 def match_region(scene: Scene, region: EncodedRegion, params: MatchingParams, seed: int) -> Correspondence:
     """The best correspondence of one region. Features hardly distinguish left from right: with `params.mirrored` the
     reference is tried as its mirror image too, and the map of the higher mean similarity is kept."""
-    here = there = WHOLE
-    if params.crop and region.figure:
-        here, there = crop_window(region.target_mask), crop_window(region.reference.mask)
-    found = [_match_cropped(scene, region, params, seed, here, there)]
+    found = [_match_through(scene, region, params, seed, WHOLE)]
     if params.mirrored:
-        found.append(_match_cropped(scene, region, params, seed, here, mirrored(there)))
+        found.append(_match_through(scene, region, params, seed, mirrored(WHOLE)))
     within = token_mask(region.target_latent_mask, found[0].grid)
     return max(found, key=lambda one: float(one.similarity[within].mean()))
 
 
-def _match_cropped(
-    scene: Scene, region: EncodedRegion, params: MatchingParams, seed: int, here: AffineMap, there: AffineMap
+def _match_through(
+    scene: Scene, region: EncodedRegion, params: MatchingParams, seed: int, there: AffineMap
 ) -> Correspondence:
-    """The correspondence between the canvases, found in two windows onto them."""
+    """The correspondence between the canvases, the reference's seen through a window."""
     size = (scene.target.picture.shape[1], scene.target.picture.shape[2])
-    own, models = size, scene.models
-    if here is not WHOLE:  # a square at which features are best
-        best = min(models.native_resolution, scene.resolution)
-        size = working_size(1, 1, resolution=best, multiple=models.size_multiple)
-    target = _crop_view(scene, View(scene.target.picture, region.target_mask, scene.target_latent), here, size)
+    target = View(scene.target.picture, region.target_mask, scene.target_latent)
     whole = View(region.reference.picture, region.reference.mask, region.reference_latent)
     reference = _crop_view(scene, whole, there, size)
     descriptors = _describe(scene, [target, reference], params, seed)
     if params.realign and region.figure:
-        onto = figure_map(descriptors, target.latent_mask, reference.latent_mask)
+        onto = figure_map(descriptors, Outlines(target.latent_mask, reference.latent_mask, region.alike))
         there = there.after(onto.to(there.linear))
         reference = _crop_view(scene, whole, there, size)
         moved = [_with_reference_moved(one, onto) for one in descriptors]
         again = _describe(scene, [reference], params, seed)  # the target looks as before
         pairs = zip(descriptors, again, strict=True)
         descriptors = moved + [first.with_reference(second) for first, second in pairs]
-    cropped = not (here is there is WHOLE)
     landmarks = region_landmarks(scene, region, params)
-    seen = landmarks.cropped(here, there, own) if cropped and landmarks is not None else landmarks
+    moved_on = there is not WHOLE
+    seen = landmarks.cropped(WHOLE, there, size) if moved_on and landmarks is not None else landmarks
     masks = (target.latent_mask, reference.latent_mask)
     features = combine_descriptors(descriptors, *masks)
-    penalty = part_penalty(models, target.picture, reference.picture, params, features.grid)
+    penalty = part_penalty(scene.models, target.picture, reference.picture, params, features.grid)
     colours = token_colours(target.picture, features.grid)
-    constraints = Constraints(region.figure, seen, penalty, colours)
+    outlines = Outlines(*masks, region.alike) if region.figure else None
+    constraints = Constraints(outlines, seen, penalty, colours)
     found = solve(features, TokenMasks(*(token_mask(mask, features.grid) for mask in masks)), params, constraints)
-    if not cropped:
+    if not moved_on:
         return found
-    factor = target.latent.shape[2] // found.grid[0]
-    grid = (scene.latent_size[0] // factor, scene.latent_size[1] // factor)
-    found = uncropped(found, here, there, grid, token_mask(region.reference_latent_mask, grid))
+    found = uncropped(found, WHOLE, there, found.grid, token_mask(region.reference_latent_mask, found.grid))
     return found if landmarks is None else fix_landmarks(found, landmarks)
 
 
@@ -156,12 +146,12 @@ def combine_descriptors(
     return TokenFeatures(target, reference, grid)
 
 
-def figure_map(descriptors: Sequence[Descriptors], target_mask: LatentMask, reference_mask: LatentMask) -> AffineMap:
+def figure_map(descriptors: Sequence[Descriptors], outlines: Outlines) -> AffineMap:
     """The affine map of the whole masked figure, in fractions of both pictures. Raises NonFiniteError."""
-    features = combine_descriptors(descriptors, target_mask, reference_mask)
+    features = combine_descriptors(descriptors, outlines.target, outlines.reference)
     cosine = cosines(features.target, features.reference)
     grid = features.grid
-    found = fit_affine(cosine, grid, token_mask(target_mask, grid), token_mask(reference_mask, grid))
+    found = fit_affine(cosine, grid, outlines).affine
     if not bool(torch.isfinite(found.linear).all()):
         raise NonFiniteError("the correspondence is not finite")
     share = 1.0 / extent(grid, cosine)
@@ -195,37 +185,46 @@ def part_penalty(
 
 
 def region_landmarks(scene: Scene, region: EncodedRegion, params: MatchingParams) -> CanvasLandmarks | None:
-    """The landmarks whose target place lies in the region, all of them where there is one region; None where there are
-    none."""
-    landmarks: Sequence[Landmark] = params.landmarks
-    if len(scene.regions) > 1 and landmarks:
-        mask = region.target_mask
-        places = torch.tensor([landmark.target for landmark in landmarks], device=mask.device)
-        within = mask.flatten()[token_at(places, (mask.shape[0], mask.shape[1]))] >= 0.5
-        landmarks = [landmark for landmark, here in zip(landmarks, within.tolist(), strict=True) if here]
-    if not landmarks:
+    """The landmarks whose target place lies in the region; None without any."""
+    if not params.landmarks:
         return None
-    return place_landmarks(landmarks, params.landmark_radius, region.reference.box, region.target_mask.device)
+    placed = place_landmarks(params.landmarks, params.landmark_radius, scene.target, region.reference)
+    mask = region.target_mask
+    within = mask.flatten()[token_at(placed.targets, (mask.shape[0], mask.shape[1]))] >= 0.5
+    within &= ((placed.targets >= 0.0) & (placed.targets <= 1.0)).all(-1)
+    if not bool(within.any()):
+        return None
+    return CanvasLandmarks(placed.targets[within], placed.references[within], placed.radius)
 
 
 def custom_correspondence(
-    places: Sequence[Sequence[Place]], reference: Canvas, grid: tuple[int, int], device: torch.device
+    places: Sequence[Sequence[Place]], target: Canvas, region: EncodedRegion, grid: tuple[int, int]
 ) -> Correspondence:
-    """The caller's own map, rows of places in the reference picture, on the tokens of `grid`; tokens within one cell
-    keep their places relative to each other."""
+    """The caller's own map, rows of places in the reference picture over the whole target, on the tokens of `grid` over
+    the target's canvas: between the cells' middles, the affine map around the nearest one that lies in the region."""
+    device = region.target_mask.device
     cells = torch.tensor(places, device=device)
     rows, columns = cells.shape[:2]
-    y = (torch.arange(grid[0], device=device) + 0.5) / grid[0]
-    x = (torch.arange(grid[1], device=device) + 0.5) / grid[1]
-    row, column = (y * rows).long(), (x * columns).long()
-    left, top, width, height = reference.box
-    place = cells[row[:, None], column[None, :]] * torch.tensor([width, height], device=device)
-    place = place + torch.tensor([left, top], device=device)
-    place[..., 0] += (x - (column + 0.5) / columns)[None, :]
-    place[..., 1] += (y - (row + 0.5) / rows)[:, None]
-    shares = place.flatten(0, 1)
-    tokens = shares * extent(grid, shares)
-    everywhere = torch.ones(len(shares), dtype=torch.bool, device=device)
-    slopes = fit_locally(tokens, grid, everywhere, None, sigma=1.0)[1]
-    refined = LocalAffine(grid, tokens, slopes)
+    here, there = (torch.tensor(canvas.box, device=device) for canvas in (target, region.reference))
+    middles = token_places((rows, columns), cells)
+    counts = extent((rows, columns), cells)
+    on_canvas = here[:2] + middles / counts * here[2:]
+    mask = region.target_mask
+    inside = mask.flatten()[token_at(on_canvas, (mask.shape[0], mask.shape[1]))] >= 0.5
+    inside &= ((on_canvas >= 0.0) & (on_canvas < 1.0)).all(-1)
+    inside = inside if bool(inside.any()) else torch.ones_like(inside)
+    known = cells.flatten(0, 1)
+    slopes = torch.diag(1.0 / counts).expand(len(known), 2, 2)  # of one row or column, nothing else can be told
+    if min(rows, columns) > 1:
+        slopes = fit_locally(known, (rows, columns), inside, None, sigma=1.0)[1]
+    seen = (token_places(grid, known) / extent(grid, known) - here[:2]) / here[2:] * counts
+    apart = torch.cdist(seen, middles).masked_fill(~inside, torch.inf)
+    nearest = apart.argmin(dim=1)
+    away = seen - middles[nearest]
+    place = known[nearest] + torch.einsum("pij,pj->pi", slopes[nearest], away)
+    shares = there[:2] + place * there[2:]
+    tokens = extent(grid, shares)
+    step = counts / here[2:] / tokens
+    local = slopes[nearest] * step * (there[2:] * tokens)[:, None]
+    refined = LocalAffine(grid, shares * tokens, local)
     return Correspondence(grid, token_at(shares, grid), torch.ones_like(shares[:, 0]), refined=refined)

@@ -25,6 +25,7 @@ from core.matching.landmarks import CanvasLandmarks, fix_landmarks
 from core.matching.local_affine import SAME_COLOR, fit_locally, places_between
 from core.matching.piecewise_affine import follow_segments
 from core.params.transfer import MatchingParams
+from core.types import Outlines
 
 CHUNK_ELEMENTS = 64 * 1024 * 1024
 """Largest similarity matrix in memory at once: 256 MiB in float32, four times the one of 4096 x 4096 tokens."""
@@ -60,8 +61,8 @@ class TokenMasks:
 class Constraints:
     """What restricts a match beside the similarity of its features."""
 
-    figure: bool = False
-    """Whether masks set a figure apart, which one affine map can carry."""
+    outlines: Outlines | None = None
+    """Of a figure that masks set apart, which one affine map can carry."""
     landmarks: CanvasLandmarks | None = None
     penalty: Float[Tensor, "tokens tokens"] | None = None
     """What every match loses, as a cosine."""
@@ -129,7 +130,8 @@ def plain(params: MatchingParams) -> MatchingParams:
 
 def _is_plain(params: MatchingParams, constraints: Constraints) -> bool:
     """Whether nothing but the argmax of cosines is left to do."""
-    weights = (params.neighbor_weight, params.global_affine_weight * constraints.figure, params.local_affine_sigma)
+    affine = params.global_affine_weight if constraints.outlines is not None else 0.0
+    weights = (params.neighbor_weight, affine, params.local_affine_sigma)
     constrained = constraints.landmarks is not None or constraints.penalty is not None
     return not any(weights) and not constrained and params.filter == "none"
 
@@ -235,10 +237,10 @@ def _constrained(
     """Cosines less what matches lose by the parts that they join and by their distance from the figure's map."""
     penalty = constraints.penalty
     similarity = cosine if penalty is None else cosine - penalty.to(cosine.dtype)
-    weight = params.global_affine_weight
-    if not constraints.figure or weight == 0.0 or bool(masks.target.all() and masks.reference.all()):
+    weight, outlines = params.global_affine_weight, constraints.outlines
+    if outlines is None or weight == 0.0 or bool(masks.target.all() and masks.reference.all()):
         return similarity
-    return similarity - weight * distance_from_affine(similarity, grid, masks.target, masks.reference)
+    return similarity - weight * distance_from_affine(similarity, grid, outlines)
 
 
 def _log_posterior(

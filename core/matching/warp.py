@@ -28,41 +28,57 @@ NINE = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 """Row and column offsets of a token's neighbourhood, itself included."""
 
 
-def dense_flow(
-    found: Correspondence,
-    inside: Bool[Tensor, " tokens"],
-    size: tuple[int, int],
-    guide: Float[Tensor, "3 height width"] | None = None,
-) -> Float[Tensor, "height width 2"]:
-    """For every position of a grid of `size`, its place (x, y) in the reference, each -1 to 1 as `grid_sample` wants.
+class DenseFlow:
+    """A correspondence at every position between tokens, at any size of the target's canvas, rectangle by rectangle.
 
     `inside` marks the tokens whose matches count; others have no weight, and positions in them continue the map of
     their neighbours. Every position follows one of the 3 x 3 tokens around it: a near one, whose own neighbours
-    agree with it, and, where `guide` is given (the target's picture at `size`), one of the position's colour, so that
-    borders between parts run along the target's edges (joint bilateral upsampling, Kopf et al. 2007).
+    agree with it, and, where the target's picture is given, one of the position's colour, so that borders between parts
+    run along the target's edges (joint bilateral upsampling, Kopf et al. 2007).
     """
-    rows, columns = found.grid
-    height, width = size
-    places, slope, support = _affine_fits(found, inside)
-    colours = None if guide is None else token_colours(guide, found.grid)
-    y = (torch.arange(height, device=places.device, dtype=places.dtype) + 0.5) * rows / height
-    x = (torch.arange(width, device=places.device, dtype=places.dtype) + 0.5) * columns / width
-    row, column = y.long(), x.long()
-    best = torch.full(size, -torch.inf, device=places.device, dtype=places.dtype)
-    flow = torch.zeros(*size, 2, device=places.device, dtype=places.dtype)
-    for dy, dx in NINE:
-        near_row, near_column = (row + dy).clamp(0, rows - 1), (column + dx).clamp(0, columns - 1)
-        token = near_row[:, None] * columns + near_column[None, :]
-        offset = torch.stack(torch.meshgrid(x - near_column - 0.5, y - near_row - 0.5, indexing="xy"), dim=-1)
-        score = support[token].log() - 0.5 * offset.square().sum(-1) / REACH**2
-        if guide is not None and colours is not None:
-            difference = guide.permute(1, 2, 0) - colours[token]
-            score = score - 0.5 * difference.square().sum(-1) / SAME_COLOR**2
-        better = score > best
-        place = places[token] + torch.einsum("hwij,hwj->hwi", slope[token], offset)
-        flow = torch.where(better[..., None], place, flow)
-        best = torch.where(better, score, best)
-    return flow / extent(found.grid, flow) * 2.0 - 1.0
+
+    def __init__(self, found: Correspondence, inside: Bool[Tensor, " tokens"], picture: Picture | None = None) -> None:
+        """`picture` is the target's canvas, at any size."""
+        self._grid = found.grid
+        self._places, self._slope, support = _affine_fits(found, inside)
+        self._support = support.log()
+        self._colours = None if picture is None else token_colours(picture, found.grid)
+
+    def at(
+        self,
+        y: Float[Tensor, " height"],
+        x: Float[Tensor, " width"],
+        guide: Float[Tensor, "3 height width"] | None = None,
+    ) -> Float[Tensor, "height width 2"]:
+        """Places (x, y) in the reference, each -1 to 1 as `grid_sample` wants, of the positions in rows `y` and columns
+        `x`, fractions of the target's canvas; `guide` is the target's picture there."""
+        rows, columns = self._grid
+        places, slope = self._places, self._slope
+        y, x = y.to(places) * rows, x.to(places) * columns
+        row, column = y.long().clamp(0, rows - 1), x.long().clamp(0, columns - 1)
+        best = torch.full((len(y), len(x)), -torch.inf, device=places.device, dtype=places.dtype)
+        flow = torch.zeros(len(y), len(x), 2, device=places.device, dtype=places.dtype)
+        for dy, dx in NINE:
+            near_row, near_column = (row + dy).clamp(0, rows - 1), (column + dx).clamp(0, columns - 1)
+            token = near_row[:, None] * columns + near_column[None, :]
+            offset = torch.stack(torch.meshgrid(x - near_column - 0.5, y - near_row - 0.5, indexing="xy"), dim=-1)
+            score = self._support[token] - 0.5 * offset.square().sum(-1) / REACH**2
+            if guide is not None and self._colours is not None:
+                difference = guide.permute(1, 2, 0) - self._colours[token]
+                score = score - 0.5 * difference.square().sum(-1) / SAME_COLOR**2
+            better = score > best
+            place = places[token] + torch.einsum("hwij,hwj->hwi", slope[token], offset)
+            flow = torch.where(better[..., None], place, flow)
+            best = torch.where(better, score, best)
+        return flow / extent(self._grid, flow) * 2.0 - 1.0
+
+
+def dense_flow(
+    found: Correspondence, inside: Bool[Tensor, " tokens"], size: tuple[int, int], guide: Picture | None = None
+) -> Float[Tensor, "rows columns 2"]:
+    """`DenseFlow` over the whole canvas at `size` (height, width); `guide` is the target's picture at that size."""
+    y, x = ((torch.arange(side, device=found.index.device) + 0.5) / side for side in size)
+    return DenseFlow(found, inside, guide).at(y, x, guide)
 
 
 def _affine_fits(

@@ -108,7 +108,7 @@ class MatchingParams(ParameterGroup):
     """Weight of one affine map of the whole masked figure, found by its features; 0: every token is free."""
 
     crop: bool = True
-    """Whether masked figures are cropped to a square window, so that their sizes and places do not matter."""
+    """Whether a figure that a mask sets apart is worked on alone, cropped, so that its size and place do not matter."""
 
     realign: bool = True
     """Whether features are extracted a second time, at twice the cost, with the masked reference moved onto the target

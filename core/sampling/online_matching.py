@@ -44,7 +44,7 @@ class OnlineMatching:
         features = combine_descriptors(descriptors, *masks)
         picture = scene.target.picture
         constraints = Constraints(
-            region.figure,
+            region.outlines,
             region_landmarks(scene, region, params),
             part_penalty(scene.models, picture, region.reference.picture, params, features.grid),
             token_colours(picture, features.grid),

@@ -8,7 +8,6 @@ doubles all of them.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,8 +18,9 @@ from core.models.noise import REPLAYED, Step, make_steps, mix_noise
 from core.models.unet import BatchLayout, SeedRows, falling_guidance, freeu, recorded, select_layers
 from core.params.transfer import InjectionParams, TransferParams
 from core.sampling.online_matching import OnlineMatching
-from core.sampling.trajectory import PlannedStep, Trajectory, warp_latent, warp_picture
+from core.sampling.trajectory import PlannedStep, Trajectory, warp_latent
 from core.scene import Scene
+from core.types import EncodedRegion, Latent
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class Start:
     """Of all noise draws of this result."""
     maps: Sequence[Correspondence] | None
     """One per region for all steps, or None where correspondences are made while sampling."""
+    proposed: Latent | None = None
+    """The warped reference as a clean latent, where it is known before."""
+
+    def warp(self, region: EncodedRegion, found: Correspondence) -> Latent:
+        """The clean latent to which the prediction is drawn."""
+        return warp_latent(region, found) if self.proposed is None else self.proposed
 
 
 @dataclass(frozen=True)
@@ -73,11 +79,15 @@ def sample(
     per_layer = matching if matching.source == "per_layer" else None
     injection = FeatureInjection(scene.regions, scene.latent_size, params.injection.scale, per_layer)
     unet = InjectedUnet(scene, layers, injection, params.injection, observers)
-    warp = partial(warp_latent if starts[0].maps is None else warp_picture, scene, params.latent)
-    trajectories = [Trajectory(scene, warp, first=plan[0], eta=params.eta, seed=start.seed) for start in starts]
+    trajectories = [Trajectory(scene, start.warp, first=plan[0], eta=params.eta, seed=start.seed) for start in starts]
     empty: Maps = (None,) * len(scene.regions)
     shared: list[Maps] = [empty if start.maps is None else tuple(start.maps) for start in starts]
     latest = list(shared)
+    dead = 0 if observers else dead_steps(plan, shared, scene)
+    if dead:
+        for trajectory, maps in zip(trajectories, shared, strict=True):
+            trajectory.start_from_warp(plan[:dead], maps)
+        plan = plan[dead:]
     with freeu(models.unet, params.freeu):
         for done, planned in enumerate(plan, start=1):
             call = unet.predict(planned, [trajectory.rows(planned) for trajectory in trajectories], shared)
@@ -98,6 +108,24 @@ def injected_layers(scene: Scene, params: TransferParams) -> list[str]:
     """Full names of the layers that inject. Raises UnknownLayerError."""
     asked = params.injection.layers
     return select_layers(scene.models.unet, scene.models.backbone.injection_layers if asked is None else asked)
+
+
+def dead_steps(plan: Sequence[PlannedStep], maps: Sequence[Maps], scene: Scene) -> int:
+    """How many of the first steps have no effect on the result, and need not be computed.
+
+    Where the warped references replace the predicted clean latent wholly, at every step down to the one that re-anchors
+    the structure row, nothing of the UNet's predictions before is left (docs/method.md, section 0). 0 where one of them
+    counts: a match that is not trusted wholly, a region of a lower scale, a map made while sampling.
+    """
+    whole = all(found is not None and found.confidence is None for of_seed in maps for found in of_seed)
+    if not whole or any(region.scale < 1.0 for region in scene.regions):
+        return 0
+    for number, planned in enumerate(plan, start=1):
+        if planned.warp_strength < 1.0:
+            return 0
+        if planned.reanchor:
+            return 0 if planned.adain else number
+    return 0
 
 
 @dataclass(frozen=True)

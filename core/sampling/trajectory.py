@@ -26,14 +26,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from core.images.shading import keep_shading
 from core.injection import Injected, Maps
 from core.matching.correspondence import Correspondence
 from core.matching.warp import rearrange_picture
 from core.models.noise import REPLAYED, NoiseDraws, NoiseMix, Step, add_noise, predict_clean, step_mean, step_sigma
 from core.models.unet import SeedRows
-from core.models.vae import encode_closely
-from core.params.transfer import LatentParams
 from core.scene import Scene
 from core.types import EncodedRegion, Latent, LatentMask
 
@@ -113,6 +110,17 @@ class Trajectory:
         self._output = torch.lerp(structure, output, self._mask)
         return clean_output
 
+    def start_from_warp(self, dead: Sequence[PlannedStep], maps: Maps) -> None:
+        """Begins after the `dead` steps, the last of which re-anchors, with the warped references as the anchor and the
+        draws that those steps would have left."""
+        target, alpha_bar = self._scene.target_latent, dead[-1].step.alpha_bar_prev
+        warped = self._drawn_to_references(target, target, 1.0, maps)
+        self._anchor = torch.lerp(target, warped, self._mask)
+        for _ in dead:
+            draw = self._target_draws.like(target)
+            self._references = self._noised_references(alpha_bar)
+        self._structure = self._output = add_noise(self._anchor, draw, alpha_bar)
+
     def _noised_references(self, alpha_bar: float) -> list[Latent]:
         """All of one draw: they never meet, and a further one changes nothing for the others."""
         regions = self._scene.regions
@@ -134,17 +142,7 @@ class Trajectory:
         return moved
 
 
-def warp_picture(scene: Scene, params: LatentParams, region: EncodedRegion, found: Correspondence) -> Latent:
-    """The reference's picture warped onto the target, under the target's shading, and encoded amid the target's
-    surroundings, since a latent depends on what lies around it."""
-    target, mask = scene.target.picture, region.target_mask
-    moved = rearrange_picture(region.appearance, found, mask, guide=target)
-    moved = keep_shading(moved, target, mask, strength=params.shading_strength)
-    picture = torch.lerp(target, moved, mask)
-    return encode_closely(scene.models.vae, picture, region.reference_latent.dtype)
-
-
-def warp_latent(scene: Scene, params: LatentParams, region: EncodedRegion, found: Correspondence) -> Latent:
+def warp_latent(region: EncodedRegion, found: Correspondence) -> Latent:
     """The reference's latent warped as it is, which is cheap: for correspondences that serve a single step."""
     return rearrange_picture(region.reference_latent[0], found, region.target_latent_mask)[None]
 

@@ -35,6 +35,8 @@ class Asset(StoredModel):
     width: int
     height: int
     has_alpha: bool
+    scaled_from: tuple[int, int] | None = None
+    """Width and height as it was uploaded, when it was scaled down."""
     created_at: datetime
 
 

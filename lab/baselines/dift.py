@@ -11,6 +11,7 @@ from core.images.geometry import token_mask
 from core.matching.correspondence import Correspondence
 from core.matching.solver import match_tokens
 from core.models.noise import NoiseDraws, add_noise
+from core.scene import Scene
 from lab.baselines.case import Case
 
 BLOCK = "up_blocks.0"
@@ -19,12 +20,16 @@ DRAWS = 8
 
 
 @torch.no_grad()
-def match_block_outputs(case: Case) -> Correspondence:
-    """The correspondence by outputs of `BLOCK`, without any refinement of ours."""
-    scene, models = case.scene, case.models
+def match_block_outputs(case: Case) -> list[Correspondence]:
+    """Every figure's correspondence by outputs of `BLOCK`, without any refinement of ours."""
+    return [_match_scene(figure.scene, case.seed) for figure in case.figures]
+
+
+def _match_scene(scene: Scene, seed: int) -> Correspondence:
+    models = scene.models
     (region,) = scene.regions
     clean = torch.cat([scene.target_latent, region.reference_latent])
-    noise = NoiseDraws(case.seed, row=2)
+    noise = NoiseDraws(seed, row=2)
     seen: list[Tensor] = []
     hook = models.unet.get_submodule(BLOCK).register_forward_hook(lambda _, given, output: seen.append(output[-2:]))
     try:

@@ -17,7 +17,7 @@ Method = Callable[[Case], Bytes]
 def ours(case: Case) -> Bytes:
     """The sampler with the parameters of the run."""
     while_sampling = case.params.matching.source in ("per_layer", "per_step")
-    return case.repaint(case.params, None if while_sampling else case.own_correspondence)
+    return case.repaint(case.params, None if while_sampling else case.own_correspondences)
 
 
 def ours_without_masks(case: Case) -> Bytes:
@@ -27,7 +27,7 @@ def ours_without_masks(case: Case) -> Bytes:
 
 def oracle(case: Case) -> Bytes:
     """The same with the true correspondence: what better matches could give."""
-    return case.repaint(case.params, case.true_correspondence)
+    return case.repaint(case.params, case.true_correspondences)
 
 
 def identity(case: Case) -> Bytes:
@@ -45,7 +45,7 @@ def sampler_with(name: str) -> Method:
 
     def run(case: Case) -> Bytes:
         changes = {**SETTINGS[name], **case.overrides.get(name, {})}
-        return case.repaint(with_values(case.params, changes), case.own_correspondence)
+        return case.repaint(with_values(case.params, changes), case.own_correspondences)
 
     return run
 

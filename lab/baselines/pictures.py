@@ -1,12 +1,16 @@
 """Methods that work on pictures, without a network in their result."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
+from core.finish import Finished, Proposal, stitch
+from core.images.canvas import extrapolate
 from core.matching.correspondence import Correspondence
 from core.matching.warp import rearrange_picture
-from core.models.vae import decode_latent
-from core.sampling.trajectory import warp_picture
+from core.pipeline import Figure
 from lab.baselines.case import Bytes, Case
 from lab.baselines.guided import guided_filter
 from lab.metrics.colour_space import Reals, lab_to_srgb, srgb_to_lab
@@ -54,21 +58,32 @@ def optimal_slope(own: Reals, other: Reals) -> Reals:
 
 def moved(case: Case) -> Bytes:
     """The picture that the sampler is drawn to: the reference's pixels, extrapolated beyond its mask, at the matched
-    places, under the target's shading, through the VAE. No diffusion network in the result."""
-    (region,) = case.scene.regions
-    latent = warp_picture(case.scene, case.params.latent, region, case.own_correspondence)
-    return case.finish(decode_latent(case.models.vae, latent))
+    places, under the target's shading, at the target's own size. No diffusion network in the result."""
+    target, params = case.inputs.target, case.params
+    ends = []
+    for figure, found in zip(case.figures, case.own_correspondences, strict=True):
+        scene, selected = figure.scene, figure.selected
+        proposal = Proposal(scene, target, selected, found, params.latent)
+        unchanged = scene.target_latent
+        ends.append(Finished(scene, proposal, unchanged, unchanged, selected.target_mask))
+    drawn: Bytes = stitch(target, ends, params.output).numpy()
+    return drawn
 
 
 def warp(case: Case) -> Bytes:
     """The reference's pixels at the places that the network matched, filtered with the target as the guide."""
-    return warped(case, case.own_correspondence)
+    return warped(case, case.own_correspondences)
 
 
-def warped(case: Case, found: Correspondence) -> Bytes:
-    """As `warp`, by any correspondence."""
-    target, (region,) = case.scene.target, case.scene.regions
-    moved = rearrange_picture(region.appearance, found, target.mask, guide=target.picture)
+def warped(case: Case, maps: Sequence[Correspondence]) -> Bytes:
+    """As `warp`, by any correspondences, one for each figure."""
+    return case.finish([_warped_on_canvas(figure, found) for figure, found in zip(case.figures, maps, strict=True)])
+
+
+def _warped_on_canvas(figure: Figure, found: Correspondence) -> Tensor:
+    target, reference = figure.scene.target, figure.scene.regions[0].reference
+    appearance = extrapolate(reference.picture, reference.mask)
+    moved = rearrange_picture(appearance, found, target.mask, guide=target.picture)
     radius = max(1, round(GUIDE_RADIUS * len(target.mask)))
     filtered = guided_filter(moved, target.picture, target.mask, radius=radius, epsilon=GUIDE_EPSILON)
-    return case.finish(torch.where(target.mask > 0.0, filtered, target.picture).clamp(0.0, 1.0))
+    return torch.where(target.mask > 0.0, filtered, target.picture).clamp(0.0, 1.0)

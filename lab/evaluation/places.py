@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from core.matching.correspondence import Correspondence
+from lab.metrics.matches import Scalar
 from lab.metrics.regions import Bytes
 
 CORNERS = np.array([[[226, 62, 62], [242, 214, 72]], [[52, 84, 214], [58, 188, 96]]], np.float64)
@@ -31,12 +31,13 @@ def draw_places(image: Bytes, part: Bytes, colours: NDArray[np.float64]) -> Byte
     return drawn
 
 
-def matched_colours(found: Correspondence, colours: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    """For every target pixel the colour of the place that it matched; `colours` belong to the reference canvas, which
-    has the target's `size`."""
-    index = found.resized(size).index.cpu().numpy()
-    matched: NDArray[np.float64] = colours.reshape(-1, 3)[index].reshape(*size, 3)
-    return matched
+def values_at(places: NDArray[np.float64], picture: NDArray[Scalar]) -> NDArray[Scalar]:
+    """The values of a picture `[height, width, channels]` at places (x, y) `[..., 2]`, fractions of its sides."""
+    height, width = picture.shape[:2]
+    row = (places[..., 1] * height).astype(np.int64).clip(0, height - 1)
+    column = (places[..., 0] * width).astype(np.int64).clip(0, width - 1)
+    found: NDArray[Scalar] = picture[row, column]
+    return found
 
 
 def _within(coordinate: NDArray[np.int64], taken: NDArray[np.int64]) -> NDArray[np.float64]:

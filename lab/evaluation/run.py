@@ -66,14 +66,15 @@ def judge_matches(case: Case) -> dict[str, dict[str, list[float]]]:
     """Shares of tokens matched rightly: by our correspondence, by the UNet's alone, by its block outputs, by the
     nearest position, and by the truth."""
     maps = {
-        "sampler": case.own_correspondence,
-        "unet": case.unet_correspondence,
+        "sampler": case.own_correspondences,
+        "unet": case.unet_correspondences,
         "dift_block_output": match_block_outputs(case),
-        "oracle": case.true_correspondence,
+        "oracle": case.true_correspondences,
     }
-    places = {name: found.positions().cpu().numpy() for name, found in maps.items()}
-    scores = {name: score_places(case.rendered, found, maps[name].grid) for name, found in places.items()}
-    grid = case.own_correspondence.grid
+    scores = {}
+    for name, found in maps.items():
+        scores[name] = score_places(case.rendered, case.places(found, found[0].grid), found[0].grid)
+    grid = case.own_correspondences[0].grid
     scores["nearest_position"] = score_matches(case.rendered, nearest_position(case.rendered, grid), grid)
     return {name: _shares(score) for name, score in scores.items()}
 

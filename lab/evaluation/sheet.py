@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lab.baselines import Case
-from lab.evaluation.places import draw_places, matched_colours, place_colours
+from lab.evaluation.places import draw_places, place_colours, values_at
 from lab.metrics.regions import Bytes
 
 SHEET_PAIRS = 24
@@ -30,9 +30,9 @@ def column_names(methods: Sequence[str]) -> list[str]:
 
 def draw_matches(case: Case) -> Bytes:
     """The reference's pixels at the places that the target's tokens matched, unfiltered, on grey."""
-    size = case.pair.target.part.shape[0]
-    index = case.own_correspondence.resized((size, size)).index.cpu().numpy()
-    moved = case.pair.reference.image.reshape(-1, 3)[index].reshape(size, size, 3)
+    height, width = case.pair.target.part.shape
+    places = case.places(case.own_correspondences, (height, width)).reshape(height, width, 2)
+    moved = values_at(places, case.pair.reference.image)
     drawn: Bytes = np.where((case.pair.target.part > 0)[..., None], moved, np.uint8(200))
     return drawn
 
@@ -40,12 +40,15 @@ def draw_matches(case: Case) -> Bytes:
 def draw_correspondence(case: Case) -> list[Bytes]:
     """The reference with a colour for every place, the target in the colours that it matched, and in the true ones."""
     target, reference = case.pair.target, case.pair.reference
-    size = (target.part.shape[0], target.part.shape[1])
+    height, width = target.part.shape
     colours = place_colours(reference.part)
-    maps = (case.own_correspondence, case.true_correspondence)
+    places = [
+        case.places(maps, (height, width)).reshape(height, width, 2)
+        for maps in (case.own_correspondences, case.true_correspondences)
+    ]
     return [
         draw_places(reference.image, reference.part, colours),
-        *(draw_places(target.image, target.part, matched_colours(found, colours, size)) for found in maps),
+        *(draw_places(target.image, target.part, values_at(found, colours)) for found in places),
     ]
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.images.geometry import token_at
+from core.images.geometry import extent, token_at, token_places
 from core.matching.correspondence import Matches
 from core.params.selection import Landmark
 
@@ -34,13 +34,19 @@ def pck(
 ) -> float:
     """Share of the known pairs of places, `truth`, that `matches` has right.
 
-    `reference_mask`: weights 0 to 1 of the reference's own size. Raises ValueError without any truth.
+    A place outside the target's mask has the match of the nearest token inside it. `reference_mask`: weights 0 to 1 of
+    the reference's own size. Raises ValueError without any truth.
     """
     if not truth:
         raise ValueError("no pair of places is given")
     height, width = reference_mask.shape
     rows, columns = matches.similarity.shape
-    token = token_at(torch.tensor([landmark.target for landmark in truth]), (rows, columns))
+    grid, inside = (rows, columns), matches.inside.flatten()
+    asked = torch.tensor([landmark.target for landmark in truth])
+    centres = token_places(grid, asked)
+    under = token_at(asked, grid)
+    nearest = torch.cdist(asked * extent(grid, asked), centres).masked_fill(~inside, torch.inf).argmin(dim=1)
+    token = torch.where(inside[under], under, nearest)
     true = torch.tensor([landmark.reference for landmark in truth])
     distance = ((matches.positions.flatten(0, 1)[token] - true) * torch.tensor([width, height])).norm(dim=-1)
     return share_within(distance.numpy(), longer_side((reference_mask > 0.5).numpy()), alpha)

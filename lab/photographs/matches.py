@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.masks.regions import select_mask
-from core.matching.correspondence import Correspondence, describe
+from core.matching.correspondence import Correspondence
 from core.models.models import Models
 from core.params.selection import Landmark, Selection
 from lab.baselines import Case
@@ -30,16 +30,16 @@ def score_pair(case: Case, pair: PhotographPair) -> dict[str, Figure]:
     """The figures of `PAIR_FIGURES`, shares 0 to 1; those that the pair has no truth for weigh nothing."""
     figures = dict.fromkeys(PAIR_FIGURES, NOTHING)
     if pair.points:
-        figures |= _by_alpha(PCK_FIGURES, score_points(case, case.own_correspondence, pair))
+        figures |= _by_alpha(PCK_FIGURES, score_points(case, case.own_correspondences, pair))
         figures |= _by_alpha(BOX_FIGURES, score_boxes(pair.target, pair.reference, pair.points))
     if pair.target.mask.min() < pair.target.mask.max():
         figures[AUTO_IOU] = Figure(score_auto(case.models, pair.target))
     return figures
 
 
-def score_points(case: Case, found: Correspondence, pair: PhotographPair) -> dict[float, float]:
-    """PCK by alpha of a correspondence between the canvases of `case`."""
-    matches = describe([found], case.scene.target.mask, case.scene.regions)
+def score_points(case: Case, maps: Sequence[Correspondence], pair: PhotographPair) -> dict[float, float]:
+    """PCK by alpha of correspondences between the canvases of `case`, one for each figure."""
+    matches = case.matches(maps)
     inside = case.inputs.masks.reference
     assert inside is not None, "photographs without a mask have one that is white everywhere"
     return {alpha: pck(matches, pair.points, inside, alpha) for alpha in ALPHAS}

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from core.params.examples import TWO_REGIONS
 from core.params.transfer import TransferParams
-from jobs.inputs import InputKeys
+from jobs.inputs import InputKeys, InputSize
 from jobs.schema import JobKind, JobResult, JobSpec, ModelIdentity, Progress, Record, Status, StoredFile
 from service.schemas.batch_request import BatchRequest
 from service.schemas.job import File, Matching, Transfer
@@ -19,6 +19,7 @@ _MIDDAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _SPEC = JobSpec(
     kind=JobKind.TRANSFER,
     inputs=InputKeys(target="", reference="", target_mask=None, reference_mask=None),
+    sizes={"target": InputSize.of((6531, 4898), (8064, 6048)), "reference": InputSize.of((1024, 768), None)},
     params=TransferParams(),
     prompt="a peacock",
     negative_prompt="",
@@ -60,8 +61,8 @@ _SUCCEEDED = _QUEUED.model_copy(
         "started_at": _MIDDAY + timedelta(seconds=1),
         "finished_at": _MIDDAY + timedelta(seconds=9),
         "result": JobResult(
-            width=1024,
-            height=768,
+            width=6531,
+            height=4898,
             seed=7,
             model=ModelIdentity(id="models/mini", revision="5d41402abc4b2a76", device="cuda:0", dtype="bfloat16"),
             timings={"queue": 1000.0, "denoise": 7400.0, "total": 8000.0},

@@ -1,5 +1,6 @@
 """The response to a dry run: a submission that would be accepted."""
 
+from jobs.inputs import InputSize
 from service.schemas.base import ResponseModel
 from service.schemas.job import EffectiveOutput, EffectiveParams
 
@@ -25,6 +26,8 @@ class DryRun(ResponseModel):
     width: int
     """Of the target, and so of the result, in pixels."""
     height: int
+    inputs: dict[str, InputSize]
+    """Sizes of the input pictures, by part."""
     pictures: int
     """How many it would make: one for each seed."""
     estimate: Estimate

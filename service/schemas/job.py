@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
 from core.params.transfer import TransferParams
+from jobs.inputs import InputSize
 from jobs.schema import (
     SEED_MAX,
     JobError,
@@ -71,7 +72,10 @@ class Result(File):
     """The finished picture, which also lies at `urls.result`."""
 
     width: int
+    """Of the target as it was used: see `inputs`."""
     height: int
+    color_profile: Literal["srgb", "target"]
+    """Whether the file carries the target's own profile."""
     seed: int
     model: ModelIdentity
     timings: dict[str, float]
@@ -99,7 +103,7 @@ class Result(File):
         variants = [Variant.of(stored, file) for stored in result.variants]
         return cls(
             **variants[0].model_dump(),
-            **result.model_dump(include={"width", "height", "model", "timings"}),
+            **result.model_dump(include={"width", "height", "color_profile", "model", "timings"}),
             masks=masks,
             variants=variants,
         )
@@ -182,6 +186,8 @@ class Job(ResponseModel):
     finished_at: datetime | None
     error: JobError | None
     """Why the job failed. Null unless failed."""
+    inputs: dict[str, InputSize]
+    """Sizes of the input pictures, by part: `target`, `reference` and those that regions name, `picture_NAME`."""
     seed: Annotated[int, Field(ge=0, le=SEED_MAX)]
     prompt: str
     negative_prompt: str
@@ -283,6 +289,7 @@ def _fields(record: Record) -> dict[str, Any]:
     return {
         **record.model_dump(include=known),
         **given,
+        "inputs": spec.sizes,
         "params": params,
         "deadline": spec.deadline_s,
         "ttl": spec.ttl_s,

@@ -142,11 +142,12 @@ class MatchingForm(SubmissionFields):
     kind: ClassVar[JobKind] = JobKind.MATCHES
 
     target: Upload
-    """The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-    frame."""
+    """The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG, WebP,
+    AVIF or HEIC, one frame."""
 
     reference: Upload
-    """The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame."""
+    """The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG, WebP, AVIF or
+    HEIC, one frame."""
 
     target_mask: Upload | None = Field(default=None, json_schema_extra=never_null)
     """What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly."""
@@ -214,11 +215,12 @@ class MatchingRequest(SubmissionFields):
     kind: ClassVar[JobKind] = JobKind.MATCHES
 
     target: NamedPicture
-    """The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-    frame."""
+    """The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG, WebP,
+    AVIF or HEIC, one frame."""
 
     reference: NamedPicture
-    """The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame."""
+    """The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG, WebP, AVIF or
+    HEIC, one frame."""
 
     target_mask: Annotated[NamedPicture | None, NeverNull] = Field(default=None, json_schema_extra=never_null)
     """What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly."""

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile as ReceivedFile
 from core.params.optional_models import how_to_configure
 from core.params.transfer import TransferParams
 from jobs.errors import ObjectNotFound
-from jobs.inputs import PARTS, ExpectedInputs, InputKeys
+from jobs.inputs import MASK, PARTS, ExpectedInputs, InputKeys, InputSize
 from jobs.objects import ObjectStore
 from jobs.schema import JobSpec, Output, Record, Status, WorkerState
 from jobs.stores.idempotency import IdempotencyKey
@@ -61,15 +61,15 @@ class Admission:
             async with self.decodes:
                 pictures, output = await run_sync(self._check, form, opened)
                 inputs = await reserved.store(partial(_put, pictures, reserved))
-                return await self._submit(_spec(form, inputs, output), reserved), False
+                return await self._submit(_spec(form, inputs, sizes_of(pictures), output), reserved), False
 
-    async def check(self, form: Submission, tenant: str) -> tuple[int, int]:
-        """Checks all that `admit` does and stores nothing. Width and height of the target in pixels."""
+    async def check(self, form: Submission, tenant: str) -> dict[str, InputSize]:
+        """Checks all that `admit` does and stores nothing. The sizes of the input pictures, by part."""
         await self.require_webhook(form.webhook, tenant)
         opened = await self.sources.open(form.parts, form.pointer, tenant)
         async with self.decodes:
             pictures, _ = await run_sync(self._check, form, opened)
-        return pictures["target"].width, pictures["target"].height
+        return sizes_of(pictures)
 
     async def retry(self, record: Record, idempotency_key: str = "") -> tuple[Record, bool]:
         """Queues a new job that does what an unsuccessful one should have done; as `admit`.
@@ -101,8 +101,10 @@ class Admission:
 
     def _check(self, form: Submission, opened: Mapping[str, OpenedPicture]) -> tuple[dict[str, CheckedPicture], Output]:
         require_models(self.stores.jobs, form.params)
-        pictures = check_pictures(opened, ExpectedInputs.of(form.params), self.decoders, form.pointer)
         output = form.output if isinstance(form, ImageFields) else Output()
+        keep = output.color_profile == "target"
+        expected = ExpectedInputs.of(form.params)
+        pictures = check_pictures(opened, expected, self.decoders, form.pointer, keep_target_profile=keep)
         if transparency_refused(output, pictures["target"].has_alpha):
             wrong = FieldError(pointer="/output/background", code="missing", message="Give a colour to put behind it.")
             raise Problem("output_transparency", errors=[wrong])
@@ -143,7 +145,17 @@ def _put(pictures: Mapping[str, CheckedPicture], reserved: Reservation[Record]) 
     return InputKeys.of({part: reserved.put(f"{part}.png", picture.png) for part, picture in pictures.items()})
 
 
-def _spec(form: Submission, inputs: InputKeys, output: Output) -> JobSpec:
+def sizes_of(pictures: Mapping[str, CheckedPicture]) -> dict[str, InputSize]:
+    """Of those that are no masks, by part."""
+    masks = ("target_mask", "reference_mask")
+    return {
+        part: InputSize.of(picture.size, picture.scaled_from)
+        for part, picture in pictures.items()
+        if part not in masks and not part.startswith(MASK)
+    }
+
+
+def _spec(form: Submission, inputs: InputKeys, sizes: dict[str, InputSize], output: Output) -> JobSpec:
     seed, *more = form.asked_seeds or [drawn_seed()]
     return JobSpec(
         kind=form.kind,
@@ -158,6 +170,7 @@ def _spec(form: Submission, inputs: InputKeys, output: Output) -> JobSpec:
         ttl_s=form.ttl,
         priority=form.priority,
         output=output,
+        sizes=sizes,
         webhook=form.webhook,
     )
 

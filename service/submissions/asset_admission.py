@@ -48,7 +48,7 @@ class AssetAdmission:
 
     def _keep(self, asset_id: str, data: bytes, tenant: str) -> tuple[Asset, datetime, bool]:
         try:
-            picture = self.decoders.check_picture(data)
+            picture = self.decoders.check_picture(data, keep_profile=True)
         except InvalidImage as error:
             wrong = FieldError(pointer="/file", code=error.code, message=str(error))
             raise Problem(error.code, f"/file: {error}", errors=[wrong]) from error
@@ -59,6 +59,7 @@ class AssetAdmission:
             width=picture.width,
             height=picture.height,
             has_alpha=picture.has_alpha,
+            scaled_from=picture.scaled_from,
             created_at=datetime.now(UTC),
         )
         self.assets.reserve(asset.id, asset.copy_id, tenant=tenant)

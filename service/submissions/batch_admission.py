@@ -7,7 +7,7 @@ from functools import partial
 
 from anyio.to_thread import run_sync
 
-from jobs.inputs import ExpectedInputs, InputKeys
+from jobs.inputs import ExpectedInputs, InputKeys, InputSize
 from jobs.schema import JobSpec
 from jobs.stores.assets import Asset
 from jobs.stores.batches import Batch, PlannedJob
@@ -48,7 +48,9 @@ class BatchAdmission:
                 masks = await run_sync(self._check, form, opened)
                 inputs = await reserved.store(partial(_put, form, opened, masks, reserved))
                 jobs = [
-                    PlannedJob(item.custom_id, new_job_id(), _spec(form, item, keys, reserved.id))
+                    PlannedJob(
+                        item.custom_id, new_job_id(), _spec(form, item, keys, _sizes(form, item, opened), reserved.id)
+                    )
                     for item, keys in zip(form.items, inputs, strict=True)
                 ]
                 ids = {"batch_id": reserved.id, "tenant": tenant}
@@ -146,11 +148,18 @@ def _put_copies(
         return dict(pool.map(put, asset_ids))
 
 
-def _spec(form: BatchRequest, item: BatchJob, inputs: InputKeys, batch_id: str) -> JobSpec:
+def _sizes(form: BatchRequest, item: BatchJob, opened: Mapping[str, OpenedPicture]) -> dict[str, InputSize]:
+    assets, expected = form.assets_of(item), ExpectedInputs.of(form.params)
+    pictures = ((part, _asset(opened, assets[part])) for part in expected.all_pictures)
+    return {part: InputSize.of((asset.width, asset.height), asset.scaled_from) for part, asset in pictures}
+
+
+def _spec(form: BatchRequest, item: BatchJob, inputs: InputKeys, sizes: dict[str, InputSize], batch_id: str) -> JobSpec:
     seed, *more = item.asked_seeds or form.asked_seeds or [drawn_seed()]
     return JobSpec(
         kind=form.kind,
         inputs=inputs,
+        sizes=sizes,
         params=form.params,
         prompt=form.prompt if item.prompt is None else item.prompt,
         negative_prompt=form.negative_prompt if item.negative_prompt is None else item.negative_prompt,

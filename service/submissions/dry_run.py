@@ -17,12 +17,13 @@ LOOK_BACK = 20
 
 async def dry_run(admission: Admission, form: Submission, tenant: str) -> DryRun:
     """Raises what `Admission.admit` raises for a submission that is refused."""
-    width, height = await admission.check(form, tenant)
+    sizes = await admission.check(form, tenant)
     return DryRun(
         params=EffectiveParams(**form.params.model_dump()),
         output=EffectiveOutput(**form.output.model_dump()) if isinstance(form, ImageFields) else None,
-        width=width,
-        height=height,
+        width=sizes["target"].width,
+        height=sizes["target"].height,
+        inputs=sizes,
         pictures=form.pictures_made,
         estimate=await run_sync(_estimate, admission.stores.jobs, form, tenant),
     )

@@ -171,9 +171,15 @@ class PictureSources:
 
 
 def check_pictures(
-    opened: Mapping[str, OpenedPicture], expected: ExpectedInputs, decoders: DecoderPool, pointer: Pointer
+    opened: Mapping[str, OpenedPicture],
+    expected: ExpectedInputs,
+    decoders: DecoderPool,
+    pointer: Pointer,
+    *,
+    keep_target_profile: bool = False,
 ) -> dict[str, CheckedPicture]:
-    """The pictures by part, decoded and checked. Raises one Problem that names every refused one."""
+    """The pictures by part, decoded and checked; the target in its own RGB space where that is asked for. Raises one
+    Problem that names every refused one."""
     pictures: dict[str, CheckedPicture] = {}
     refused: list[FieldError] = []
 
@@ -188,11 +194,13 @@ def check_pictures(
 
     for part in expected.all_pictures:
         asset = opened[part].asset
-        check(part, decoders.check_picture if asset is None else partial(_checked_before, asset))
+        keep = keep_target_profile and part == "target"
+        decode = partial(decoders.check_picture, keep_profile=keep)
+        check(part, decode if asset is None else partial(_checked_before, asset))
     for part, owner in expected.all_masks.items():
         if part in opened and owner in pictures:
-            size = (pictures[owner].width, pictures[owner].height)
-            check(part, partial(decoders.check_mask, size=size))
+            picture = pictures[owner]
+            check(part, partial(decoders.check_mask, size=picture.size, scaled_from=picture.scaled_from))
     refuse(refused)
     return pictures
 
@@ -212,4 +220,4 @@ def transparency_refused(output: Output, has_alpha: bool) -> bool:
 
 
 def _checked_before(asset: Asset, png: bytes) -> CheckedPicture:
-    return CheckedPicture(png, asset.width, asset.height, asset.has_alpha)
+    return CheckedPicture(png, asset.width, asset.height, asset.has_alpha, asset.scaled_from)

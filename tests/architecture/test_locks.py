@@ -38,6 +38,13 @@ def test_an_image_gets_the_versions_that_were_tested(name: str) -> None:
     assert {requirement.partition(" ;")[0] for requirement, _ in entries(name)} <= tested
 
 
+@pytest.mark.parametrize("name", LOCKS[1:])
+def test_no_image_gets_the_heic_decoder(name: str) -> None:
+    """Its wheels hold x265, which is GPL-2: who runs the service adds it."""
+    assert not [requirement for requirement, _ in entries(name) if "heif" in requirement]
+    assert [requirement for requirement, _ in entries(LOCKS[0]) if requirement.startswith("pillow-heif==")]
+
+
 def test_the_api_image_gets_no_machine_learning() -> None:
     names = {requirement.partition("==")[0] for requirement, _ in entries("requirements-api.lock")}
     assert names.isdisjoint({"diffusers", "transformers", "safetensors", "accelerate", "scipy", "pytest"})

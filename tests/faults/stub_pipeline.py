@@ -112,7 +112,7 @@ def transfer_variants(
     LEAKED.append(b"x" * (behaviour.get("leak_mb", 0) * 2**20))
     if "error" in behaviour:
         raise RuntimeError(behaviour["error"])
-    image = (inputs.target * 255).round().to(torch.uint8).permute(1, 2, 0)
+    image = inputs.target.permute(1, 2, 0)
     return [TransferResult(image, seed, {"sample": 1.0}, _matches()) for seed in seeds]
 
 

@@ -23,6 +23,19 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
+class Size(Answer):
+    width: int
+    """In pixels."""
+    height: int
+
+
+class InputSize(Size):
+    """Of an input picture as it was used."""
+
+    scaled_from: Size | None = None
+    """Its size as it was sent, when that was more than the service keeps."""
+
+
 class Progress(Answer):
     step: int
     steps: int
@@ -90,6 +103,8 @@ class Result(File):
 
     width: int
     height: int
+    color_profile: str = "srgb"
+    """`target` when the file carries the target's own profile."""
     matches: File
     matches_picture: File
     seed: int
@@ -127,6 +142,8 @@ class Job(Followed):
     deadline: int | None
     ttl: int | None
     priority: int
+    inputs: dict[str, InputSize] = {}
+    """Sizes of the pictures, by part."""
     seed: int
     prompt: str
     negative_prompt: str
@@ -163,6 +180,8 @@ class Asset(Answer):
     url: str
     width: int
     height: int
+    scaled_from: Size | None = None
+    """Its size as it was uploaded, when it was scaled down."""
     created_at: datetime
     expires_at: datetime
 

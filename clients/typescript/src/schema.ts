@@ -705,7 +705,7 @@ export interface components {
         AssetForm: {
             /**
              * File
-             * @description JPEG, PNG or WebP, one frame.
+             * @description JPEG, PNG, WebP, AVIF or HEIC, one frame.
              */
             file: string;
         };
@@ -970,7 +970,8 @@ export interface components {
              * @default {
              *       "format": "png",
              *       "quality": null,
-             *       "background": null
+             *       "background": null,
+             *       "color_profile": "srgb"
              *     }
              */
             output: components["schemas"]["Output"];
@@ -1128,6 +1129,13 @@ export interface components {
             /** Height */
             height: number;
             /**
+             * Inputs
+             * @description Sizes of the input pictures, by part.
+             */
+            inputs: {
+                [key: string]: components["schemas"]["InputSize"];
+            };
+            /**
              * Pictures
              * @description How many it would make: one for each seed.
              */
@@ -1159,6 +1167,14 @@ export interface components {
              * @default null
              */
             background: string | null;
+            /**
+             * Color Profile
+             * @description `target`: in the RGB space of the target's own profile, such as Display P3, which the file then carries. A target
+             *     without one, or with one of grey, CMYK or tables, gives sRGB.
+             * @default srgb
+             * @enum {string}
+             */
+            color_profile: "srgb" | "target";
         };
         /**
          * EffectiveParams
@@ -1481,6 +1497,18 @@ export interface components {
              */
             contrast_strength: number;
         };
+        /**
+         * InputSize
+         * @description Of an input picture as it is used.
+         */
+        InputSize: {
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /** @description Its size as it was sent, when that was more than the service keeps. A mask of it may have either size. */
+            scaled_from: components["schemas"]["Size"] | null;
+        };
         /** JobError */
         JobError: {
             /**
@@ -1628,6 +1656,21 @@ export interface components {
          *       "started_at": null,
          *       "finished_at": null,
          *       "error": null,
+         *       "inputs": {
+         *         "target": {
+         *           "width": 6531,
+         *           "height": 4898,
+         *           "scaled_from": {
+         *             "width": 8064,
+         *             "height": 6048
+         *           }
+         *         },
+         *         "reference": {
+         *           "width": 1024,
+         *           "height": 768,
+         *           "scaled_from": null
+         *         }
+         *       },
          *       "seed": 7,
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
@@ -1750,6 +1793,21 @@ export interface components {
          *       "started_at": "2026-03-01T12:00:01Z",
          *       "finished_at": "2026-03-01T12:00:09Z",
          *       "error": null,
+         *       "inputs": {
+         *         "target": {
+         *           "width": 6531,
+         *           "height": 4898,
+         *           "scaled_from": {
+         *             "width": 8064,
+         *             "height": 6048
+         *           }
+         *         },
+         *         "reference": {
+         *           "width": 1024,
+         *           "height": 768,
+         *           "scaled_from": null
+         *         }
+         *       },
          *       "seed": 7,
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
@@ -1911,6 +1969,13 @@ export interface components {
             finished_at: string | null;
             /** @description Why the job failed. Null unless failed. */
             error: components["schemas"]["JobError"] | null;
+            /**
+             * Inputs
+             * @description Sizes of the input pictures, by part: `target`, `reference` and those that regions name, `picture_NAME`.
+             */
+            inputs: {
+                [key: string]: components["schemas"]["InputSize"];
+            };
             /** Seed */
             seed: number;
             /** Prompt */
@@ -2002,13 +2067,14 @@ export interface components {
             webhook?: components["schemas"]["Webhook"];
             /**
              * Target
-             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-             *     frame.
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG, WebP,
+             *     AVIF or HEIC, one frame.
              */
             target: string;
             /**
              * Reference
-             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG, WebP, AVIF or
+             *     HEIC, one frame.
              */
             reference: string;
             /**
@@ -2222,11 +2288,14 @@ export interface components {
             /** @description A JSON object: where to send what happens to the job, and which of it. */
             webhook?: components["schemas"]["Webhook"];
             /**
-             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-             *     frame.
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG, WebP,
+             *     AVIF or HEIC, one frame.
              */
             target: components["schemas"]["NamedPicture"];
-            /** @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame. */
+            /**
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG, WebP, AVIF or
+             *     HEIC, one frame.
+             */
             reference: components["schemas"]["NamedPicture"];
             /** @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly. */
             target_mask?: components["schemas"]["NamedPicture"];
@@ -2407,6 +2476,14 @@ export interface components {
              * @default null
              */
             background: string | null;
+            /**
+             * Color Profile
+             * @description `target`: in the RGB space of the target's own profile, such as Display P3, which the file then carries. A target
+             *     without one, or with one of grey, CMYK or tables, gives sRGB.
+             * @default srgb
+             * @enum {string}
+             */
+            color_profile: "srgb" | "target";
         };
         /**
          * OutputParams
@@ -2576,10 +2653,19 @@ export interface components {
              * @description In hex; also the ETag.
              */
             sha256: string;
-            /** Width */
+            /**
+             * Width
+             * @description Of the target as it was used: see `inputs`.
+             */
             width: number;
             /** Height */
             height: number;
+            /**
+             * Color Profile
+             * @description Whether the file carries the target's own profile.
+             * @enum {string}
+             */
+            color_profile: "srgb" | "target";
             /** Seed */
             seed: number;
             model: components["schemas"]["ModelIdentity"];
@@ -2662,6 +2748,16 @@ export interface components {
             invert: boolean;
         };
         /**
+         * Size
+         * @description In pixels, upright.
+         */
+        Size: {
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+        };
+        /**
          * Status
          * @enum {string}
          */
@@ -2680,7 +2776,7 @@ export interface components {
             url: string;
             /**
              * Bytes
-             * @description Size of what is kept: a PNG in sRGB, upright, without metadata.
+             * @description Size of what is kept: a PNG, upright, without metadata, in sRGB or in the RGB space of the picture's profile.
              */
             bytes: number;
             /** Width */
@@ -2689,6 +2785,8 @@ export interface components {
             height: number;
             /** Has Alpha */
             has_alpha: boolean;
+            /** @description Its size as it was uploaded, when that was more than is kept. */
+            scaled_from: components["schemas"]["Size"] | null;
             /**
              * Created At
              * Format: date-time
@@ -2718,6 +2816,21 @@ export interface components {
          *       "started_at": null,
          *       "finished_at": null,
          *       "error": null,
+         *       "inputs": {
+         *         "target": {
+         *           "width": 6531,
+         *           "height": 4898,
+         *           "scaled_from": {
+         *             "width": 8064,
+         *             "height": 6048
+         *           }
+         *         },
+         *         "reference": {
+         *           "width": 1024,
+         *           "height": 768,
+         *           "scaled_from": null
+         *         }
+         *       },
          *       "seed": 7,
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
@@ -2832,7 +2945,8 @@ export interface components {
          *       "output": {
          *         "format": "png",
          *         "quality": null,
-         *         "background": null
+         *         "background": null,
+         *         "color_profile": "srgb"
          *       },
          *       "result": null
          *     }
@@ -2850,6 +2964,21 @@ export interface components {
          *       "started_at": "2026-03-01T12:00:01Z",
          *       "finished_at": "2026-03-01T12:00:09Z",
          *       "error": null,
+         *       "inputs": {
+         *         "target": {
+         *           "width": 6531,
+         *           "height": 4898,
+         *           "scaled_from": {
+         *             "width": 8064,
+         *             "height": 6048
+         *           }
+         *         },
+         *         "reference": {
+         *           "width": 1024,
+         *           "height": 768,
+         *           "scaled_from": null
+         *         }
+         *       },
          *       "seed": 7,
          *       "prompt": "a peacock",
          *       "negative_prompt": "",
@@ -2964,7 +3093,8 @@ export interface components {
          *       "output": {
          *         "format": "png",
          *         "quality": null,
-         *         "background": null
+         *         "background": null,
+         *         "color_profile": "srgb"
          *       },
          *       "result": {
          *         "url": "/v1/files/MTc3…",
@@ -2972,8 +3102,9 @@ export interface components {
          *         "content_type": "image/png",
          *         "bytes": 1482113,
          *         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-         *         "width": 1024,
-         *         "height": 768,
+         *         "width": 6531,
+         *         "height": 4898,
+         *         "color_profile": "srgb",
          *         "seed": 7,
          *         "model": {
          *           "id": "models/mini",
@@ -3055,6 +3186,13 @@ export interface components {
             finished_at: string | null;
             /** @description Why the job failed. Null unless failed. */
             error: components["schemas"]["JobError"] | null;
+            /**
+             * Inputs
+             * @description Sizes of the input pictures, by part: `target`, `reference` and those that regions name, `picture_NAME`.
+             */
+            inputs: {
+                [key: string]: components["schemas"]["InputSize"];
+            };
             /** Seed */
             seed: number;
             /** Prompt */
@@ -3152,13 +3290,14 @@ export interface components {
             webhook?: components["schemas"]["Webhook"];
             /**
              * Target
-             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-             *     frame.
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG, WebP,
+             *     AVIF or HEIC, one frame.
              */
             target: string;
             /**
              * Reference
-             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame.
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG, WebP, AVIF or
+             *     HEIC, one frame.
              */
             reference: string;
             /**
@@ -3181,7 +3320,8 @@ export interface components {
              * @default {
              *       "format": "png",
              *       "quality": null,
-             *       "background": null
+             *       "background": null,
+             *       "color_profile": "srgb"
              *     }
              */
             output: components["schemas"]["Output"];
@@ -3453,11 +3593,14 @@ export interface components {
             /** @description A JSON object: where to send what happens to the job, and which of it. */
             webhook?: components["schemas"]["Webhook"];
             /**
-             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG or WebP, one
-             *     frame.
+             * @description The picture whose parts are looked up in the other, and which a transfer repaints: JPEG, PNG, WebP,
+             *     AVIF or HEIC, one frame.
              */
             target: components["schemas"]["NamedPicture"];
-            /** @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG or WebP, one frame. */
+            /**
+             * @description The picture in which they are found, and whose appearance a transfer takes: JPEG, PNG, WebP, AVIF or
+             *     HEIC, one frame.
+             */
             reference: components["schemas"]["NamedPicture"];
             /** @description What takes part, of the target's size: white = inside. Outside, a transfer keeps the target's pixels exactly. */
             target_mask?: components["schemas"]["NamedPicture"];
@@ -3487,7 +3630,8 @@ export interface components {
              * @default {
              *       "format": "png",
              *       "quality": null,
-             *       "background": null
+             *       "background": null,
+             *       "color_profile": "srgb"
              *     }
              */
             output: components["schemas"]["Output"];
@@ -4014,7 +4158,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is no picture of an accepted type. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -4299,7 +4443,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is no picture of an accepted type. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -5806,7 +5950,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is no picture of an accepted type. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -6091,7 +6235,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is no picture of an accepted type. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -9063,7 +9207,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is no picture of an accepted type. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -9827,7 +9971,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is not a JPEG, PNG or WebP picture. */
+            /** @description `unsupported_media_type`: This content type is not accepted.; `image_type_unsupported`: A file is no picture of an accepted type. */
             415: {
                 headers: {
                     [name: string]: unknown;

@@ -26,8 +26,10 @@ def test_all_parameters_are_told_and_nothing_is_left_behind(stack: Stack, kind: 
     found = answer.json()
     assert found["params"] == TransferParams(num_inference_steps=7).model_dump(mode="json")
     assert (found["width"], found["height"]) == SIZE
+    size = {"width": SIZE[0], "height": SIZE[1], "scaled_from": None}
+    assert found["inputs"] == {"target": size, "reference": size}
     assert found["estimate"] == {"queue_position": 1, "start_s": None, "run_s": None}
-    painted = {"format": "png", "quality": None, "background": None}
+    painted = {"format": "png", "quality": None, "background": None, "color_profile": "srgb"}
     assert found["output"] == (painted if kind == "transfers" else None)
     assert stack.inputs() == []
     assert stack.store.list_jobs(tenant="local").items == []

@@ -47,6 +47,7 @@ def test_a_job_from_queue_to_result(stack: Stack) -> None:
     assert made.pop("url").startswith("/v1/files/")
     assert made.pop("url_expires_at") > done["finished_at"]
     assert made == {
+        "color_profile": "srgb",
         "width": 48,
         "height": 32,
         "content_type": "image/png",

@@ -59,10 +59,20 @@ def test_there_is_no_map_of_an_unfinished_job(stack: Stack) -> None:
 
 
 def test_the_output_is_part_of_the_record(stack: Stack) -> None:
-    assert stack.submitted()["output"] == {"format": "png", "quality": None, "background": None}
-    asked = '{"format": "jpeg", "quality": 80, "background": "#00ff00"}'
+    assert stack.submitted()["output"] == {
+        "format": "png",
+        "quality": None,
+        "background": None,
+        "color_profile": "srgb",
+    }
+    asked = '{"format": "jpeg", "quality": 80, "background": "#00ff00", "color_profile": "target"}'
     record = stack.submitted(target=encoded(gradient("RGBA")), output=asked)
-    assert record["output"] == {"format": "jpeg", "quality": 80, "background": "#00ff00"}
+    assert record["output"] == {
+        "format": "jpeg",
+        "quality": 80,
+        "background": "#00ff00",
+        "color_profile": "target",
+    }
     assert player.claim(stack).record.spec.output.format == "png"
     assert player.claim(stack).record.spec.output.quality == 80
 

@@ -15,7 +15,7 @@ from tests.pictures import SIZE, encoded, gradient
 MASK = encoded(Image.new("L", SIZE, 255))
 RECORD = {
     "id", "status", "progress", "queue_position", "attempt", "created_at", "started_at", "finished_at",
-    "error", "urls", "result", "seed", "seeds", "prompt", "negative_prompt", "params",
+    "error", "urls", "result", "inputs", "seed", "seeds", "prompt", "negative_prompt", "params",
     "metadata", "deadline", "ttl", "priority", "output", "webhook", "batch",
 }  # fmt: skip
 

@@ -66,7 +66,7 @@ def sleepless(**hooks: Callable[[], object]) -> Transfer:
             on_step(step, 2, lambda: torch.zeros(4, 4, 3, dtype=torch.uint8))
         hooks.get("after", int)()
         matches = trusted_matches(torch.zeros(1, 1, 2))
-        image = (inputs.target * 255).to(torch.uint8).permute(1, 2, 0)
+        image = inputs.target.permute(1, 2, 0)
         return [TransferResult(image, seed, {}, matches) for seed in seeds]
 
     return run
@@ -168,7 +168,7 @@ def _copied(
     models: Any, inputs: TransferInputs, params: Any, *, seeds: Sequence[int], on_step: Any
 ) -> list[TransferResult]:
     matches = trusted_matches(torch.zeros(1, 1, 2))
-    return [TransferResult((inputs.target * 255).to(torch.uint8).permute(1, 2, 0), seed, {}, matches) for seed in seeds]
+    return [TransferResult(inputs.target.permute(1, 2, 0), seed, {}, matches) for seed in seeds]
 
 
 def test_matches_alone_are_computed_without_sampling(context: WorkerContext) -> None:

@@ -29,7 +29,6 @@ def make_region(
     canvas = blank_canvas(at_working_size(reference_mask))
     return EncodedRegion(
         canvas,
-        canvas.picture,
         at_working_size(target_mask),
         figure,
         torch.zeros(1, 4, *reference_mask.shape) if reference is None else reference,
@@ -46,4 +45,4 @@ def make_scene(
     region = make_region(*masks, reference=reference)
     canvas = blank_canvas(region.target_mask)
     size = (target.shape[2], target.shape[3])
-    return Scene(models, canvas, target, size, (region,), predict, models.native_resolution)
+    return Scene(models, canvas, target, size, (region,), predict)

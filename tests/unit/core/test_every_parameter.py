@@ -43,7 +43,8 @@ def run(models: Models, values: dict[str, Any], seed: int) -> None:
     params = TransferParams.model_validate(nested(values))
     result = transfer(models, TransferInputs(PICTURES[0], PICTURES[1], named=NAMED), params, seed=seed)
     assert result.image.shape == (40, 56, 3)
-    for numbers in (result.matches.positions, result.matches.similarity, result.matches.confidence):
+    inside = result.matches.inside
+    for numbers in (result.matches.positions[inside], result.matches.similarity, result.matches.confidence):
         assert torch.isfinite(numbers).all()
     assert 0.0 <= float(result.matches.confidence.min()) <= float(result.matches.confidence.max()) <= 1.0
 

@@ -8,6 +8,7 @@ import torch
 from core.errors import EmptyMaskError, NonFiniteError, UnknownLayerError
 from core.injection import Injected
 from core.masks.regions import Masks
+from core.matching.correspondence import GRID_SIDE
 from core.models.models import Models
 from core.models.noise import make_steps
 from core.params.transfer import TransferParams, nested, with_values
@@ -53,7 +54,7 @@ def test_the_result_has_the_targets_size_and_a_map(models: Models, pictures: Pic
     assert result.image.dtype == torch.uint8
     assert set(result.timings) == {"select", "prepare", "encode", "correspond", "sample", "finish"}
     rows, columns = result.matches.similarity.shape
-    assert (rows, columns) == (14, 20)
+    assert (rows, columns) == (44, 64)
     assert result.matches.positions.shape == (rows, columns, 2)
     assert result.matches.positions.min() >= 0.0
     assert result.matches.positions.max() <= 1.0
@@ -87,7 +88,7 @@ def test_progress_counts_every_step_and_previews_are_made_on_demand(models: Mode
         seen.append((step, steps, tuple(preview().shape)))
 
     transfer(models, TransferInputs(*pictures), FAST, seed=0, on_step=keep)
-    assert seen == [(1, 3, (28, 40, 3)), (2, 3, (28, 40, 3)), (3, 3, (28, 40, 3))]
+    assert seen == [(1, 3, (60, 88, 3)), (2, 3, (60, 88, 3)), (3, 3, (60, 88, 3))]
 
 
 def test_outside_the_mask_the_targets_bytes_stay(models: Models, pictures: Pictures) -> None:
@@ -212,7 +213,7 @@ def test_a_reference_that_looks_the_other_way_is_matched_as_its_mirror_image(mod
     params = changed({"matching.noise_level": 0.0, "matching.mirrored": True})
     flipped = transfer(models, TransferInputs(picture, picture.flip(-1)), params, seed=0).matches
     upright = transfer(models, TransferInputs(picture, picture), params, seed=0).matches
-    x = (torch.arange(16) + 0.5) / 16
+    x = (torch.arange(GRID_SIDE) + 0.5) / GRID_SIDE
     assert (flipped.positions[..., 0] - (1.0 - x)).abs().mean() < 0.02
     assert (upright.positions[..., 0] - x).abs().mean() < 0.02
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from checkpoints.load import LoadedModels
-from core.matching.correspondence import Correspondence
 from core.params.transfer import MatchingParams, TransferParams
 from lab.evaluation import (
     Plan,
@@ -22,7 +20,7 @@ from lab.evaluation import (
     summarise,
     table,
 )
-from lab.evaluation.places import CORNERS, NOWHERE, draw_places, matched_colours, place_colours
+from lab.evaluation.places import CORNERS, NOWHERE, draw_places, place_colours, values_at
 from lab.evaluation.plan import token_pitch_px
 from lab.evaluation.sheet import HEADER_PX, column_names
 from lab.evaluation.summary import HELD_OUT, mean_with_interval
@@ -62,7 +60,7 @@ def test_the_report_has_every_figure_of_every_method(finished: tuple[Path, str])
             assert set(figure) == {"mean", "ci95", "weight"}
     assert report["methods"]["truth"]["colour_accuracy"]["mean"] == 1.0
     assert report["methods"]["identity"]["background_psnr"] == {"mean": 99.0, "ci95": [99.0, 99.0], "weight": 2.0}
-    assert report["matching"]["oracle"]["pck_0.1"] == 1.0
+    assert report["matching"]["oracle"]["pck_0.1"] > 0.9  # parts meet inside the tokens of so small a network
     assert set(report["matching"]["sampler"]) == {"right_part", "pck_0.1", "pck_0.05"}
     assert set(report["matching"]) == {"sampler", "unet", "dift_block_output", "oracle", "nearest_position"}
     assert set(report["categories"]) == {"bird", "fish"}
@@ -135,9 +133,10 @@ def test_places_have_the_colours_that_matched_tokens_take() -> None:
     colours = place_colours(part)
     assert np.array_equal(colours[2, 2], CORNERS[0, 0])
     assert np.array_equal(colours[5, 5], CORNERS[1, 1])
-    swapped = Correspondence((2, 2), torch.tensor([3, 2, 1, 0]), torch.ones(4))
-    matched = matched_colours(swapped, colours, (8, 8))
-    assert np.array_equal(matched[0, 0], colours[4, 4])
+    swapped = np.array([[[0.75, 0.75], [0.25, 0.75]], [[0.75, 0.25], [0.25, 0.25]]])
+    matched = values_at(swapped, colours)
+    assert np.array_equal(matched[0, 0], colours[6, 6])
+    assert np.array_equal(matched[0, 1], colours[6, 2])
     drawn = draw_places(np.zeros((8, 8, 3), np.uint8), part, colours)
     assert (drawn[part == 0] == NOWHERE).all()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pictures import LINEAR_GRAY, SIZE, SWAPPED_RGB, chunk, encoded, gradient
+from tests.pictures import LINEAR_GRAY, SIZE, SWAPPED_RGB, chunk, encoded, gradient, heic
 from uploads.decoder_pool import DecodeBounds, DecoderPool, parse_response
 from uploads.errors import DecoderUnavailable, InvalidImage
 from uploads.images import CheckedPicture, PictureLimits, check_mask, check_picture
@@ -252,6 +252,28 @@ def test_a_child_does_a_few_pictures_and_is_replaced() -> None:
         decoders.check_picture(SOUND)
         assert not Path(f"/proc/{pid}").exists()
         assert decoders.check_picture(SOUND).width == SIZE[0]
+
+
+def test_a_heic_file_is_alone_in_its_child() -> None:
+    with one_decoder() as (decoders, used):
+        others = decoder_pids() - {used}
+        os.kill(used, signal.SIGSTOP)  # what has had a picture is not asked
+        decoders.check_mask(heic("l"), SIZE)
+        assert not Path(f"/proc/{used}").exists()
+        decoders.check_picture(SOUND)
+        (second,) = decoder_pids() - others
+        refusal(decoders, heic("rgb")[:300])
+        assert not Path(f"/proc/{second}").exists()
+    decoders = DecoderPool(LIMITS, at_once=1)
+    try:
+        decoders.start()
+        while not (fresh := decoder_pids() - others):
+            time.sleep(0.01)
+        decoders.check_mask(heic("l"), SIZE)
+        decoders.check_picture(SOUND)
+        assert not decoder_pids() & fresh
+    finally:
+        decoders.close()
 
 
 def test_what_a_child_responds_is_not_believed() -> None:

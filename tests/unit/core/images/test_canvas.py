@@ -4,8 +4,19 @@ import pytest
 import torch
 
 from core.errors import EmptyMaskError, ShapeError
-from core.images.canvas import MATTE, compose, extrapolate, feather, fit_canvas, pull_push, stretch_canvas, working_size
-from core.images.geometry import resize
+from core.images.canvas import (
+    MATTE,
+    crop_canvas,
+    cut,
+    extrapolate,
+    feather,
+    figure_window,
+    fit_canvas,
+    pull_push,
+    stretch_canvas,
+    working_size,
+)
+from core.images.geometry import CROP_FILL, MAX_MAGNIFICATION, resize
 
 SIDE = 32
 MASK = torch.zeros(SIDE, SIDE)
@@ -81,23 +92,65 @@ def test_shapes_that_cannot_be_worked_with_are_refused(
         stretch_canvas(image, mask, (32, 32))
 
 
-def test_outside_the_mask_the_targets_bytes_stay_exactly() -> None:
-    target = torch.randint(0, 256, (3, 50, 70)).float() / 255.0
-    mask = torch.zeros(50, 70)
-    mask[10:40, 20:60] = 1.0
-    result = compose(torch.rand(3, 32, 48), target, mask, feather_px=2.0)
-    original = (target * 255).round().to(torch.uint8).permute(1, 2, 0)
-    assert result.shape == (50, 70, 3)
-    assert torch.equal(result[mask == 0], original[mask == 0])
-    assert not torch.equal(result[25, 40], original[25, 40])
+def test_a_cropped_canvas_shows_the_figure_and_its_box_tells_where_the_picture_lies() -> None:
+    picture = torch.zeros(3, 200, 300)
+    picture[0] = (torch.arange(300) + 0.5) / 300
+    picture[1] = ((torch.arange(200) + 0.5) / 200)[:, None]
+    mask = torch.zeros(200, 300)
+    mask[60:140, 100:180] = 1.0
+    canvas = crop_canvas(picture, mask, (64, 64), "target")
+    left, top, width, height = canvas.box
+    assert width > 1.0
+    assert height > 1.0
+    middles = (torch.arange(64) + 0.5) / 64
+    expected = ((middles - left) / width, (middles - top) / height)
+    torch.testing.assert_close(canvas.picture[0, 32], expected[0], rtol=0, atol=2e-3)
+    torch.testing.assert_close(canvas.picture[1, :, 32], expected[1], rtol=0, atol=2e-3)
+    share = float(canvas.mask[32].mean())
+    assert share == pytest.approx(CROP_FILL, abs=0.03)
 
 
-def test_without_a_mask_everything_is_the_generated_picture_and_alpha_stays() -> None:
-    target = torch.rand(4, 20, 30)
-    generated = torch.rand(3, 20, 30)
-    result = compose(generated, target, None, feather_px=3.0)
-    assert torch.equal(result[..., :3], (generated * 255).round().to(torch.uint8).permute(1, 2, 0))
-    assert torch.equal(result[..., 3], (target[3] * 255).round().to(torch.uint8))
+def test_a_window_that_reaches_beyond_the_picture_continues_its_border_without_a_mask() -> None:
+    picture, mask = torch.rand(3, 40, 60), torch.zeros(40, 60)
+    mask[0:38, 0:30] = 1.0
+    left, top, width, height = figure_window(mask > 0.0, (64, 64))
+    assert left < 0
+    assert top < 0
+    patch = cut(picture, left, top, width, height)
+    assert torch.equal(patch[:, -top, 0], picture[:, 0, 0])
+    assert torch.equal(patch[:, -top : -top + 5, -left : -left + 5], picture[:, :5, :5])
+    hidden = cut(torch.ones(1, 40, 60), left, top, width, height, beyond=0.0)[0]
+    assert hidden[:, :-left].eq(0).all()
+    assert hidden[:-top].eq(0).all()
+    assert hidden[-top : -top + 40, -left : -left + 60][:, : width + left].eq(1).all()
+    assert crop_canvas(picture, mask, (64, 64), "target").mask[:, 0].max() <= 0.5
+
+
+def test_a_small_figure_is_magnified_so_far_and_no_further() -> None:
+    mask = torch.zeros(500, 500)
+    mask[250, 250] = 1.0
+    _, _, width, height = figure_window(mask > 0.0, (64, 64))
+    assert width == height
+    assert 64 / width <= MAX_MAGNIFICATION
+    assert 64 / (width - 1) > MAX_MAGNIFICATION
+
+
+def test_a_mask_of_a_few_pixels_stays_whole_under_a_feather() -> None:
+    mask = torch.zeros(300, 300)
+    mask[100:104, 200:204] = 1.0
+    soft = feather(mask, 3.0)
+    assert int((soft > 0.0).sum()) == 16
+    assert torch.equal(soft > 0.0, mask > 0.0)
+
+
+def test_a_thin_line_stays_whole_under_a_feather_and_a_broad_mask_is_softened() -> None:
+    line, broad = torch.zeros(200, 200), torch.zeros(200, 200)
+    line[100, 20:180] = 1.0
+    broad[50:150, 50:150] = 1.0
+    assert torch.equal(feather(line, 3.0), line)
+    soft = feather(broad, 3.0)
+    assert 0.0 < soft[100, 50] < 0.7
+    assert soft[100, 60] > 0.999
 
 
 @pytest.mark.parametrize("width", [0.0, 1.0, 4.0, 50.0])

@@ -8,7 +8,17 @@ import torch
 from pydantic import ValidationError
 
 from core.errors import EmptyMaskError, ModelMissingError, PictureMissingError, ShapeError
-from core.masks.regions import Canvases, Masks, Named, SelectedRegion, inside, place_regions, select_mask, union
+from core.masks.regions import (
+    Masks,
+    Named,
+    SelectedRegion,
+    inside,
+    place_figure,
+    select_mask,
+    separate,
+    split_figures,
+    union,
+)
 from core.models.models import Models
 from core.params.selection import Selection
 from core.params.transfer import MaskParams, TransferParams, nested, with_values
@@ -191,28 +201,48 @@ def test_a_region_of_scale_0_stays_as_without_it(models64: Models, pictures: Pic
     assert (result.image.int() - rebuilt.image.int()).abs().max() <= 1
 
 
-def test_where_regions_overlap_the_later_one_lies_on_top() -> None:
-    target = torch.rand(3, *SIZE)
-    other = torch.rand(3, *SIZE)
+def test_regions_that_overlap_are_repainted_together() -> None:
     soft = torch.zeros(SIZE)
     soft[20:40, 20:60] = 0.7
-    selected = [SelectedRegion(other, LEFT, None), SelectedRegion(other, soft, None)]
-    canvases = place_regions(target, selected, SIZE)
-    first, second = canvases.target_masks
-    assert torch.equal(second, (soft > 0).float())
-    assert torch.equal(first, LEFT * (soft == 0))
-    assert torch.equal(canvases.target.mask, ((LEFT + soft) > 0).float())
-    everything = union(selected)
+    other = torch.rand(3, *SIZE)
+    everything = union([SelectedRegion(other, LEFT, None), SelectedRegion(other, soft, None)])
     assert everything is not None
     torch.testing.assert_close(everything, 1.0 - (1.0 - LEFT) * (1.0 - soft))
-    turned = place_regions(target, selected[::-1], SIZE)
-    assert torch.equal(turned.target_masks[1], LEFT)
+
+
+def test_things_that_lie_apart_are_figures_whose_masks_add_up_to_the_mask() -> None:
+    grey = LEFT * 0.6 + RIGHT
+    parts = separate(grey)
+    assert len(parts) == 2
+    assert torch.equal(parts[0] + parts[1], grey)
+    assert torch.equal(parts[0], RIGHT)  # the larger first
+    figures = split_figures(torch.rand(3, *SIZE), [SelectedRegion(torch.rand(3, *SIZE), grey, None, number=3)])
+    assert [figure.number for figure in figures] == [3, 3]
+
+
+def test_small_bits_belong_to_the_figure_nearest_to_them() -> None:
+    mask = torch.zeros(128, 256)
+    mask[30:100, 20:80] = mask[30:100, 170:230] = 1.0
+    mask[10:14, 96:100] = mask[110:114, 150:154] = 1.0
+    parts = separate(mask)
+    assert len(parts) == 2
+    assert torch.equal(parts[0] + parts[1], mask)
+    left = next(part for part in parts if float(part[60, 50]) > 0.0)
+    assert left[10:14, 96:100].eq(1).all()
+    assert left[:, 128:].eq(0).all()
+
+
+def test_things_that_touch_are_one_figure() -> None:
+    mask = torch.zeros(128, 256)
+    mask[20:60, 20:100], mask[59:100, 99:200] = 1.0, 1.0
+    (part,) = separate(mask)
+    assert part is mask
 
 
 def test_a_region_that_later_ones_cover_is_refused_by_its_number() -> None:
     target = torch.rand(3, *SIZE)
     with pytest.raises(EmptyMaskError, match="region 1"):
-        place_regions(target, [SelectedRegion(target, LEFT, None), SelectedRegion(target, None, None)], SIZE)
+        split_figures(target, [SelectedRegion(target, LEFT, None), SelectedRegion(target, None, None, number=1)])
 
 
 def test_everything_is_open_where_a_region_is_everything() -> None:
@@ -267,11 +297,10 @@ def test_places_inside_a_mask() -> None:
     assert inside(LEFT, torch.tensor([[0.2, 0.5], [0.8, 0.5], [1.0, 1.0]])).tolist() == [True, False, False]
 
 
-def test_one_region_alone_owns_all_that_is_repainted() -> None:
+def test_all_that_a_mask_includes_at_all_is_repainted_wholly() -> None:
     half = torch.ones(8, 8)
     half[:, 4:] = 0.4
-    canvases = place_regions(torch.rand(3, 8, 8), [SelectedRegion(torch.rand(3, 8, 8), half, None)], (8, 8))
-    assert isinstance(canvases, Canvases)
-    assert len(canvases.references) == 1
-    (mask,) = canvases.target_masks
-    assert mask is canvases.target.mask
+    picture = torch.rand(3, 8, 8)
+    canvas, _ = place_figure(picture, SelectedRegion(picture, half, None), 8, 8, crop=True)
+    assert canvas.mask.eq(1).all()
+    assert canvas.box == (0.0, 0.0, 1.0, 1.0)  # nothing is kept out: the whole picture

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from core.images.geometry import WHOLE, crop_window, extent, mirrored, token_places
-from core.masks.regions import SelectedRegion, place_regions
-from core.matching.correspondence import Correspondence, LocalAffine, describe, uncropped
-from tests.unit.core.scenes import make_region
+from core.matching.correspondence import GRID_SIDE, Correspondence, Described, LocalAffine, describe, uncropped
+from core.types import Canvas
 
 CANVAS = (40, 60)
 GRID = (10, 10)
@@ -87,20 +86,39 @@ def test_all_of_a_map_moves_with_its_grid_and_its_mirror_image() -> None:
     assert flipped.confidence.tolist() == [1.0, 0.0]
 
 
-def test_places_of_matches_are_those_of_each_regions_reference() -> None:
+def test_places_of_matches_are_those_of_each_figures_reference() -> None:
     """Left half: a reference that fills the canvas; right half: one that fills its middle half only."""
-    target = torch.rand(3, 16, 16)
     masks = torch.zeros(2, 16, 16)
     masks[0, :, :8], masks[1, :, 8:] = 1.0, 1.0
-    wide, tall = torch.rand(3, 16, 16), torch.rand(3, 16, 8)
-    selected = [SelectedRegion(wide, masks[0], None), SelectedRegion(tall, masks[1], None)]
-    canvases = place_regions(target, selected, (16, 16))
-    regions = [
-        replace(make_region(*torch.ones(2, 8, 8)), reference=reference, target_mask=mask)
-        for reference, mask in zip(canvases.references, canvases.target_masks, strict=True)
+    blank, everywhere = torch.zeros(3, 16, 16), torch.ones(16, 16)
+    wide, tall = (Canvas(blank, everywhere, box) for box in ((0.0, 0.0, 1.0, 1.0), (0.25, 0.0, 0.5, 1.0)))
+    plain = Correspondence((4, 4), torch.arange(16), torch.ones(16))
+    figures = [
+        Described(plain, Canvas(blank, mask, (0.0, 0.0, 1.0, 1.0)), reference, number)
+        for number, (mask, reference) in enumerate(zip(masks, (wide, tall), strict=True))
     ]
-    maps = [Correspondence((4, 4), torch.full((16,), 5), torch.ones(16))] * 2
-    found = describe(maps, canvases.target.mask, regions)
-    assert found.region.tolist() == [[0, 0, 1, 1]] * 4
-    assert found.positions[0, 0].tolist() == [0.375, 0.375]
-    assert found.positions[0, 3].tolist() == [0.25, 0.375]  # of the middle half, which begins at 1/4
+    found = describe(figures, 1.0)
+    half = GRID_SIDE // 2
+    assert found.region[:, :half].eq(0).all()
+    assert found.region[:, half:].eq(1).all()
+    x = (torch.arange(GRID_SIDE) + 0.5) / GRID_SIDE
+    torch.testing.assert_close(found.positions[0, :half, 0], x[:half])
+    torch.testing.assert_close(found.positions[0, half:, 0], ((x[half:] - 0.25) / 0.5).clamp(max=1.0))
+
+
+def test_the_identity_over_a_cropped_figure_is_told_as_the_places_themselves_and_nothing_outside() -> None:
+    inside = torch.zeros(32, 32)
+    inside[8:24, 8:24] = 1.0
+    canvas = Canvas(torch.zeros(3, 32, 32), inside, (-0.5, -0.75, 2.0, 4.0))
+    plain = Correspondence((8, 8), torch.arange(64), torch.full((64,), 0.5))
+    found = describe([Described(plain, canvas, canvas, 2)], 0.5)
+    assert found.similarity.shape == (GRID_SIDE // 2, GRID_SIDE)
+    y, x = torch.meshgrid(*((torch.arange(n) + 0.5) / n for n in (GRID_SIDE // 2, GRID_SIDE)), indexing="ij")
+    expected = (x > 0.375) & (x < 0.625) & (y > 0.25) & (y < 0.375)
+    assert torch.equal(found.inside, expected)
+    places = torch.stack([x, y], dim=-1)
+    torch.testing.assert_close(found.positions[expected], places[expected])
+    assert found.positions[~expected].isnan().all()
+    assert found.similarity[~expected].eq(0).all()
+    assert found.confidence[~expected].eq(0).all()
+    assert found.region[expected].eq(2).all()

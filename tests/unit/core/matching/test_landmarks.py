@@ -15,6 +15,7 @@ from core.matching.solver import Constraints
 from core.params.selection import Landmark
 from core.params.transfer import MatchingParams, TransferParams
 from core.pipeline import TransferInputs, transfer
+from core.types import Canvas
 from tests.tiny import tiny_models
 from tests.unit.core.matching.solving import solved
 
@@ -100,7 +101,12 @@ def test_a_reach_below_one_token_moves_the_token_and_those_beside_it_at_most() -
 
 def test_landmarks_are_given_on_the_pictures_and_land_on_the_canvases() -> None:
     given = [Landmark(target=(0.25, 0.5), reference=(0.0, 1.0)), Landmark(target=(1.0, 0.0), reference=(0.5, 0.5))]
-    landmarks = place_landmarks(given, 0.2, (0.25, 0.0, 0.5, 1.0), torch.device("cpu"))
+    blank, everywhere = torch.zeros(3, 40, 40), torch.ones(40, 40)
+    target, reference = (Canvas(blank, everywhere, box) for box in ((0.0, 0.0, 1.0, 1.0), (0.25, 0.0, 0.5, 1.0)))
+    landmarks = place_landmarks(given, 0.2, target, reference)
+    cropped = place_landmarks(given, 0.2, Canvas(blank, everywhere, (-0.5, -1.0, 2.0, 4.0)), reference)
+    assert cropped.targets.tolist() == [[0.0, 1.0], [1.5, -1.0]]
+    assert cropped.radius == pytest.approx(0.8)
     assert landmarks.targets.tolist() == [[0.25, 0.5], [1.0, 0.0]]
     assert landmarks.references.tolist() == [[0.25, 1.0], [0.5, 0.5]]
     half = crop_window(F.pad(torch.ones(40, 18), (11, 11)))  # 40 x 40 pixels, the middle

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from core.errors import ModelMissingError
 from core.images.canvas import fit_canvas
@@ -45,22 +46,30 @@ def test_cropping_and_realigning_change_matches_only_where_a_mask_sets_a_figure_
     inputs = TransferInputs(*pictures, Masks(target=target_mask))
     masked = [match(models, inputs, params, seed=0).matches for params in (asked, off)]
     assert not torch.equal(masked[0].positions, masked[1].positions)
-    assert torch.equal(masked[0].inside, masked[1].inside)
+    along_the_outline = masked[0].inside ^ masked[1].inside
+    assert along_the_outline.sum() < 0.15 * masked[0].inside.sum()
     assert transfer(models, inputs, asked, seed=0).image.shape == (60, 88, 3)
 
 
 def test_a_given_map_is_the_one_that_is_used(models: Models, pictures: Pictures) -> None:
     """The map that a result reports is used again, and a mirrored one is followed."""
     inputs = TransferInputs(*pictures)
-    own = transfer(models, inputs, params(), seed=1)
-    places = [[tuple(place) for place in row] for row in own.matches.positions.tolist()]
-    custom: dict[str, object] = {"matching.source": "custom", "matching.custom_map": places}
-    again = transfer(models, inputs, params(custom), seed=1)
-    assert (again.matches.positions - own.matches.positions).abs().max() < 1e-5
-    flipped = params({**custom, "matching.custom_map": [row[::-1] for row in places]})
+    x, y = torch.meshgrid(torch.linspace(0.2, 0.7, 64), torch.linspace(0.3, 0.9, 44), indexing="xy")
+    given = torch.stack([x + 0.1 * y, y - 0.2 * x], dim=-1)
+    custom: dict[str, object] = {"matching.source": "custom", "matching.custom_map": as_places(given)}
+    own = transfer(models, inputs, params(custom), seed=1)
+    assert (own.matches.positions - given).abs().max() < 1e-3
+    fed_back = {**custom, "matching.custom_map": as_places(own.matches.positions)}
+    again = transfer(models, inputs, params(fed_back), seed=1)
+    assert (again.matches.positions - given).abs().max() < 1e-3
+    flipped = params({**custom, "matching.custom_map": as_places(given.flip(1))})
     other = transfer(models, inputs, flipped, seed=1)
-    assert (other.matches.positions - own.matches.positions.flip(1)).abs().max() < 1e-5
-    assert not torch.equal(other.image, again.image)
+    assert (other.matches.positions - given.flip(1)).abs().max() < 1e-3
+    assert not torch.equal(other.image, own.image)
+
+
+def as_places(positions: Tensor) -> list[list[tuple[float, ...]]]:
+    return [[tuple(place) for place in row] for row in positions.tolist()]
 
 
 def test_a_given_map_is_followed_between_its_places_too() -> None:
@@ -69,9 +78,8 @@ def test_a_given_map_is_followed_between_its_places_too() -> None:
     centres = (torch.stack(torch.meshgrid(torch.arange(8), torch.arange(8), indexing="xy"), dim=-1) + 0.5) / 8 - 0.5
     places = ((centres @ turn.T) + 0.5).tolist()
     reference = fit_canvas(torch.rand(3, 8, 8), None, (8, 8))
-    found = custom_correspondence(
-        [[tuple(place) for place in row] for row in places], reference, (8, 8), torch.device("cpu")
-    )
+    region = replace(make_region(torch.ones(4, 4), torch.ones(4, 4)), reference=reference)
+    found = custom_correspondence([[tuple(place) for place in row] for row in places], reference, region, (8, 8))
     torch.testing.assert_close(found.positions().flatten(), torch.tensor(places).flatten())
     torch.testing.assert_close(found.local_affine.slopes, turn.expand(64, 2, 2), rtol=0, atol=1e-2)
 
@@ -80,7 +88,8 @@ def test_tokens_within_a_cell_of_a_given_map_keep_their_places() -> None:
     """Two cells, each two tokens wide and high: around (1/4, 1/4), and around (3/4, 3/4), where the lower ones would
     leave the picture."""
     reference = fit_canvas(torch.rand(3, 8, 8), None, (8, 8))
-    found = custom_correspondence([[(0.25, 0.25), (0.75, 0.75)]], reference, (2, 4), torch.device("cpu"))
+    region = replace(make_region(torch.ones(4, 4), torch.ones(4, 4)), reference=reference)
+    found = custom_correspondence([[(0.25, 0.25), (0.75, 0.75)]], reference, region, (2, 4))
     assert found.index.tolist() == [0, 1, 6, 7, 4, 5, 6, 7]
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from core.matching.correspondence import Correspondence
-from core.matching.warp import dense_flow, rearrange_picture
+from core.matching.warp import DenseFlow, dense_flow, rearrange_picture
 
 GRID = (8, 8)
 SIZE = (32, 32)
@@ -111,3 +111,13 @@ def test_the_identity_map_leaves_a_latent_unchanged() -> None:
     latent = torch.randn(4, 8, 12)
     moved = rearrange_picture(latent, correspondence(torch.arange(24).unflatten(0, (4, 6))), torch.ones(8, 12))
     torch.testing.assert_close(moved, latent, rtol=0, atol=1e-5)
+
+
+def test_a_rectangle_of_a_flow_is_that_part_of_the_whole() -> None:
+    _, scattered = lonely()
+    guide = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(1))
+    flow = DenseFlow(correspondence(scattered), torch.ones(64, dtype=torch.bool), guide)
+    places = (torch.arange(32) + 0.5) / 32
+    whole = flow.at(places, places, guide)
+    part = flow.at(places[5:20], places[7:31], guide[:, 5:20, 7:31])
+    assert torch.equal(part, whole[5:20, 7:31])

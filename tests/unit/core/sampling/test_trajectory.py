@@ -1,10 +1,9 @@
 """One step of a trajectory: which noise is added, how far the clean latent moves, and statistics."""
 
-from functools import partial
-
 import pytest
 import torch
 
+from core.finish import Proposal
 from core.injection import FeatureInjection, Injected
 from core.masks.regions import SelectedRegion
 from core.matching.correspondence import Correspondence
@@ -21,7 +20,7 @@ from core.models.noise import (
 )
 from core.models.unet import NoisePredictor
 from core.params.transfer import InjectionParams, LatentParams, TransferParams
-from core.pipeline import TransferInputs, encode, prepare
+from core.pipeline import TransferInputs, encode, encode_prompts, prepare
 from core.sampling.sampler import InjectedUnet
 from core.sampling.trajectory import (
     PlannedStep,
@@ -30,7 +29,6 @@ from core.sampling.trajectory import (
     masked_adain,
     move_towards,
     warp_latent,
-    warp_picture,
 )
 from core.types import Latent, Rows
 from tests.tiny import tiny_models
@@ -66,7 +64,7 @@ def one_step(
     scene = make_scene(tiny_models(), *latents(), (everywhere, everywhere), network)
     injection = FeatureInjection(scene.regions, scene.latent_size, 1.0, None)
     unet = InjectedUnet(scene, [], injection, InjectionParams(), ())
-    trajectory = Trajectory(scene, partial(warp_latent, scene, LatentParams()), first=planned, eta=1.0, seed=SEED)
+    trajectory = Trajectory(scene, warp_latent, first=planned, eta=1.0, seed=SEED)
     called = unet.predict(planned, [trajectory.rows(planned)], [(None,)])
     trajectory.advance(planned, called.predicted[0], called.found[0])
     return trajectory.output
@@ -139,9 +137,11 @@ def test_matches_beyond_the_references_outline_bring_none_of_its_surroundings(mo
     for background in (GREEN, 1.0 - GREEN):
         reference = torch.where(mask > 0.0, RED, background).expand(3, 64, 64)
         inputs, params = TransferInputs(target, reference), TransferParams(resolution=64)
-        selected = [SelectedRegion(reference, mask, mask)]
-        scene = encode(models, prepare(models, target, selected, 64), selected, inputs, params)
-        warped.append(warp_picture(scene, LatentParams(shading_strength=0.0), scene.regions[0], corner))
+        selected = SelectedRegion(reference, mask, mask)
+        canvases = prepare(models, target, selected, params)
+        scene = encode(models, *canvases, encode_prompts(models, inputs, params, canvases[0]), 1.0)
+        proposal = Proposal(scene, target, selected, corner, LatentParams(shading_strength=0.0))
+        warped.append(proposal.at(proposal.extent))
     torch.testing.assert_close(warped[0], warped[1])
 
 
