@@ -22,6 +22,7 @@ from torch.nn import functional
 from lab.train.companion import Length, export_companion, train_companion
 from lab.train.dataset import open_set
 from lab.train.photographs.pool import kept_pool, open_pool
+from lab.train.photographs.shades import open_shades
 from lab.train.photographs.views import PairBatch, Views
 from lab.train.placed import TOKENS, PlacedBatch, PlacedScenes
 from lab.train.progress import next_time
@@ -170,7 +171,7 @@ def main() -> None:
         return
     torch.manual_seed(0)
     scenes = open_set(options.set)
-    shades = np.load(options.set / "shades.npy", mmap_mode="r")
+    shades = open_shades(options.set, *scenes.parts.shape[:2])
     placed = PlacedScenes(scenes, options.batch_seed)
     if options.start_from is not None and not (options.out / STATE).exists():
         reader.begin_as(options.start_from, placed)

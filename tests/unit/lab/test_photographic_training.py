@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 from core.images.geometry import CROP_FILL, extent, token_places
-from lab.scenes import PART_ID
+from lab.scenes import PART_ID, Domain, render, sample_scene
 from lab.train.dataset import SceneSet
 from lab.train.photographic import bilinear_shares, kept_tokens, pair_loss
 from lab.train.photographs.looks import photograph, recolour
 from lab.train.photographs.motion import sample_motion
 from lab.train.photographs.pool import Pool, open_pool
 from lab.train.photographs.resources import read_resources
+from lab.train.photographs.shades import open_shades
 from lab.train.photographs.sources import PACKAGES, gather
 from lab.train.photographs.views import PairBatch, Views
 from lab.train.placed import TOKENS
@@ -93,6 +94,15 @@ def test_looks_change_by_their_strength_and_stay_within_range() -> None:
     assert seen.shape == pictures.shape
     assert float(seen.min()) >= 0.0
     assert float(seen.max()) <= 1.0
+
+
+def test_shades_are_light_without_colours(tmp_path: Path) -> None:
+    shades = open_shades(tmp_path, 2, 64)
+    again = open_shades(tmp_path, 2, 64)
+    assert np.array_equal(shades, again)
+    figure = render(sample_scene(Domain.TRAINING, 1), 64).part > 0
+    assert shades.shape == (2, 64, 64)
+    assert float(shades[1][figure].mean()) > 120
 
 
 @pytest.fixture(scope="module")
